@@ -1,0 +1,43 @@
+"""``stmem``: the one entry point; each sub-command is a module of this folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from stmem_ros.commands.errors import CommandError
+
+COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stmem",
+        description="Steady semantic labels and costmaps from a moving camera.",
+        epilog="example: stmem demo --out demo-out",
+    )
+    parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        import_module(f"stmem_ros.commands.{name}").add_parser(commands)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a sub-command; 0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run_command(options)
+    except CommandError as error:
+        if options.debug:
+            raise
+        print(f"stmem {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stmem {options.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

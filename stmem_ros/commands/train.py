@@ -1,0 +1,37 @@
+"""``stmem train``: the stages of training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stmem_ros.commands.errors import CommandError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a stage: frame, stf, then (after `stmem memory build`) mar",
+        epilog="example: stmem train frame --config config/training/onboard_camvid.yaml "
+        "--data camvid --run runs/onboard",
+    )
+    parser.add_argument("stage", choices=("frame", "stf", "mar"))
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    parser.add_argument("--data", type=Path, required=True, help="root folder of the data set")
+    parser.add_argument("--run", type=Path, required=True, help="folder of this training run")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.set_defaults(run_command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from stmem_ros.training.config import load_config
+    from stmem_ros.training.stages import train_stage
+
+    try:
+        bundle = train_stage(
+            options.stage, load_config(options.config), options.data, options.run, options.resume
+        )
+    except (FileNotFoundError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"bundle written to {bundle}")
+    return 0

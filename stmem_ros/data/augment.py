@@ -1,0 +1,140 @@
+"""Training windows from single labelled frames: smooth camera motion, light, noise, occluders.
+
+Every augmentation acts alike on all frames of a window, except what a camera sees change between
+frames: the motion itself, noise, flicker of the exposure, and things that pass in front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stmem_ros.data.classes import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes; sizes in pixels, the rest relative.
+
+    Attributes:
+        crop: height and width of what the network sees.
+        scale: zoom range of the whole window.
+        brightness, contrast, saturation: largest relative change.
+        motion: largest shift between two frames of a window, share of the crop's width.
+        zoom: largest zoom between two frames.
+        noise: largest standard deviation of pixel noise, in grey levels.
+        occluder: probability that something covers a part of the earlier frames.
+    """
+
+    crop: tuple[int, int] = (360, 480)
+    scale: tuple[float, float] = (0.75, 1.75)
+    brightness: float = 0.35
+    contrast: float = 0.35
+    saturation: float = 0.35
+    motion: float = 0.025
+    zoom: float = 0.02
+    noise: float = 8.0
+    occluder: float = 0.3
+
+
+def make_window(
+    rgb: np.ndarray,
+    label: np.ndarray,
+    frames: int,
+    target: int,
+    settings: Augmentation,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of ``frames`` views of one labelled image, and the label of frame ``target``.
+
+    Args:
+        rgb: H x W x 3 uint8.
+        label: H x W uint8.
+
+    Returns:
+        T x h x w x 3 uint8 and h x w uint8, h x w being ``settings.crop``.
+    """
+    height, width = settings.crop
+    base = _view(rgb.shape[:2], settings, random)
+    step = _camera_step(settings, random)
+    views = []
+    for t in range(frames):
+        to_view = np.linalg.matrix_power(step, target - t) @ base
+        image = cv2.warpAffine(
+            rgb, to_view[:2], (width, height), flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        views.append(image)
+    target_label = cv2.warpAffine(
+        label, base[:2], (width, height), flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=UNLABELLED,
+    )
+    window = _light(np.stack(views).astype(np.float32), settings, random)
+    if frames > 1:
+        window *= random.uniform(0.95, 1.05, (frames, 1, 1, 1)).astype(np.float32)
+        if random.random() < settings.occluder:
+            _occlude(window, target, random)
+    sigma = random.uniform(0, settings.noise)
+    noise = random.standard_normal(window.shape, dtype=np.float32)
+    return np.clip(window + sigma * noise, 0, 255).astype(np.uint8), target_label
+
+
+def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Affine map (3 x 3) from the source image to a random crop of it, perhaps mirrored."""
+    height, width = settings.crop
+    zoom = np.exp(random.uniform(*np.log(settings.scale)))
+    # The crop's centre lies anywhere that keeps the crop inside the image, where that is possible.
+    centre = [
+        random.uniform(-1, 1) * max(0.0, size[1] * zoom - width) / 2 / zoom + size[1] / 2,
+        random.uniform(-1, 1) * max(0.0, size[0] * zoom - height) / 2 / zoom + size[0] / 2,
+    ]
+    mirror = -1.0 if random.random() < 0.5 else 1.0
+    return np.array(
+        [
+            [mirror * zoom, 0, width / 2 - mirror * zoom * centre[0]],
+            [0, zoom, height / 2 - zoom * centre[1]],
+            [0, 0, 1],
+        ]
+    )
+
+
+def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Affine map from a frame of the window to the one before it."""
+    height, width = settings.crop
+    zoom = 1 + random.uniform(-1, 1) * settings.zoom
+    angle = random.normal(0, 0.004)
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    shift = random.uniform(-1, 1, 2) * settings.motion * width * np.array([1.0, 0.3])
+    centre = np.array([width / 2, height / 2]) + random.uniform(-0.1, 0.1, 2) * width
+    rotation = np.array([[cos, -sin], [sin, cos]])
+    step = np.eye(3)
+    step[:2, :2] = rotation
+    step[:2, 2] = centre - rotation @ centre + shift
+    return step
+
+
+def _light(
+    window: np.ndarray, settings: Augmentation, random: np.random.Generator
+) -> np.ndarray:
+    """Brightness, contrast and saturation, the same for all frames."""
+    grey = window.mean(axis=-1, keepdims=True)
+    window = grey + (window - grey) * (1 + random.uniform(-1, 1) * settings.saturation)
+    mean = window.mean()
+    window = mean + (window - mean) * (1 + random.uniform(-1, 1) * settings.contrast)
+    return (window * (1 + random.uniform(-1, 1) * settings.brightness)).astype(np.float32)
+
+
+def _occlude(window: np.ndarray, target: int, random: np.random.Generator) -> None:
+    """Put a patch of the scene in front of the frames other than the target, moving."""
+    frames, height, width = window.shape[:3]
+    h, w = random.integers(height // 8, height // 3), random.integers(width // 12, width // 4)
+    y, x = random.integers(0, height - h), random.integers(0, width - w)
+    patch = window[0, y : y + h, x : x + w].copy()
+    top, left = random.integers(0, height - h), random.integers(0, width - w)
+    speed = random.integers(-width // 16, width // 16 + 1)
+    for t in range(frames):
+        if t != target:
+            at = int(np.clip(left + speed * (t - target), 0, width - w))
+            window[t, top : top + h, at : at + w] = patch

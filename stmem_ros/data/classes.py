@@ -1,0 +1,46 @@
+"""Semantic classes: names, colours and the label value that stands for none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+UNLABELLED = 255
+
+
+@dataclass(frozen=True)
+class SemanticClass:
+    """One class of a label set: ``id`` 0..254, a name, an RGB colour."""
+
+    id: int
+    name: str
+    colour: tuple[int, int, int]
+
+
+def palette(classes: tuple[SemanticClass, ...]) -> np.ndarray:
+    """RGB colour of every label value, 256 x 3 uint8; values that are no class are black."""
+    table = np.zeros((256, 3), np.uint8)
+    for c in classes:
+        table[c.id] = c.colour
+    return table
+
+
+def _set(*rows: tuple[str, tuple[int, int, int]]) -> tuple[SemanticClass, ...]:
+    return tuple(SemanticClass(i, name, colour) for i, (name, colour) in enumerate(rows))
+
+
+# The 11-class split of Badrinarayanan et al. (SegNet, TPAMI 2017), colours of Brostow et al.
+CAMVID = _set(
+    ("sky", (128, 128, 128)),
+    ("building", (128, 0, 0)),
+    ("pole", (192, 192, 128)),
+    ("road", (128, 64, 128)),
+    ("sidewalk", (0, 0, 192)),
+    ("tree", (128, 128, 0)),
+    ("sign", (192, 128, 128)),
+    ("fence", (64, 64, 128)),
+    ("car", (64, 0, 128)),
+    ("pedestrian", (64, 64, 0)),
+    ("bicyclist", (0, 128, 192)),
+)

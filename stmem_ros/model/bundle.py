@@ -1,0 +1,229 @@
+"""Model bundles: a folder with ``model.yaml``, ``weights.safetensors``, ``memory.safetensors``.
+
+Nothing is unpickled. ``model.yaml`` tells the architecture, the input it was trained on, its classes
+and how it was trained; the weights are float16 matrices and float32 vectors, the memory float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stmem_ros.data.classes import SemanticClass
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.segmenter import Architecture, Segmenter
+
+SHIPPED = Path(__file__).parent.parent / "bundles"
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class BundleError(ValueError):
+    """A model bundle cannot be used; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``model.yaml`` says.
+
+    Attributes:
+        name: name of the model.
+        architecture: how to build the network.
+        classes: the label set, in the order of the class ids.
+        height: image height in pixels the model was trained at.
+        mean, std: RGB normalisation, grey levels.
+        training: free-form summary of how it was trained, with measured scores.
+    """
+
+    name: str
+    architecture: Architecture
+    classes: tuple[SemanticClass, ...]
+    height: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+class BundledSegmenter(Segmenter):
+    """A :class:`Segmenter` that knows the bundle it came from (``info``)."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        super().__init__(info.architecture)
+        self.info = info
+
+
+def shipped_bundles() -> list[str]:
+    """Names of the bundles that come with the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob("*/model.yaml"))
+
+
+def bundle_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a shipped bundle's name, or of a path.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    for folder in (Path(name_or_folder), SHIPPED / str(name_or_folder)):
+        if (folder / "model.yaml").is_file():
+            return folder
+    raise BundleError(
+        f"no model bundle {str(name_or_folder)!r}: it is neither a folder with a model.yaml "
+        f"nor one of the shipped ones ({', '.join(shipped_bundles()) or 'none'})"
+    )
+
+
+def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegmenter:
+    """Load a model in evaluation mode.
+
+    Args:
+        name_or_folder: a shipped bundle by name (``onboard``), or a bundle's folder.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+
+    Returns:
+        The network; called on normalised float frames N x T x 3 x H x W it returns logits
+        N x classes x H x W (the plain form).
+
+    Raises:
+        BundleError: no such bundle, or it is damaged; the message names the file.
+        ValueError: the device is not there.
+    """
+    folder = bundle_folder(name_or_folder)
+    target = resolve_device(device)
+    info = read_info(folder)
+    model = BundledSegmenter(info)
+    state = _read_tensors(folder / "weights.safetensors")
+    if model.mar is not None:
+        bank = load_memory(folder / "memory.safetensors", model)
+        state |= {"mar.keys": bank.keys, "mar.values": bank.values}
+    try:
+        model.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        raise BundleError(
+            f"{folder / 'weights.safetensors'} does not fit {folder / 'model.yaml'}: "
+            + " ".join(str(error).split())
+        ) from error
+    return model.eval().to(target)
+
+
+def save_bundle(folder: Path, model: Segmenter, info: ModelInfo, bank: MemoryBank | None) -> None:
+    """Write a bundle; with MAR, ``bank`` tells the class of each item and how it was chosen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (value.half() if value.ndim > 1 else value).detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+        if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
+    }
+    save_file(state, folder / "weights.safetensors")
+    if model.mar is not None:
+        if bank is None:
+            raise ValueError("a model with MAR is saved with its memory bank")
+        dataclasses.replace(
+            bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
+        ).save(folder / "memory.safetensors")
+    description = {
+        "name": info.name,
+        "architecture": _plain(dataclasses.asdict(info.architecture)),
+        "input": {"height": info.height, "mean": list(info.mean), "std": list(info.std)},
+        "classes": [
+            {"id": c.id, "name": c.name, "colour": list(c.colour)} for c in info.classes
+        ],
+        "training": info.training,
+    }
+    (folder / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def load_memory(path: Path, model: Segmenter) -> MemoryBank:
+    """Read a memory bank and check that it fits ``model``.
+
+    Raises:
+        BundleError: it cannot be read, or has other sizes than the model's memory.
+    """
+    try:
+        bank = MemoryBank.load(path)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+    if model.mar is None:
+        raise BundleError(f"memory bank {path}: this model has no memory refinement")
+    if bank.keys.shape != model.mar.keys.shape:
+        raise BundleError(
+            f"memory bank {path} is {tuple(bank.keys.shape)}; "
+            f"this model takes {tuple(model.mar.keys.shape)} (items x channels)"
+        )
+    return bank
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """Read ``model.yaml`` of a bundle.
+
+    Raises:
+        BundleError: it is missing, no YAML, or says something that is not allowed.
+    """
+    path = folder / "model.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text())
+        architecture = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in raw["architecture"].items()
+        }
+        classes = tuple(
+            SemanticClass(int(c["id"]), str(c["name"]), tuple(c["colour"])) for c in raw["classes"]
+        )
+        info = ModelInfo(
+            name=str(raw["name"]),
+            architecture=Architecture(**architecture),
+            classes=classes,
+            height=int(raw["input"]["height"]),
+            mean=tuple(raw["input"]["mean"]),
+            std=tuple(raw["input"]["std"]),
+            training=raw.get("training") or {},
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BundleError(f"{path} cannot be used: {reason}") from error
+    if [c.id for c in classes] != list(range(info.architecture.classes)):
+        raise BundleError(
+            f"{path}: classes must have the ids 0 to {info.architecture.classes - 1} in order"
+        )
+    return info
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a name; ``auto`` is a GPU if there is one.
+
+    Raises:
+        ValueError: unknown name, or a GPU that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}; allowed: auto, cpu, cuda, cuda:N") from error
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {device!r} but torch sees {torch.cuda.device_count()} CUDA devices; "
+            "use 'cpu', or install the CUDA build of torch"
+        )
+    return resolved
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML stays readable by any parser."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

