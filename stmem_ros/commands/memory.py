@@ -1,0 +1,39 @@
+"""``stmem memory``: building the memory bank."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stmem_ros.commands.errors import CommandError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("memory", help="build the memory bank of MAR")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser(
+        "build",
+        help="choose hard features and prototypes from the training set",
+        epilog="example: stmem memory build --config config/training/onboard_camvid.yaml "
+        "--data camvid --run runs/onboard",
+    )
+    build.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    build.add_argument("--data", type=Path, required=True, help="root folder of the data set")
+    build.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    build.set_defaults(run_command=run_build)
+
+
+def run_build(options: argparse.Namespace) -> int:
+    from stmem_ros.model.bundle import load_bundle
+    from stmem_ros.training.config import load_config
+    from stmem_ros.training.memory_builder import build_memory
+
+    path = options.run / "memory.safetensors"
+    try:
+        config = load_config(options.config)
+        bank = build_memory(load_bundle(options.run / "stf", "cpu"), options.data, config.memory_rule)
+        bank.save(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"{len(bank.keys)} items written to {path}")
+    return 0

@@ -1,0 +1,144 @@
+"""Camera geometry: between points in the camera's optical frame and pixels.
+
+Optical frame of REP-103: x right, y down, z forward. Models of sensor_msgs/CameraInfo: ``plumb_bob``,
+``rational_polynomial`` (Brown-Conrady) and ``equidistant`` (Kannala-Brandt).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """Intrinsics of one camera.
+
+    Attributes:
+        width, height: image size in pixels.
+        matrix: 3 x 3 intrinsic matrix K, in pixels.
+        distortion: coefficients D; empty for a rectified image.
+        model: name of the distortion model.
+
+    Raises:
+        ValueError: on construction, if a value cannot be used; the message names it.
+    """
+
+    width: int
+    height: int
+    matrix: tuple[tuple[float, float, float], ...]
+    distortion: tuple[float, ...] = ()
+    model: str = "plumb_bob"
+
+    def __post_init__(self) -> None:
+        k = np.asarray(self.matrix, float)
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"camera size is {self.width} x {self.height} pixels")
+        if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+            raise ValueError(
+                f"camera matrix K is {k.tolist()}; focal lengths must be positive and finite"
+            )
+        if not np.isfinite(self.distortion).all():
+            raise ValueError(f"distortion D is {self.distortion}; it must be finite")
+        if self.model not in MODELS:
+            raise ValueError(
+                f"distortion model is {self.model!r}; supported: {', '.join(MODELS)}"
+            )
+
+    @property
+    def _k(self) -> np.ndarray:
+        return np.asarray(self.matrix, float)
+
+    @property
+    def _d(self) -> np.ndarray:
+        return np.asarray(self.distortion, float)
+
+    @property
+    def _fisheye(self) -> bool:
+        return self.model == "equidistant" and len(self.distortion) == 4
+
+    def scaled(self, width: int, height: int) -> CameraModel:
+        """The same camera for an image resized to ``width`` x ``height`` pixels.
+
+        Raises:
+            ValueError: the aspect ratio differs by more than 2 %: it is another camera's image.
+        """
+        if (width, height) == (self.width, self.height):
+            return self
+        sx, sy = width / self.width, height / self.height
+        if abs(sx / sy - 1) > 0.02:
+            raise ValueError(
+                f"camera_info is for {self.width} x {self.height} pixels but the image has "
+                f"{width} x {height}: the aspect ratios differ"
+            )
+        scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        matrix = tuple(tuple(float(v) for v in row) for row in scale @ self._k)
+        return replace(self, width=width, height=height, matrix=matrix)  # type: ignore[arg-type]
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points N x 3 in the optical frame (m) to pixels N x 2, and which of them are in the image.
+
+        Pixel centres have whole coordinates. Points behind the camera, outside the image, or beyond
+        the angle up to which the distortion model is calibrated are not in the image.
+        """
+        depth = points[:, 2]
+        ahead = depth > 1e-3
+        pixels = np.full((len(points), 2), -1.0)
+        seen = points[ahead]
+        rays = seen[:, :2] / seen[:, 2:]
+        # Beyond the image's own rays, distortion polynomials fold back into the image.
+        near = (np.abs(rays) <= self._largest_ray()).all(axis=1)
+        inside = np.zeros(len(points), bool)
+        inside[np.flatnonzero(ahead)[near]] = True
+        if near.any():
+            pixels[inside] = self._distort(rays[near])
+        u, v = pixels[:, 0], pixels[:, 1]
+        inside &= (u > -0.5) & (u < self.width - 0.5) & (v > -0.5) & (v < self.height - 0.5)
+        return pixels, inside
+
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels N x 2 to rays N x 3 in the optical frame, z = 1."""
+        if not len(pixels):
+            return np.empty((0, 3))
+        points = np.ascontiguousarray(pixels, dtype=float).reshape(-1, 1, 2)
+        if self._fisheye:
+            flat = cv2.fisheye.undistortPoints(points, self._k, self._d)
+        elif self._d.any():
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-9)
+            flat = cv2.undistortPointsIter(points, self._k, self._d, None, None, criteria)
+        else:
+            k = self._k
+            y = (points[..., 1] - k[1, 2]) / k[1, 1]
+            x = (points[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
+            flat = np.stack([x, y], axis=-1)
+        return np.concatenate([flat[:, 0], np.ones((len(pixels), 1))], axis=1)
+
+    def _distort(self, rays: np.ndarray) -> np.ndarray:
+        if not self._d.any() and not self._fisheye:
+            k = self._k
+            return np.stack(
+                [k[0, 0] * rays[:, 0] + k[0, 1] * rays[:, 1] + k[0, 2], k[1, 1] * rays[:, 1] + k[1, 2]],
+                axis=1,
+            )
+        if self._fisheye:
+            return cv2.fisheye.distortPoints(rays[:, None], self._k, self._d)[:, 0]
+        points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
+        return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
+
+    def _largest_ray(self) -> np.ndarray:
+        """Largest |x| and |y| of the rays of the image's border, with a little slack."""
+        u = np.linspace(0, self.width - 1, 20)
+        v = np.linspace(0, self.height - 1, 20)
+        border = np.concatenate(
+            [
+                np.stack([u, np.zeros_like(u)], 1),
+                np.stack([u, np.full_like(u, self.height - 1)], 1),
+                np.stack([np.zeros_like(v), v], 1),
+                np.stack([np.full_like(v, self.width - 1), v], 1),
+            ]
+        )
+        return np.abs(self.rays(border)[:, :2]).max(axis=0) * 1.02

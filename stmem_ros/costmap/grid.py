@@ -1,0 +1,156 @@
+"""The rolling semantic grid: per cell and class log-odds that fade, in a window around the robot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.data.classes import UNLABELLED
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """Size and behaviour of the grid.
+
+    Attributes:
+        size: length of the square's side, m.
+        resolution: length of a cell's side, m.
+        max_range: ground farther from the base than this is not read, m.
+        half_life: time after which the memory of a fixed class has faded by half, s.
+        moving_half_life: the same for moving classes, s.
+        gain: log-odds a fully trusted observation adds.
+        limit: largest log-odds of a cell, so that any cell can change its mind.
+        known: log-odds above which a cell counts as seen.
+    """
+
+    size: float = 40.0
+    resolution: float = 0.2
+    max_range: float = 25.0
+    half_life: float = 10.0
+    moving_half_life: float = 1.0
+    gain: float = 0.9
+    limit: float = 3.5
+    known: float = 0.2
+
+    @property
+    def cells(self) -> int:
+        """Cells a side."""
+        return max(1, round(self.size / self.resolution))
+
+
+@dataclass(frozen=True)
+class GridSnapshot:
+    """The grid at one moment, arrays rows (y) x columns (x) from the origin.
+
+    Attributes:
+        origin: lower left corner in the grid's frame, m; a multiple of the resolution.
+        resolution: m a cell.
+        label: class of each cell, uint8, 255 never seen.
+        cost: 0..100 int8, -1 unknown.
+        confidence: 0..255 uint8.
+        layers: cost of each layer by name, int8: of the layer's own classes, 0 where the cell is
+            known to be something else, -1 unknown.
+    """
+
+    origin: tuple[float, float]
+    resolution: float
+    label: np.ndarray
+    cost: np.ndarray
+    confidence: np.ndarray
+    layers: dict[str, np.ndarray]
+
+
+class RollingGrid:
+    """A square of cells that follows the robot; what rolls out of it is forgotten."""
+
+    def __init__(self, config: GridConfig, rules: CostRules) -> None:
+        self.config = config
+        self.rules = rules
+        self._kinds = np.array([rule.kind for rule in rules.rules])
+        self._costs = np.array([rule.cost for rule in rules.rules], np.int8)
+        self._half_lives = np.array(
+            [config.moving_half_life if r.moving else config.half_life for r in rules.rules]
+        )
+        self.corner = (0, 0)  # x and y of the lower left cell, in cells
+        self.evidence = self._empty()
+
+    def _empty(self) -> np.ndarray:
+        n = self.config.cells
+        return np.zeros((len(self.rules.rules), n, n), np.float32)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.evidence[:] = 0
+
+    def roll_to(self, x: float, y: float) -> None:
+        """Move the window so that its centre lies at (x, y), m, to the nearest cell."""
+        n = self.config.cells
+        corner = (
+            round(x / self.config.resolution - n / 2),
+            round(y / self.config.resolution - n / 2),
+        )
+        dx, dy = corner[0] - self.corner[0], corner[1] - self.corner[1]
+        self.corner = corner
+        if not dx and not dy:
+            return
+        moved = self._empty()
+        if abs(dx) < n and abs(dy) < n:
+            moved[:, max(0, -dy) : n - max(0, dy), max(0, -dx) : n - max(0, dx)] = self.evidence[
+                :, max(0, dy) : n + min(0, dy), max(0, dx) : n + min(0, dx)
+            ]
+        self.evidence = moved
+
+    def fade(self, seconds: float) -> None:
+        """Let the memory age."""
+        factors = 0.5 ** (seconds / self._half_lives)
+        self.evidence *= factors[:, None, None].astype(np.float32)
+
+    def centres(self) -> np.ndarray:
+        """Cell centres N x 2 in the grid's frame, m, row by row."""
+        n = self.config.cells
+        x = (self.corner[0] + np.arange(n) + 0.5) * self.config.resolution
+        y = (self.corner[1] + np.arange(n) + 0.5) * self.config.resolution
+        return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+    def cells_of(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points N x 2 (m) to flat cell indices, and which of them lie in the window."""
+        n = self.config.cells
+        index = np.floor(points / self.config.resolution).astype(np.int64) - self.corner
+        inside = ((index >= 0) & (index < n)).all(axis=1)
+        return index[:, 1] * n + index[:, 0], inside
+
+    def add(self, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+        """Add observations: each cell (unique) was seen to be of a class, with a weight 0..1."""
+        step = (self.config.gain * weights).astype(np.float32)
+        flat = self.evidence.reshape(len(self._costs), -1)
+        seen = flat[:, cells] - step
+        seen[labels, np.arange(len(cells))] += 2 * step
+        flat[:, cells] = np.clip(seen, -self.config.limit, self.config.limit)
+
+    def snapshot(self) -> GridSnapshot:
+        """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
+        known = self.evidence > self.config.known
+        placed = (self._kinds != Kind.IGNORE)[:, None, None]
+        obstacle = (self._kinds == Kind.OBSTACLE)[:, None, None]
+        # Obstacles outrank ground: lift them above any ground evidence.
+        rank = np.where(known & placed, self.evidence + obstacle * 2 * self.config.limit, -np.inf)
+        label = rank.argmax(axis=0)
+        seen = np.isfinite(rank.max(axis=0))
+        strength = np.take_along_axis(self.evidence, label[None], axis=0)[0]
+        confidence = np.where(seen, 255 / (1 + np.exp(-strength)), 0).astype(np.uint8)
+        layers = {}
+        for name in self.rules.layers:
+            mine = np.array([rule.layer == name for rule in self.rules.rules])
+            costs = np.where(mine[label], self._costs[label], 0)
+            layers[name] = np.where(seen, costs, -1).astype(np.int8)
+        resolution = self.config.resolution
+        return GridSnapshot(
+            origin=(self.corner[0] * resolution, self.corner[1] * resolution),
+            resolution=resolution,
+            label=np.where(seen, label, UNLABELLED).astype(np.uint8),
+            cost=np.where(seen, self._costs[label], -1).astype(np.int8),
+            confidence=confidence,
+            layers=layers,
+        )

@@ -1,0 +1,88 @@
+"""Labels and poses in order -> the rolling grid: what the node and the evaluation both run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
+from stmem_ros.costmap.projection import observe_ground
+from stmem_ros.costmap.rules import CostRules
+
+
+class SemanticMapper:
+    """Fuses label images into a grid that rolls with the robot.
+
+    With odometry the grid lies in the odometry frame and remembers; without it, it lies in the base
+    frame and holds the newest image alone.
+    """
+
+    def __init__(self, config: GridConfig, rules: CostRules) -> None:
+        self.grid = RollingGrid(config, rules)
+        self._stamp: float | None = None
+
+    def reset(self) -> None:
+        """Forget the grid."""
+        self.grid.clear()
+        self._stamp = None
+
+    def update(
+        self,
+        label: np.ndarray,
+        confidence: np.ndarray,
+        stamp: float,
+        camera: CameraModel,
+        camera_from_base: np.ndarray,
+        odom_from_base: np.ndarray | None,
+    ) -> GridSnapshot:
+        """Fuse one label image.
+
+        Args:
+            label, confidence: H x W uint8, as in ``Segmentation``.
+            stamp: seconds.
+            camera: intrinsics, for any image of the same aspect ratio.
+            camera_from_base: 4 x 4, base frame to the camera's optical frame.
+            odom_from_base: 4 x 4, or None without odometry.
+
+        Raises:
+            ValueError: the camera model does not fit the image, or a pose is not finite; the grid
+                stays as it was.
+        """
+        camera = camera.scaled(label.shape[1], label.shape[0])
+        remembers = odom_from_base is not None
+        pose = np.eye(4) if odom_from_base is None else odom_from_base
+        if not (np.isfinite(pose).all() and np.isfinite(camera_from_base).all()):
+            raise ValueError("a transform holds values that are not finite")
+        grid = self.grid
+        if not remembers:
+            grid.clear()
+        elif self._stamp is not None:
+            grid.fade(max(0.0, stamp - self._stamp))
+        self._stamp = stamp
+        grid.roll_to(pose[0, 3], pose[1, 3])
+
+        # A cell is the point of the base frame's ground plane right above or below its centre.
+        base_from_grid = np.linalg.inv(pose[:2, :2])
+        centres = (grid.centres() - pose[:2, 3]) @ base_from_grid.T
+        seen = observe_ground(
+            label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
+        )
+        touched, inside = grid.cells_of(seen.contacts @ pose[:2, :2].T + pose[:2, 3])
+        contact_cells, contact_labels, contact_weights = _strongest(
+            touched[inside], seen.contact_labels[inside], seen.contact_weights[inside]
+        )
+        grid.add(contact_cells, contact_labels, contact_weights)
+        # Where an obstacle touches the ground, ground seen in the same cell does not clear it.
+        free = ~np.isin(seen.cells, contact_cells)
+        grid.add(seen.cells[free], seen.labels[free], seen.weights[free])
+        return grid.snapshot()
+
+
+def _strongest(
+    cells: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One observation a cell: the one with the largest weight."""
+    order = np.lexsort((-weights, cells))
+    unique, first = np.unique(cells[order], return_index=True)
+    chosen = order[first]
+    return unique, labels[chosen], weights[chosen]

@@ -1,0 +1,90 @@
+"""Cost rules: what each semantic class means to a planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from stmem_ros.data.classes import SemanticClass
+
+
+class Kind(IntEnum):
+    """How a class is placed in the grid; the values are those of stmem_ros/SemanticClass."""
+
+    IGNORE = 0
+    GROUND = 1
+    OBSTACLE = 2
+
+
+@dataclass(frozen=True)
+class ClassRule:
+    """Rule of one class: kind, cost 0..100 (-1 for ignored classes), layer, whether it moves."""
+
+    kind: Kind
+    cost: int = -1
+    layer: str = ""
+    moving: bool = False
+
+
+@dataclass(frozen=True)
+class CostRules:
+    """The rules of a label set, in the order of its class ids."""
+
+    classes: tuple[SemanticClass, ...]
+    rules: tuple[ClassRule, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in the order they first occur."""
+        return tuple(dict.fromkeys(rule.layer for rule in self.rules if rule.layer))
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """Kind of every label value, 256 uint8; values that are no class are ignored."""
+        table = np.full(256, Kind.IGNORE, np.uint8)
+        table[: len(self.rules)] = [rule.kind for rule in self.rules]
+        return table
+
+
+def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
+    """Read the rules file for a label set.
+
+    Raises:
+        ValueError: unreadable, a class without a rule, a rule for no class, or a value that is not
+            allowed; one line names it.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())["classes"]
+        given = dict(raw)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"cost rules {path} cannot be read: {error}") from error
+    names = [c.name for c in classes]
+    if missing := [name for name in names if name not in given]:
+        raise ValueError(f"cost rules {path}: no rule for {', '.join(missing)}")
+    if unknown := [name for name in given if name not in names]:
+        raise ValueError(
+            f"cost rules {path}: {', '.join(map(str, unknown))} is no class of the model; "
+            f"it has {', '.join(names)}"
+        )
+    return CostRules(classes, tuple(_rule(path, name, given[name]) for name in names))
+
+
+def _rule(path: Path, name: str, raw: object) -> ClassRule:
+    where = f"cost rules {path}, class {name}"
+    if not isinstance(raw, dict) or set(raw) - {"kind", "cost", "layer", "moving"}:
+        raise ValueError(f"{where}: {raw!r}; allowed are kind, cost, layer and moving")
+    kind = str(raw.get("kind")).upper()
+    if kind not in Kind.__members__:
+        raise ValueError(f"{where}: kind is {raw.get('kind')!r}; allowed: ground, obstacle, ignore")
+    if Kind[kind] is Kind.IGNORE:
+        return ClassRule(Kind.IGNORE)
+    cost, layer = raw.get("cost"), raw.get("layer")
+    if not isinstance(cost, int) or not 0 <= cost <= 100:
+        raise ValueError(f"{where}: cost is {cost!r}; allowed: 0 to 100")
+    if not isinstance(layer, str) or not layer.isidentifier():
+        raise ValueError(f"{where}: layer is {layer!r}; it must be a name such as drivable")
+    return ClassRule(Kind[kind], cost, layer, bool(raw.get("moving", False)))

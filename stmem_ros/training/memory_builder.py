@@ -1,0 +1,145 @@
+"""Building MAR's memory bank: hard features and class prototypes of the training set.
+
+Source: Zhuang et al., arXiv 2301.03832. Keys are, per class, the correctly classified features with
+the lowest confidence (rule ``confidence``), or the same among those near a label boundary (rule
+``boundary``); the value of all keys of a class is the mean of its most confident features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from stmem_ros.data.camvid import CamVid
+from stmem_ros.data.classes import UNLABELLED, SemanticClass
+from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.segmenter import STRIDE, normalise
+
+RULES = ("confidence", "boundary")
+BOUNDARY_RADIUS = 1  # feature pixels; 8 image pixels
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Features of one class in the order of a selection: N x C, their scores and unique ids."""
+
+    features: Tensor
+    scores: Tensor
+    ids: Tensor
+
+    @staticmethod
+    def none(channels: int) -> Candidates:
+        return Candidates(
+            torch.empty(0, channels), torch.empty(0), torch.empty(0, dtype=torch.int64)
+        )
+
+    def lowest(self, other: Candidates, count: int) -> Candidates:
+        """The ``count`` lowest scores of both; equal scores in the order of their ids."""
+        ids = torch.cat([self.ids, other.ids])
+        scores = torch.cat([self.scores, other.scores])
+        by_id = torch.argsort(ids)
+        order = by_id[torch.argsort(scores[by_id], stable=True)][:count]
+        return Candidates(torch.cat([self.features, other.features])[order], scores[order], ids[order])
+
+
+class MemoryBuilder:
+    """Collects features frame by frame; the result depends on neither order nor sharding.
+
+    Args:
+        classes: the label set.
+        items: items a class.
+        channels: C of the features.
+        rule: ``confidence`` or ``boundary``.
+    """
+
+    def __init__(
+        self, classes: tuple[SemanticClass, ...], items: int, channels: int, rule: str
+    ) -> None:
+        if rule not in RULES:
+            raise ValueError(f"selection rule is {rule!r}; allowed: {', '.join(RULES)}")
+        self.classes = classes
+        self.items = items
+        self.rule = rule
+        self.hard = [Candidates.none(channels) for _ in classes]
+        self.sure = [Candidates.none(channels) for _ in classes]
+
+    def add(self, frame: int, features: Tensor, logits: Tensor, label: np.ndarray) -> None:
+        """Add one frame: features C x h x w, logits K x h x w, label h x w at feature size.
+
+        ``frame`` is the frame's index in the data set; it makes the order of equal scores unique.
+        """
+        probability, predicted = logits.softmax(dim=0).max(dim=0)
+        truth = torch.from_numpy(label.astype(np.int64))
+        correct = (predicted == truth) & (truth != UNLABELLED)
+        hard = correct & torch.from_numpy(near_boundary(label)) if self.rule == "boundary" else correct
+        ids = frame * label.size + torch.arange(label.size).reshape(label.shape)
+        for c in range(len(self.classes)):
+            mine = hard & (truth == c)
+            found = Candidates(features[:, mine].T, probability[mine], ids[mine])
+            self.hard[c] = self.hard[c].lowest(found, self.items)
+            mine = correct & (truth == c)
+            found = Candidates(features[:, mine].T, -probability[mine], ids[mine])
+            self.sure[c] = self.sure[c].lowest(found, self.items)
+
+    def merge(self, other: MemoryBuilder) -> None:
+        """Take in what another worker collected from other frames."""
+        for c in range(len(self.classes)):
+            self.hard[c] = self.hard[c].lowest(other.hard[c], self.items)
+            self.sure[c] = self.sure[c].lowest(other.sure[c], self.items)
+
+    def build(self) -> MemoryBank:
+        """The bank, class by class; a class with few pixels repeats what it has.
+
+        Raises:
+            ValueError: a class was never classified correctly; the message names it.
+        """
+        empty = [c.name for c in self.classes if not len(self.hard[c.id].features)]
+        if empty:
+            raise ValueError(
+                f"no correctly classified pixel of: {', '.join(empty)}; "
+                "train longer, or add frames that show it"
+            )
+        keys, values = [], []
+        for hard, sure in zip(self.hard, self.sure, strict=True):
+            repeated = torch.arange(self.items) % len(hard.features)
+            keys.append(hard.features[repeated])
+            values.append(sure.features.mean(dim=0).expand(self.items, -1))
+        classes = torch.arange(len(self.classes)).repeat_interleave(self.items)
+        return MemoryBank(torch.cat(keys), torch.cat(values), classes, self.rule)
+
+
+def near_boundary(label: np.ndarray) -> np.ndarray:
+    """Whether a pixel of another class lies within ``BOUNDARY_RADIUS`` pixels, bool H x W."""
+    kernel = np.ones((2 * BOUNDARY_RADIUS + 1,) * 2, np.uint8)
+    return cv2.dilate(label, kernel) != cv2.erode(label, kernel)
+
+
+@torch.inference_mode()
+def build_memory(model: BundledSegmenter, data: Path, rule: str) -> MemoryBank:
+    """Build the bank for a model with trained STF, on CamVid's training split.
+
+    CamVid's training frames lie a second apart, so each frame's window repeats the frame itself.
+
+    Raises:
+        ValueError: a class was never classified correctly.
+    """
+    a = model.architecture
+    dataset = CamVid(data, "train")
+    builder = MemoryBuilder(dataset.classes, a.items_per_class, a.channels, rule)
+    for index, (rgb, label) in enumerate(tqdm(dataset, total=len(dataset.names), desc="memory")):
+        image = normalise(torch.from_numpy(rgb)[None], model.info.mean, model.info.std)
+        features = model.features(image)
+        fused = model.fuse(features[:, :, None].expand(-1, -1, a.window, -1, -1))
+        small = F.interpolate(
+            torch.from_numpy(label)[None, None].float(), scale_factor=1 / STRIDE, mode="nearest"
+        )
+        builder.add(index, fused[0], model.classify(fused)[0], small[0, 0].byte().numpy())
+    return builder.build()
