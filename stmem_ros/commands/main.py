@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """``stmem``: the one entry point; each sub-command is a module of this folder."""
 
 from __future__ import annotations

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import observe_ground
 from stmem_ros.costmap.rules import CostRules
+
+
+@dataclass(frozen=True)
+class MapUpdate:
+    """The grid after one image, and what that image said about obstacles.
+
+    Attributes:
+        grid: the fused grid.
+        obstacles: N x 2, where obstacles met the ground in this image, in the grid's frame, m.
+        obstacle_labels: class of each, uint8.
+    """
+
+    grid: GridSnapshot
+    obstacles: np.ndarray
+    obstacle_labels: np.ndarray
 
 
 class SemanticMapper:
@@ -20,6 +37,7 @@ class SemanticMapper:
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
         self._stamp: float | None = None
+        self._remembers = False
 
     def reset(self) -> None:
         """Forget the grid."""
@@ -34,7 +52,7 @@ class SemanticMapper:
         camera: CameraModel,
         camera_from_base: np.ndarray,
         odom_from_base: np.ndarray | None,
-    ) -> GridSnapshot:
+    ) -> MapUpdate:
         """Fuse one label image.
 
         Args:
@@ -54,11 +72,11 @@ class SemanticMapper:
         if not (np.isfinite(pose).all() and np.isfinite(camera_from_base).all()):
             raise ValueError("a transform holds values that are not finite")
         grid = self.grid
-        if not remembers:
+        if not remembers or not self._remembers:
             grid.clear()
         elif self._stamp is not None:
             grid.fade(max(0.0, stamp - self._stamp))
-        self._stamp = stamp
+        self._stamp, self._remembers = stamp, remembers
         grid.roll_to(pose[0, 3], pose[1, 3])
 
         # A cell is the point of the base frame's ground plane right above or below its centre.
@@ -67,7 +85,8 @@ class SemanticMapper:
         seen = observe_ground(
             label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
         )
-        touched, inside = grid.cells_of(seen.contacts @ pose[:2, :2].T + pose[:2, 3])
+        obstacles = seen.contacts @ pose[:2, :2].T + pose[:2, 3]
+        touched, inside = grid.cells_of(obstacles)
         contact_cells, contact_labels, contact_weights = _strongest(
             touched[inside], seen.contact_labels[inside], seen.contact_weights[inside]
         )
@@ -75,7 +94,7 @@ class SemanticMapper:
         # Where an obstacle touches the ground, ground seen in the same cell does not clear it.
         free = ~np.isin(seen.cells, contact_cells)
         grid.add(seen.cells[free], seen.labels[free], seen.weights[free])
-        return grid.snapshot()
+        return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
 
 
 def _strongest(

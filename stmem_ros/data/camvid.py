@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.images import read_label, read_rgb
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,12 @@ class CamVid:
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""
-        with self._open(self.root / "images" / f"{name}.jpg") as image:
-            return np.array(image.convert("RGB"))
+        return read_rgb(self.root / "images" / f"{name}.jpg")
 
     def label(self, name: str) -> np.ndarray:
         """Class ids uint8, H x W, 255 unlabelled."""
-        # The files are palette images: the ids are the palette's indices, which OpenCV cannot read.
-        with self._open(self.root / "labels" / f"{name}.png") as image:
-            return np.array(image)
+        return read_label(self.root / "labels" / f"{name}.png")
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for name in self.names:
             yield self.image(name), self.label(name)
-
-    @staticmethod
-    def _open(path: Path) -> Image.Image:
-        try:
-            return Image.open(path)
-        except OSError as error:
-            raise FileNotFoundError(f"{path} is missing or no readable image: {error}") from error

@@ -1,0 +1,123 @@
+"""``stmem bag``: making, listing and playing rosbag2 files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from stmem_ros.commands.errors import CommandError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("bag", help="make, list and play rosbag2 files (MCAP)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    create = actions.add_parser(
+        "create",
+        help="images, a video or the synthetic world to a bag",
+        epilog="example: stmem bag create drive --images frames --labels labels --rate 15",
+    )
+    create.add_argument("out", type=Path, help="folder of the new bag")
+    source = create.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, help="folder of JPEG or PNG files")
+    source.add_argument("--video", type=Path, help="video file")
+    source.add_argument("--synthetic", metavar="KIND",
+                        help="synthetic drive: straight, avenue, crowded or turn")  # fmt: skip
+    create.add_argument("--labels", type=Path, help="folder of label images of the same names")
+    create.add_argument("--names", type=Path, help="text file that chooses and orders the images")
+    create.add_argument("--rate", type=float, help="frames a second (default: 10, or the video's)")
+    create.add_argument("--calibration", type=Path, help="camera_calibration YAML, or JSON")
+    create.add_argument("--camera-height", type=float, help="m over the ground; writes /tf_static")
+    create.add_argument("--camera-pitch", type=float, default=0.0, help="degrees downwards")
+    create.add_argument("--frames", type=int, default=60, help="frames of a synthetic drive")
+    create.add_argument("--seed", type=int, default=1, help="seed of a synthetic drive")
+    create.set_defaults(run_command=run_create)
+
+    info = actions.add_parser(
+        "info", help="what is in a bag", epilog="example: stmem bag info drive"
+    )
+    info.add_argument("bag", type=Path)
+    info.add_argument("--json", action="store_true", help="print JSON")
+    info.set_defaults(run_command=run_info)
+
+    play = actions.add_parser(
+        "play",
+        help="publish a bag with /clock",
+        epilog="example: stmem bag play drive --rate 0.5 --remap /camera/image_raw:=/image_raw",
+    )
+    play.add_argument("bag", type=Path)
+    play.add_argument("--rate", type=float, default=1.0, help="speed, 1 is real time (default)")
+    play.add_argument("--loop", action="store_true", help="begin again at the end")
+    play.add_argument("--topics", nargs="+", help="play these topics alone")
+    play.add_argument("--remap", nargs="+", default=[], metavar="FROM:=TO", help="rename topics")
+    play.set_defaults(run_command=run_play)
+
+
+def run_create(options: argparse.Namespace) -> int:
+    from stmem_ros.data import bag_create
+    from stmem_ros.data.calibration import read_calibration
+
+    try:
+        if options.synthetic:
+            bag_create.create_synthetic_bag(
+                options.out, options.synthetic, options.seed, options.frames, options.rate or 10.0
+            )
+            count = options.frames
+        else:
+            if options.video:
+                rate, frames = bag_create.read_video(options.video)
+            else:
+                files = bag_create.image_files(options.images, options.labels, options.names)
+                rate, frames = 10.0, bag_create.read_files(files)
+            count = bag_create.create_bag(
+                options.out,
+                frames,
+                options.rate or rate,
+                read_calibration(options.calibration) if options.calibration else None,
+                bag_create.Mounting(options.camera_height, math.radians(options.camera_pitch))
+                if options.camera_height
+                else None,
+            )
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"{count} frames written to {options.out}")
+    return 0
+
+
+def run_info(options: argparse.Namespace) -> int:
+    from stmem_ros.data.bags import BagError, BagReader
+
+    try:
+        with BagReader(options.bag) as bag:
+            topics, duration = bag.topics, bag.duration
+    except BagError as error:
+        raise CommandError(str(error)) from error
+    if options.json:
+        rows = [{"name": t.name, "type": t.type, "count": t.count} for t in topics]
+        print(json.dumps({"bag": str(options.bag), "duration_s": duration, "topics": rows}))
+        return 0
+    print(f"{options.bag}: {duration:.2f} s, {sum(t.count for t in topics)} messages")
+    for topic in topics:
+        print(f"{topic.count:8d}  {topic.name}  ({topic.type})")
+    return 0
+
+
+def run_play(options: argparse.Namespace) -> int:
+    from stmem_ros.data.bags import BagError
+    from stmem_ros.node.player import play_bag
+
+    try:
+        remaps = dict(pair.split(":=", 1) for pair in options.remap)
+    except ValueError as error:
+        raise CommandError(f"--remap {options.remap}: each must be FROM:=TO") from error
+    if not options.rate > 0:
+        raise CommandError(f"--rate is {options.rate}; it must be positive")
+    try:
+        topics = set(options.topics) if options.topics else None
+        count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
+    except BagError as error:
+        raise CommandError(str(error)) from error
+    print(f"{count} messages played")
+    return 0

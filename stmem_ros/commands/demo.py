@@ -1,0 +1,99 @@
+"""``stmem demo``: the main job end to end, with the real node over real middleware."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from stmem_ros.commands.errors import CommandError
+
+FRAMES = 60  # of the bundled scene, at 10 Hz
+LEFT_BEHIND = ("input", "output", "node.log", "overlay.mp4", "costmap.png", "index.html",
+               "summary.json")  # fmt: skip
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="run the node on a scene, a bag or a video and show what it makes of it",
+        epilog="example: stmem demo --bag drive --out demo-out",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--bag", type=Path, help="bag to play (default: a synthetic street)")
+    source.add_argument("--video", type=Path, help="video file to play")
+    parser.add_argument("--topic", help="image topic, where a bag has several cameras")
+    parser.add_argument("--info-topic", help="camera_info topic, where it is not beside the images")
+    parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--rate", type=float, help="speed, 1 is real time (default: real time, "
+                        "waiting for the node where it is slower)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="where results go")
+    parser.set_defaults(run_command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from stmem_ros.data import bag_create
+    from stmem_ros.data.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
+    from stmem_ros.evaluation.demo_report import DemoSummary, Recording, write_report
+    from stmem_ros.model.bundle import bundle_folder, read_info
+    from stmem_ros.node.demo import DemoError, run_demo
+
+    if options.rate is not None and not options.rate > 0:
+        raise CommandError(f"--rate is {options.rate}; it must be positive")
+    out: Path = options.out
+    try:
+        read_info(bundle_folder(options.model))
+        if options.bag is None:
+            _clear(out)
+            source_path = out / "input"
+            if options.video is None:
+                bag_create.create_synthetic_bag(source_path, "avenue", 3, FRAMES, 10.0)
+            else:
+                rate, frames = bag_create.read_video(options.video)
+                bag_create.create_bag(source_path, frames, rate, None, None)
+        else:
+            source_path = options.bag
+        with BagReader(source_path) as source:
+            image = find_image_topic(source.topics, options.topic)
+            info = find_info_topic(source.topics, image, options.info_topic)
+            if options.bag is not None:
+                _clear(out)
+            done = run_demo(source, image, info, out, options.model, options.device, options.rate)
+            recording = Recording(source, image, done.output)
+            if not recording.labels:
+                raise DemoError(f"the node made no label; see {out / 'node.log'}")
+            summary = DemoSummary(
+                frames_in=done.frames_in,
+                labels_out=done.labels_out,
+                costmaps_out=len(recording.grids),
+                dropped=done.dropped,
+                latency_ms=_percentiles(done.latencies),
+                miou=recording.miou(find_label_topic(source.topics)),
+                model=recording.model,
+                device=done.device,
+            )
+            write_report(recording, summary, out)
+    except (OSError, ValueError, DemoError) as error:
+        raise CommandError(str(error)) from error
+    print(json.dumps(summary.__dict__, indent=1))
+    print(f"open {out / 'index.html'}")
+    return 0
+
+
+def _percentiles(latencies: tuple[float, ...]) -> dict[str, float | None]:
+    if not latencies:
+        return {"p50": None, "p95": None}
+    p50, p95 = np.percentile(latencies, (50, 95)) * 1000
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+
+
+def _clear(out: Path) -> None:
+    """Make the output folder, without what an earlier demo left there; nothing else is removed."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in LEFT_BEHIND:
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

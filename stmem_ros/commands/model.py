@@ -1,0 +1,2 @@
+"""``stmem doctor``"""
+def add_parser(commands): pass

@@ -1,0 +1,140 @@
+"""Transforms between frames at a moment in time: for bags, and where tf2_ros is not installed."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from pytransform3d.transformations import pq_slerp, transform_from_pq
+
+KEEP = 10.0  # s; as long as tf2 keeps transforms
+
+
+class TransformError(Exception):
+    """A transform is not there; the message names the frames and why."""
+
+
+class FramesNotConnected(TransformError):
+    """No chain of transforms joins the two frames (yet)."""
+
+
+@dataclass
+class _Edge:
+    """The pose of a frame in its parent over time: stamps (ns) and x y z qw qx qy qz."""
+
+    parent: str
+    static: bool
+    keep: float
+    history: deque[tuple[int, np.ndarray]] = field(default_factory=deque)
+
+    def add(self, stamp: int, pose: np.ndarray) -> None:
+        if self.static:
+            self.history.clear()
+        while self.history and self.history[-1][0] >= stamp:  # time began anew
+            self.history.pop()
+        self.history.append((stamp, pose))
+        while stamp - self.history[0][0] > self.keep * 1e9:
+            self.history.popleft()
+
+    def at(self, stamp: int) -> np.ndarray | None:
+        """The pose at a time, interpolated; None outside the known time."""
+        if self.static:
+            return self.history[-1][1]
+        if not self.history[0][0] <= stamp <= self.history[-1][0]:
+            return None
+        after = next(i for i, (time, _) in enumerate(self.history) if time >= stamp)
+        time, pose = self.history[after]
+        if time == stamp:
+            return pose
+        before, earlier = self.history[after - 1]
+        return pq_slerp(earlier, pose, (stamp - before) / (time - before))
+
+
+class TransformBuffer:
+    """Collects transforms and answers where a frame was at a time. Safe to use from threads.
+
+    ``keep``: how long before the newest transform of a frame older ones are kept, s.
+    """
+
+    def __init__(self, keep: float = KEEP) -> None:
+        self._keep = keep
+        self._edges: dict[str, _Edge] = {}
+        self._changed = threading.Condition()
+
+    def add(self, parent: str, child: str, stamp: int, pose: np.ndarray, static: bool) -> None:
+        """Add a pose x y z qw qx qy qz of ``child`` in ``parent`` at ``stamp`` ns."""
+        if not np.isfinite(pose).all() or not np.linalg.norm(pose[3:]) > 0.5:
+            return
+        with self._changed:
+            edge = self._edges.get(child)
+            if edge is None or edge.parent != parent or edge.static != static:
+                edge = self._edges[child] = _Edge(parent, static, self._keep)
+            edge.add(stamp, pose)
+            self._changed.notify_all()
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+        """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.
+
+        Waits up to ``timeout`` seconds for transforms that are late, not for frames that are not
+        connected at all.
+
+        Raises:
+            FramesNotConnected: the frames are not joined by known transforms.
+            TransformError: they are, but not at that time.
+        """
+        with self._changed:
+            found: list[np.ndarray] = []
+
+            def known() -> bool:
+                found[:] = self._try(target, source, stamp)
+                return bool(found)
+
+            if not self._changed.wait_for(known, timeout):
+                raise TransformError(
+                    f"no transform from {source!r} to {target!r} at {stamp / 1e9:.3f} s: "
+                    f"{self._known_time(target, source)}"
+                )
+            return found[0]
+
+    def _chain(self, frame: str) -> list[str]:
+        chain = [frame]
+        while chain[-1] in self._edges and len(chain) <= len(self._edges):
+            chain.append(self._edges[chain[-1]].parent)
+        return chain
+
+    def _ancestor(self, target: str, source: str) -> str:
+        above = self._chain(target)
+        for frame in self._chain(source):
+            if frame in above:
+                return frame
+        raise FramesNotConnected(f"no transforms connect {source!r} to {target!r}")
+
+    def _try(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
+        ancestor = self._ancestor(target, source)
+        up_source = self._up_to(source, ancestor, stamp)
+        up_target = self._up_to(target, ancestor, stamp)
+        if up_source is None or up_target is None:
+            return []
+        return [np.linalg.inv(up_target) @ up_source]
+
+    def _up_to(self, frame: str, ancestor: str, stamp: int) -> np.ndarray | None:
+        pose = np.eye(4)
+        while frame != ancestor:
+            edge = self._edges[frame]
+            step = edge.at(stamp)
+            if step is None:
+                return None
+            pose = transform_from_pq(step) @ pose
+            frame = edge.parent
+        return pose
+
+    def _known_time(self, target: str, source: str) -> str:
+        ends = []
+        for frame in (*self._chain(target), *self._chain(source)):
+            edge = self._edges.get(frame)
+            if edge is not None and not edge.static:
+                first, last = edge.history[0][0] / 1e9, edge.history[-1][0] / 1e9
+                ends.append(f"{edge.parent} -> {frame} is known from {first:.3f} to {last:.3f} s")
+        return "; ".join(ends)

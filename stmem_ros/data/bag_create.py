@@ -1,0 +1,170 @@
+"""Making bags: from the synthetic world, from image files, from a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.data import bag_messages
+from stmem_ros.data.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
+from stmem_ros.data.images import read_label
+from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera, drive
+from stmem_ros.data.synthetic.scene import make_scene
+
+START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
+CAMERA_FRAME = "camera_optical_frame"
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """Where a camera sits on the vehicle: height over the ground (m), pitch downwards (rad)."""
+
+    height: float
+    pitch: float = 0.0
+
+    def pose(self) -> np.ndarray:
+        """4 x 4, optical frame to base frame (the camera above the base's origin)."""
+        forward = np.array([np.cos(self.pitch), 0, -np.sin(self.pitch)])
+        right = np.array([0.0, -1.0, 0.0])
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+        pose[2, 3] = self.height
+        return pose
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """One frame for a bag: the bytes of a JPEG or PNG, its kind, and its labels if there are any."""
+
+    data: bytes
+    kind: str
+    label: np.ndarray | None = None
+
+
+def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: float) -> None:
+    """Render a drive through the synthetic world: images, labels, depth, camera info, TF.
+
+    Topics: ``/camera/image_raw``, ``/camera/label`` (mono8), ``/camera/depth`` (32FC1 m),
+    ``/camera/camera_info``, ``/tf_static`` (base_footprint to camera), ``/tf`` (odom to base).
+    """
+    scene = make_scene(kind, seed)
+    with BagWriter(path) as bag:
+        mount = bag_messages.transform(base_from_camera(), START, "base_footprint", CAMERA_FRAME)
+        bag.write("/tf_static", TF, mount, START, latched=True)
+        for frame in tqdm(drive(scene, frames, rate), total=frames, desc="rendering", unit="frame"):
+            stamp = START + round(frame.stamp * 1e9)
+            pose = bag_messages.transform(frame.world_from_base, stamp, "odom", "base_footprint")
+            bag.write("/tf", TF, pose, stamp)
+            info = bag_messages.camera_info(CAMERA, stamp, CAMERA_FRAME)
+            bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
+            for topic, pixels in (
+                ("/camera/label", frame.view.label),
+                ("/camera/depth", frame.view.depth),
+                ("/camera/image_raw", frame.view.rgb),
+            ):
+                message = bag_messages.image(pixels, stamp, CAMERA_FRAME)
+                bag.write(topic, RAW, message, stamp)
+
+
+def create_bag(
+    path: Path,
+    frames: Iterable[EncodedFrame],
+    rate: float,
+    camera: CameraModel | None,
+    mounting: Mounting | None,
+) -> int:
+    """Write frames at ``rate`` Hz; returns how many.
+
+    Topics: ``/camera/image_raw/compressed``; ``/camera/label`` where frames have labels;
+    ``/camera/camera_info`` with a camera; ``/tf_static`` with a mounting.
+    """
+    if not rate > 0:
+        raise BagError(f"rate is {rate} Hz; it must be positive")
+    count = 0
+    with BagWriter(path) as bag:
+        if mounting is not None:
+            pose = bag_messages.transform(
+                mounting.pose(), START, "base_footprint", CAMERA_FRAME
+            )
+            bag.write("/tf_static", TF, pose, START, latched=True)
+        for frame in frames:
+            stamp = START + round(count / rate * 1e9)
+            if camera is not None:
+                info = bag_messages.camera_info(camera, stamp, CAMERA_FRAME)
+                bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
+            if frame.label is not None:
+                label = bag_messages.image(frame.label, stamp, CAMERA_FRAME)
+                bag.write("/camera/label", RAW, label, stamp)
+            message = bag_messages.compressed(frame.data, frame.kind, stamp, CAMERA_FRAME)
+            bag.write("/camera/image_raw/compressed", COMPRESSED, message, stamp)
+            count += 1
+    return count
+
+
+def image_files(images: Path, labels: Path | None, names: Path | None) -> list[tuple[Path, Path | None]]:
+    """The image files of a folder in order of their names, each with its label file.
+
+    Args:
+        images: folder of JPEG and PNG files.
+        labels: folder with ``NAME.png`` of each image, or None.
+        names: a text file with a name (without suffix) a line, which chooses and orders the images.
+
+    Raises:
+        BagError: no images, or a file that is named is missing.
+    """
+    found = {
+        p.stem: p
+        for p in (sorted(images.iterdir()) if images.is_dir() else [])
+        if p.suffix.lower() in SUFFIXES
+    }
+    if not found:
+        raise BagError(f"no {', '.join(SUFFIXES)} files in {images}")
+    chosen = names.read_text().split() if names else list(found)
+    if missing := [name for name in chosen if name not in found]:
+        raise BagError(f"{names} names {missing[0]} (and {len(missing) - 1} more) not in {images}")
+    pairs = []
+    for name in chosen:
+        label = labels / f"{name}.png" if labels else None
+        if label and not label.is_file():
+            raise BagError(f"the label {label} of image {name} is missing")
+        pairs.append((found[name], label))
+    return pairs
+
+
+def read_files(files: list[tuple[Path, Path | None]]) -> Iterator[EncodedFrame]:
+    """The bytes of image files as they are, not encoded again."""
+    for path, label in tqdm(files, desc="writing", unit="frame"):
+        kind = "png" if path.suffix.lower() == ".png" else "jpeg"
+        yield EncodedFrame(path.read_bytes(), kind, read_label(label) if label else None)
+
+
+def read_video(path: Path) -> tuple[float, Iterator[EncodedFrame]]:
+    """Frame rate of a video file and its frames, encoded as JPEG of quality 95.
+
+    Raises:
+        BagError: the file is missing or no video.
+    """
+    video = cv2.VideoCapture(str(path))
+    rate = video.get(cv2.CAP_PROP_FPS)
+    if not video.isOpened() or not rate > 0:
+        raise BagError(f"{path} is missing or no readable video")
+
+    def frames() -> Iterator[EncodedFrame]:
+        total = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+        with tqdm(total=total, desc="writing", unit="frame") as progress:
+            while True:
+                there, pixels = video.read()
+                if not there:
+                    return
+                quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
+                yield EncodedFrame(cv2.imencode(".jpg", pixels, quality)[1].tobytes(), "jpeg")
+                progress.update()
+
+    return rate, frames()

@@ -1,0 +1,263 @@
+"""rosbag2 files (MCAP; sqlite3 and ROS 1 bags are read too), without a ROS installation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from stmem_ros.resources import resource
+
+RAW = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+TF = "tf2_msgs/msg/TFMessage"
+
+MESSAGES = ("SemanticClass", "LabelInfo", "SemanticGrid", "FrameStatistics")
+
+
+class BagError(ValueError):
+    """A bag cannot be used; the message names it and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of a bag: name, type (``pkg/msg/Name``), number of messages."""
+
+    name: str
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message of a bag: its topic and type, the time it was recorded at (ns), its bytes (CDR)."""
+
+    topic: str
+    type: str
+    time: int
+    data: bytes
+
+
+@lru_cache
+def types() -> Typestore:
+    """Message types of ROS 2 with those of this package."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    for name in MESSAGES:
+        text = resource("msg", f"{name}.msg").read_text()
+        store.register(get_types_from_msg(text, f"stmem_ros/msg/{name}"))
+    return store
+
+
+class BagReader:
+    """Reads a bag in the order of recording; use it in a ``with`` statement.
+
+    Args:
+        path: a rosbag2 folder, a single ``.mcap`` or ``.db3`` file, or a ROS 1 ``.bag``.
+
+    Raises:
+        BagError: there is no bag, or it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise BagError(f"no bag at {self.path}: no such file or folder")
+        try:
+            self._reader = AnyReader([self.path], default_typestore=types())
+            self._reader.open()
+        except (AnyReaderError, ReaderError, OSError, ValueError) as error:
+            raise BagError(f"{self.path} is no readable bag: {_one_line(error)}") from error
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """All topics, by name."""
+        return tuple(
+            Topic(name, info.msgtype or "?", info.msgcount)
+            for name, info in sorted(self._reader.topics.items())
+        )
+
+    @property
+    def start(self) -> int:
+        """Time of the first message, ns."""
+        return self._reader.start_time
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first to the last message."""
+        return max(0.0, (self._reader.end_time - self._reader.start_time) / 1e9)
+
+    def records(self, topics: set[str] | None = None) -> Iterator[Record]:
+        """Messages of some topics (all by default) in the order of recording.
+
+        Raises:
+            BagError: the bag is damaged in the middle.
+        """
+        connections = [
+            c for c in self._reader.connections if topics is None or c.topic in topics
+        ]
+        if not connections:
+            return
+        try:
+            for connection, stamp, data in self._reader.messages(connections):
+                yield Record(connection.topic, connection.msgtype, stamp, bytes(data))
+        except (AnyReaderError, ReaderError, OSError) as error:
+            raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
+
+    def decode(self, record: Record) -> Any:
+        """The message of a record.
+
+        Raises:
+            BagError: its bytes are no such message.
+        """
+        try:
+            return self._reader.deserialize(record.data, record.type)
+        except Exception as error:
+            raise BagError(
+                f"{self.path}, {record.topic} at {record.time}: not a {record.type}: "
+                f"{_one_line(error)}"
+            ) from error
+
+    def to_cdr(self, record: Record) -> bytes:
+        """The bytes of a record as ROS 2 sends them (ROS 1 bags store another form)."""
+        if not self._reader.is2:
+            message = self.decode(record)
+            return bytes(types().serialize_cdr(message, record.type))
+        return record.data
+
+
+class BagWriter:
+    """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
+
+    Raises:
+        BagError: the folder exists already or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._connections: dict[str, Connection] = {}
+        try:
+            self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except (WriterError, OSError) as error:
+            raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
+        """Write a message (of ``types()``) recorded at ``time`` ns."""
+        self.write_cdr(topic, kind, bytes(types().serialize_cdr(message, kind)), time, latched)
+
+    def write_cdr(
+        self, topic: str, kind: str, data: bytes, time: int, latched: bool = False
+    ) -> None:
+        """Write a message that is serialised already."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=types(), offered_qos_profiles=[_qos(latched)]
+            )
+        self._writer.write(self._connections[topic], time, data)
+
+
+def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic:
+    """The camera's topic of a bag: ``wanted``, or the only image topic that shows no labels or depth.
+
+    Raises:
+        BagError: no such topic, no images, or several cameras to choose from.
+    """
+    images = [t for t in topics if t.type.replace("/msg/", "/") in _IMAGE_TYPES]
+    if wanted is not None:
+        for topic in images:
+            if topic.name == wanted:
+                return topic
+        have = ", ".join(t.name for t in images) or "none"
+        raise BagError(f"the bag has no image topic {wanted!r}; its image topics: {have}")
+    cameras = [t for t in images if not any(w in t.name for w in _NO_CAMERA)]
+    if not cameras:
+        have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
+        raise BagError(f"the bag holds no camera images; it holds {have}")
+    if len(cameras) > 1:
+        raise BagError(
+            "the bag holds several cameras, choose one with --topic: "
+            + ", ".join(t.name for t in cameras)
+        )
+    return cameras[0]
+
+
+def find_label_topic(topics: tuple[Topic, ...]) -> Topic | None:
+    """The topic with reference labels, if the bag has one: an Image whose name speaks of labels."""
+    for topic in topics:
+        if topic.type == RAW and "label" in topic.name:
+            return topic
+    return None
+
+
+def find_info_topic(
+    topics: tuple[Topic, ...], image: Topic, wanted: str | None = None
+) -> Topic | None:
+    """The CameraInfo of an image topic: ``wanted``, the one beside it, or the only one there is.
+
+    Raises:
+        BagError: the wanted topic is not in the bag.
+    """
+    infos = [t for t in topics if t.type == CAMERA_INFO]
+    if wanted is not None:
+        for topic in infos:
+            if topic.name == wanted:
+                return topic
+        have = ", ".join(t.name for t in infos) or "none"
+        raise BagError(f"the bag has no camera_info topic {wanted!r}; it has: {have}")
+    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
+    for topic in infos:
+        if topic.name == f"{namespace}/camera_info":
+            return topic
+    return infos[0] if len(infos) == 1 else None
+
+
+_IMAGE_TYPES = ("sensor_msgs/Image", "sensor_msgs/CompressedImage")
+_NO_CAMERA = ("label", "depth", "confidence", "overlay", "mask")
+
+
+def _qos(latched: bool) -> Qos:
+    forever = QosTime(2147483647, 4294967295)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        10,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        forever,
+        forever,
+        QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

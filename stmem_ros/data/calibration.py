@@ -1,0 +1,40 @@
+"""Camera calibration files in the format of ROS's camera_calibration (and its JSON twin)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from stmem_ros.costmap.camera import CameraModel
+
+
+def read_calibration(path: Path) -> CameraModel:
+    """Read ``camera_info`` YAML as written by camera_calibration, or JSON with ``K`` and ``D``.
+
+    Raises:
+        ValueError: missing, or no calibration; one line names the file and the problem.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+        if "camera_matrix" in raw:
+            k = [float(v) for v in raw["camera_matrix"]["data"]]
+            rows = (k[0:3], k[3:6], k[6:9])
+            distortion = raw.get("distortion_coefficients", {}).get("data", [])
+            size = raw["image_width"], raw["image_height"]
+        else:
+            rows = raw["K"]
+            distortion = raw.get("D", [])
+            size = raw["width"], raw["height"]
+        return CameraModel(
+            width=int(size[0]),
+            height=int(size[1]),
+            matrix=tuple(tuple(float(v) for v in row) for row in rows),  # type: ignore[arg-type]
+            distortion=tuple(float(v) for v in distortion),
+            model=str(raw.get("distortion_model", "plumb_bob")),
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"calibration {path} cannot be used ({type(error).__name__}: {error}); it must be a "
+            "camera_calibration YAML, or JSON with width, height, K and D"
+        ) from error

@@ -1,0 +1,101 @@
+"""One camera of the node: its topics, its stream of features, its counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from stmem_ros.msg import FrameStatistics
+from stmem_ros.node.parameters import NodeParameters
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+@dataclass
+class Counters:
+    """What happened since activation."""
+
+    received: int = 0
+    infos: int = 0
+    labelled: int = 0
+    late: int = 0
+    invalid: int = 0
+    last_error: str = ""
+    last_image: float | None = None  # monotonic seconds
+    since: float = field(default_factory=time.monotonic)
+
+
+class CameraStream:
+    """Subscriptions, publishers and state of one camera.
+
+    Args:
+        node: the node.
+        name: the camera's namespace, '' for the node's own.
+        parameters: of the node.
+        segmenter: this camera's stream.
+        on_image: called with each image message; must return at once.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        parameters: NodeParameters,
+        segmenter: StreamingSegmenter,
+        on_image: Callable[[str, Image | CompressedImage], None],
+    ) -> None:
+        self.name = name
+        self.segmenter = segmenter
+        self.info: CameraInfo | None = None
+        self.counters = Counters()
+        self._on_image = on_image
+
+        inputs, outputs = (f"{name}/", f"~/{name}/") if name else ("", "~/")
+        raw = parameters.image_transport == "raw"
+        self.image_topic = f"{inputs}image_raw" + ("" if raw else "/compressed")
+        reliability = ReliabilityPolicy[parameters.image_reliability.upper()]
+        newest = QoSProfile(depth=1, reliability=reliability)
+        self._subscriptions = [
+            node.create_subscription(
+                Image if raw else CompressedImage, self.image_topic, self._image, newest
+            ),
+            node.create_subscription(
+                CameraInfo, f"{inputs}camera_info", self._camera_info, qos_profile_sensor_data
+            ),
+        ]
+        self.label = node.create_publisher(Image, f"{outputs}label", 5)
+        self.label_camera_info = (
+            node.create_publisher(CameraInfo, f"{outputs}label/camera_info", 5)
+            if parameters.label_size == "feature"
+            else None
+        )
+        self.confidence = node.create_publisher(Image, f"{outputs}confidence", 5)
+        self.overlay = node.create_publisher(Image, f"{outputs}overlay", 5)
+        self.overlay_jpeg = node.create_publisher(
+            CompressedImage, f"{outputs}overlay/compressed", 5
+        )
+        self.statistics = node.create_publisher(FrameStatistics, f"{outputs}statistics", 10)
+
+    def destroy(self, node: Node) -> None:
+        """Take the subscriptions and publishers away."""
+        for subscription in self._subscriptions:
+            node.destroy_subscription(subscription)
+        for publisher in (
+            self.label, self.label_camera_info, self.confidence, self.overlay, self.overlay_jpeg,
+            self.statistics,
+        ):  # fmt: skip
+            if publisher is not None:
+                node.destroy_publisher(publisher)
+
+    def _image(self, message: Image | CompressedImage) -> None:
+        self.counters.received += 1
+        self.counters.last_image = time.monotonic()
+        self._on_image(self.name, message)
+
+    def _camera_info(self, message: CameraInfo) -> None:
+        self.counters.infos += 1
+        self.info = message

@@ -1,0 +1,200 @@
+"""Messages to arrays and back. Only copies and views: what is computed, the core computes."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time as TimeMessage
+from nav_msgs.msg import MapMetaData, OccupancyGrid
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import ColorRGBA, Header
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.grid import GridSnapshot
+from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.costmap.rules import CostRules
+from stmem_ros.data.images import decode_compressed
+from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
+from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
+
+POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
+POINT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
+
+
+def nanoseconds(stamp: TimeMessage) -> int:
+    """A stamp in ns."""
+    return stamp.sec * 10**9 + stamp.nanosec
+
+
+def to_rgb(message: Image | CompressedImage) -> np.ndarray:
+    """An image message as RGB uint8 H x W x 3.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+    """
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.data)
+    return image_to_rgb(message)
+
+
+def to_camera(info: CameraInfo, rectified: bool) -> CameraModel:
+    """Intrinsics from camera_info; of the rectified image (P, no distortion) if that is used.
+
+    Raises:
+        ValueError: the message holds values that cannot be used.
+    """
+    matrix = np.reshape(info.p, (3, 4))[:, :3] if rectified else np.reshape(info.k, (3, 3))
+    return CameraModel(
+        width=info.width,
+        height=info.height,
+        matrix=tuple(tuple(float(v) for v in row) for row in matrix),  # type: ignore[arg-type]
+        distortion=() if rectified else tuple(float(v) for v in info.d),
+        model=info.distortion_model or "plumb_bob",
+    )
+
+
+def mono_image(pixels: np.ndarray, header: Header) -> Image:
+    """uint8 H x W as a mono8 image without row padding."""
+    return Image(
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding="mono8",
+        step=pixels.shape[1],
+        data=_array("B", pixels),
+    )
+
+
+def rgb_image(pixels: np.ndarray, header: Header) -> Image:
+    """uint8 H x W x 3 as an rgb8 image."""
+    return Image(
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding="rgb8",
+        step=3 * pixels.shape[1],
+        data=_array("B", pixels),
+    )
+
+
+def jpeg_image(pixels: np.ndarray, header: Header) -> CompressedImage:
+    """uint8 H x W x 3 (RGB) as a JPEG."""
+    data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+    return CompressedImage(
+        header=header, format="rgb8; jpeg compressed bgr8", data=_array("B", data)
+    )
+
+
+def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
+    """The camera_info of a resized image."""
+    sx, sy = width / info.width, height / info.height
+    scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+    return CameraInfo(
+        header=header,
+        width=width,
+        height=height,
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=(scale @ np.reshape(info.k, (3, 3))).reshape(-1),
+        r=info.r,
+        p=(scale @ np.reshape(info.p, (3, 4))).reshape(-1),
+    )
+
+
+def occupancy_grid(
+    cost: np.ndarray, grid: GridSnapshot, header: Header, unseen_cost: int
+) -> OccupancyGrid:
+    """A cost array (int8, -1 unknown) of a grid as an OccupancyGrid."""
+    if unseen_cost != -1:
+        cost = np.where(cost < 0, np.int8(unseen_cost), cost)
+    return OccupancyGrid(header=header, info=_meta(grid, header), data=_array("b", cost))
+
+
+def semantic_grid(grid: GridSnapshot, header: Header, rules: CostRules) -> SemanticGrid:
+    """Class, cost and confidence of every cell."""
+    return SemanticGrid(
+        header=header,
+        info=_meta(grid, header),
+        label=_array("B", grid.label),
+        cost=_array("B", np.where(grid.cost < 0, 255, grid.cost).astype(np.uint8)),
+        confidence=_array("B", grid.confidence),
+        classes=semantic_classes(rules),
+    )
+
+
+def semantic_classes(rules: CostRules) -> list[SemanticClass]:
+    """The label set with what it means to a planner."""
+    return [
+        SemanticClass(
+            id=c.id,
+            name=c.name,
+            colour=ColorRGBA(
+                r=c.colour[0] / 255, g=c.colour[1] / 255, b=c.colour[2] / 255, a=1.0
+            ),
+            cost=rule.cost,
+            layer=rule.layer,
+            kind=int(rule.kind),
+        )
+        for c, rule in zip(rules.classes, rules.rules, strict=True)
+    ]
+
+
+def label_info(model: str, rules: CostRules, header: Header) -> LabelInfo:
+    """The label set of a model."""
+    return LabelInfo(header=header, model=model, classes=semantic_classes(rules))
+
+
+def vision_label_info(rules: CostRules, header: Header) -> Any:
+    """The label set as vision_msgs/LabelInfo (only where that package is installed)."""
+    return VisionLabelInfo(
+        header=header,
+        class_map=[VisionClass(class_id=c.id, class_name=c.name) for c in rules.classes],
+    )
+
+
+def obstacle_points(update: MapUpdate, rules: CostRules, header: Header) -> PointCloud2:
+    """Where obstacles met the ground in one image: x y z label cost, in the grid's frame."""
+    points = np.zeros(len(update.obstacles), POINT)
+    points["x"], points["y"] = update.obstacles.T
+    points["z"] = POINT_HEIGHT
+    points["label"] = update.obstacle_labels
+    points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[
+        update.obstacle_labels
+    ]
+    kinds = {"<f4": PointField.FLOAT32, "|u1": PointField.UINT8}
+    fields = [
+        PointField(name=name, offset=offset, datatype=kinds[dtype.str], count=1)
+        for name, (dtype, offset, *_) in POINT.fields.items()  # type: ignore[union-attr]
+    ]
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=fields,
+        point_step=POINT.itemsize,
+        row_step=POINT.itemsize * len(points),
+        data=_array("B", points.view(np.uint8)),
+        is_dense=True,
+    )
+
+
+def _meta(grid: GridSnapshot, header: Header) -> MapMetaData:
+    meta = MapMetaData(
+        map_load_time=header.stamp,
+        resolution=grid.resolution,
+        width=grid.label.shape[1],
+        height=grid.label.shape[0],
+    )
+    meta.origin.position.x, meta.origin.position.y = grid.origin
+    meta.origin.orientation.w = 1.0
+    return meta
+
+
+def _array(kind: str, values: np.ndarray) -> array:
+    """A message's sequence field; handing an ndarray over would be converted value by value."""
+    data = array(kind)
+    data.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return data

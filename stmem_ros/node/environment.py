@@ -1,0 +1,24 @@
+"""Environment of the processes this package starts: middleware profile, discovery, domain."""
+
+from __future__ import annotations
+
+import os
+
+from stmem_ros.resources import resource
+
+
+def middleware_environment() -> dict[str, str]:
+    """Variables that let large images through Fast DDS, unless the user has set their own."""
+    profile = str(resource("config", "fastdds_large_images.xml"))
+    defaults = {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    return {key: os.environ.get(key, value) for key, value in defaults.items()}
+
+
+def private_environment() -> dict[str, str]:
+    """The same, and a domain of this machine alone that no other ROS programs are likely to use."""
+    defaults = {
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    chosen = {key: os.environ.get(key, value) for key, value in defaults.items()}
+    return middleware_environment() | chosen

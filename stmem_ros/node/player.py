@@ -1,0 +1,124 @@
+"""Playing bags: messages at the pace of their recording, with ``/clock``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+
+from stmem_ros.data.bags import BagError, BagReader, Record
+
+CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due
+
+
+class BagPlayer:
+    """Publishes a bag's messages as they are (their bytes are not decoded).
+
+    Args:
+        node: publishes; its executor need not spin.
+        bag: an open bag.
+        topics: topics to play, None for all.
+        remaps: new names of topics.
+
+    Raises:
+        BagError: a topic is not in the bag, or no message can be played.
+    """
+
+    def __init__(
+        self, node: Node, bag: BagReader, topics: set[str] | None, remaps: dict[str, str]
+    ) -> None:
+        self._node = node
+        self._bag = bag
+        have = {t.name: t for t in bag.topics if t.count}
+        for name in [*(topics or ()), *remaps]:
+            if name not in have:
+                raise BagError(f"{bag.path} has no topic {name!r}; it has: {', '.join(have)}")
+        self._clock = node.create_publisher(Clock, "/clock", 10)
+        self._publishers: dict[str, Publisher] = {}
+        for name in sorted(topics or set(have)):
+            kind = _message_type(have[name].type)
+            if kind is None:
+                node.get_logger().warning(f"{name} not played: {have[name].type} is not installed")
+                continue
+            self._publishers[name] = node.create_publisher(
+                kind, remaps.get(name, name), _profile(name)
+            )
+        if not self._publishers:
+            raise BagError(f"{bag.path}: no topic can be played")
+
+    def play(self, rate: float, before: Callable[[Record], None] = lambda record: None) -> int:
+        """Play once; returns the number of messages.
+
+        Args:
+            rate: speed, 1 is real time.
+            before: called before a message is published; may block, which stops the clock.
+        """
+        count = 0
+        origin: int | None = None
+        began = 0.0
+        for record in self._bag.records(set(self._publishers)):
+            if origin is None:
+                origin, began = record.time, time.monotonic()
+            due = began + (record.time - origin) / 1e9 / rate
+            while (left := due - time.monotonic()) > 0:
+                self._tick(record.time - round(left * rate * 1e9))
+                time.sleep(min(left, CLOCK_PERIOD))
+            held = time.monotonic()
+            before(record)
+            began += time.monotonic() - held
+            self._tick(record.time)
+            self._publishers[record.topic].publish(self._bag.to_cdr(record))
+            count += 1
+        return count
+
+    def _tick(self, nanoseconds: int) -> None:
+        self._clock.publish(Clock(clock=Time(nanoseconds=max(0, nanoseconds)).to_msg()))
+
+
+def play_bag(
+    path: Path, rate: float, loop: bool, topics: set[str] | None, remaps: dict[str, str]
+) -> int:
+    """Play a bag from a node of its own until it ends or is interrupted; returns the messages.
+
+    Raises:
+        BagError: the bag cannot be played.
+    """
+    count = 0
+    with BagReader(path) as bag:
+        rclpy.init()
+        try:
+            node = rclpy.create_node("stmem_bag_player")
+            player = BagPlayer(node, bag, topics, remaps)
+            time.sleep(0.5)  # discovery: there is no telling who should be listening
+            count = player.play(rate)
+            while loop:
+                count += player.play(rate)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            pass
+        finally:
+            rclpy.try_shutdown()
+    return count
+
+
+def _message_type(name: str) -> type | None:
+    package, _, message = name.split("/")
+    try:
+        return getattr(import_module(f"{package}.msg"), message)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _profile(topic: str) -> QoSProfile:
+    """Reliable, so that it fits any subscription; static transforms and latched topics stay."""
+    latched = topic.endswith(("/tf_static", "/label_info"))
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    return QoSProfile(depth=10, durability=durability)
