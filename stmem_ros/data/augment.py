@@ -1,4 +1,4 @@
-"""Training windows from single labelled frames: smooth camera motion, light, noise, occluders.
+"""Training windows from labelled frames: smooth camera motion, light, noise, occluders.
 
 Every augmentation acts alike on all frames of a window, except what a camera sees change between
 frames: the motion itself, noise, flicker of the exposure, and things that pass in front.
@@ -40,36 +40,45 @@ class Augmentation:
 
 
 def make_window(
-    rgb: np.ndarray,
+    images: np.ndarray,
     label: np.ndarray,
     frames: int,
     target: int,
     settings: Augmentation,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A window of ``frames`` views of one labelled image, and the label of frame ``target``.
+    """A training window of ``frames`` views, and the label of frame ``target``.
 
     Args:
-        rgb: H x W x 3 uint8.
-        label: H x W uint8.
+        images: N x H x W x 3 uint8: one image, from which a moving camera's views are made, or
+            ``frames`` images of real motion.
+        label: H x W uint8, of the one image, or of image ``target``.
 
     Returns:
         T x h x w x 3 uint8 and h x w uint8, h x w being ``settings.crop``.
     """
     height, width = settings.crop
-    base = _view(rgb.shape[:2], settings, random)
-    step = _camera_step(settings, random)
+    base = _view(label.shape, settings, random)
+    step = _camera_step(settings, random) if len(images) == 1 else np.eye(3)
     views = []
     for t in range(frames):
         to_view = np.linalg.matrix_power(step, target - t) @ base
-        image = cv2.warpAffine(
-            rgb, to_view[:2], (width, height), flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+        views.append(
+            cv2.warpAffine(
+                images[t if len(images) > 1 else 0],
+                to_view[:2],
+                (width, height),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
         )
-        views.append(image)
     target_label = cv2.warpAffine(
-        label, base[:2], (width, height), flags=cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_CONSTANT, borderValue=UNLABELLED,
+        label,
+        base[:2],
+        (width, height),
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=UNLABELLED,
     )
     window = _light(np.stack(views).astype(np.float32), settings, random)
     if frames > 1:

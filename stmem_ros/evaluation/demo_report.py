@@ -224,7 +224,8 @@ class Video:
         self._container.close()
 
     def add(self, picture: np.ndarray) -> None:
-        self._stream.height, self._stream.width = picture.shape[:2]
+        if not self._stream.codec_context.is_open:
+            self._stream.height, self._stream.width = picture.shape[:2]
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         self._container.mux(self._stream.encode(frame))
 

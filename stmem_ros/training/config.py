@@ -40,6 +40,19 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class SyntheticConfig:
+    """Windows of the synthetic world that are trained on beside the data set.
+
+    Attributes:
+        windows: how many; 0 for none.
+        first_seed: seed of the first scene; the demo and the tests use seeds below 1000.
+    """
+
+    windows: int = 0
+    first_seed: int = 1000
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides what a training run gives, its data folder aside."""
 
@@ -51,6 +64,7 @@ class TrainingConfig:
     stf: StageConfig
     mar: StageConfig
     memory_rule: str = "confidence"
+    synthetic: SyntheticConfig = SyntheticConfig()
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -66,6 +80,7 @@ def load_config(path: Path) -> TrainingConfig:
             section["augmentation"] = _build(Augmentation, section.get("augmentation") or {})
             raw[stage] = _build(StageConfig, section)
         raw["architecture"] = _build(Architecture, raw["architecture"])
+        raw["synthetic"] = _build(SyntheticConfig, raw.get("synthetic") or {})
         return _build(TrainingConfig, raw)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"training configuration {path}: {type(error).__name__} {error}") from error

@@ -22,10 +22,18 @@ from tqdm import tqdm
 from stmem_ros.data.augment import make_window
 from stmem_ros.data.camvid import CamVid
 from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.model.bundle import ModelInfo, load_bundle, load_memory, save_bundle
+from stmem_ros.model.bundle import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ModelInfo,
+    load_bundle,
+    load_memory,
+    save_bundle,
+)
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter, normalise, upsample
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
+from stmem_ros.training.samples import Sample, load_samples
 
 
 def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resume: bool) -> Path:
@@ -42,12 +50,13 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
     """
     settings: StageConfig = getattr(config, stage)
     torch.manual_seed(config.seed)
-    dataset = CamVid(data, "train")
-    labelled = list(dataset)
-    weights = class_weights([label for _, label in labelled], config.architecture.classes)
+    frames = 1 if stage == "frame" else config.architecture.window
+    target = 0 if stage == "frame" else config.architecture.target
+    samples = load_samples(config, data, frames, target)
+    weights = class_weights([s.label for s in samples], config.architecture.classes)
     model, trained, bank = _start(stage, config, run)
     optimiser = _optimiser(trained, model, settings)
-    steps = math.ceil(len(labelled) / settings.batch) * settings.epochs
+    steps = math.ceil(len(samples) / settings.batch) * settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, steps))
 
     checkpoint = run / f"{stage}.checkpoint.pt"
@@ -64,9 +73,9 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
     for epoch in range(first, settings.epochs):
         losses = []
         random = np.random.default_rng([config.seed, STAGES.index(stage), epoch])
-        batches = _batches(labelled, settings, config, stage, random)
+        batches = _batches(samples, frames, target, settings, random)
         progress = tqdm(batches, desc=f"{stage} {epoch + 1}/{settings.epochs}", unit="batch",
-                        total=math.ceil(len(labelled) / settings.batch))
+                        total=math.ceil(len(samples) / settings.batch))
         for frames, labels in progress:
             _set_modes(model, trained)
             logits = _forward(stage, model, frames)
@@ -85,10 +94,11 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
     info = ModelInfo(
         name=config.name,
         architecture=model.architecture,
-        classes=dataset.classes,
+        classes=CamVid.classes,
         height=settings.augmentation.crop[0],
         training={
             "dataset": config.dataset,
+            "synthetic_windows": config.synthetic.windows,
             "stage": stage,
             "epochs": settings.epochs,
             "seed": config.seed,
@@ -201,31 +211,27 @@ def _forward(stage: str, model: Segmenter, frames: Tensor) -> Tensor:
 
 
 def _batches(
-    labelled: list[tuple[np.ndarray, np.ndarray]],
+    samples: list[Sample],
+    frames: int,
+    target: int,
     settings: StageConfig,
-    config: TrainingConfig,
-    stage: str,
     random: np.random.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
-
-    frames = 1 if stage == "frame" else config.architecture.window
-    target = 0 if stage == "frame" else config.architecture.target
-    order = random.permutation(len(labelled))
+    """Normalised windows N x T x 3 x H x W and labels N x H x W, each sample once."""
+    order = random.permutation(len(samples))
     for start in range(0, len(order), settings.batch):
         windows, labels = zip(
             *(
-                make_window(*labelled[i], frames, target, settings.augmentation, random)
+                make_window(
+                    samples[i].images, samples[i].label, frames, target, settings.augmentation, random
+                )
                 for i in order[start : start + settings.batch]
             ),
             strict=True,
         )
         rgb = torch.from_numpy(np.stack(windows))
         images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD)
-        yield (
-            images.unflatten(0, rgb.shape[:2]),
-            torch.from_numpy(np.stack(labels)).long(),
-        )
+        yield images.unflatten(0, rgb.shape[:2]), torch.from_numpy(np.stack(labels)).long()
 
 
 def _save_checkpoint(
