@@ -35,23 +35,33 @@ class InstallRosFiles(install_data):
     """Build the messages and install them, their libraries, launch and config files."""
 
     def run(self) -> None:
-        if importlib.util.find_spec("tf2_msgs") is None or (STAGE / "share/tf2_msgs").is_dir():
+        if not has_real_tf2_msgs():
             build(ROOT / "cmake" / "tf2_msgs")
         build(ROOT)
         folders: dict[str, list[str]] = {}
         for path in sorted(STAGE.rglob("*")):
-            if path.is_file() and not is_python_source(path) and "include" not in path.parts:
+            if path.is_file() and is_needed(path.relative_to(STAGE)):
                 folders.setdefault(str(path.parent.relative_to(STAGE)), []).append(str(path))
         self.data_files = sorted(folders.items())
         super().run()
 
 
-def is_python_source(path: Path) -> bool:
-    """Whether setuptools itself installs this file: our sources and the commands."""
-    relative = path.relative_to(STAGE).as_posix()
-    own = f"{site_packages()}/stmem_ros/"
-    generated = relative.startswith(own + "msg/") or relative.endswith((".so", ".c"))
-    return (relative.startswith(own) and not generated) or relative.startswith("bin/")
+def has_real_tf2_msgs() -> bool:
+    """Whether a ROS installation outside this environment has it (inside, it is our stand-in)."""
+    found = importlib.util.find_spec("tf2_msgs")
+    return found is not None and not Path(found.origin or "").is_relative_to(sys.prefix)
+
+
+def is_needed(path: Path) -> bool:
+    """Whether a staged file goes into the environment: not our sources and commands, which
+    setuptools installs, and nothing that is only for compiling against the messages."""
+    if path.suffix == ".c" or {"include", "bin", "__pycache__"} & set(path.parts):
+        return False
+    if any(part.endswith(".egg-info") for part in path.parts):
+        return False
+    ours = Path(site_packages()) / "stmem_ros"
+    generated = path.suffix == ".so" or path.is_relative_to(ours / "msg")
+    return generated or not path.is_relative_to(ours)
 
 
 def site_packages() -> str:
@@ -74,7 +84,8 @@ def build(source: Path) -> None:
         f"-DPython3_EXECUTABLE={sys.executable}",
         "-DBUILD_TESTING=OFF",
     ]  # fmt: skip
-    for command in (configure, ["cmake", "--build", str(binary)], ["cmake", "--install", str(binary)]):
+    make, install = ["cmake", "--build", str(binary)], ["cmake", "--install", str(binary)]
+    for command in (configure, make, install):
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
 
 

@@ -1,2 +1,144 @@
-"""``stmem doctor``"""
-def add_parser(commands): pass
+"""``stmem doctor``: is everything there, and do images get through?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from stmem_ros.commands.errors import CommandError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: its name, whether it is well, what was seen, what to do."""
+
+    name: str
+    ok: bool
+    seen: str
+    advice: str = ""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="check Python, ROS, middleware, torch and the model",
+        epilog="example: stmem doctor --size 1920x1080",
+    )
+    parser.add_argument("--size", default="1280x720", help="camera image, WIDTHxHEIGHT")
+    parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run_command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        width, height = (int(v) for v in options.size.split("x"))
+    except ValueError as error:
+        raise CommandError(f"--size is {options.size!r}; it must be WIDTHxHEIGHT") from error
+    checks: list[Callable[[], Finding]] = [
+        check_python,
+        check_ros,
+        check_messages,
+        check_torch,
+        lambda: check_model(options.model),
+        lambda: check_middleware(width, height),
+    ]
+    findings = []
+    for check in checks:
+        finding = check()
+        findings.append(finding)
+        if not options.json:
+            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.seen}", flush=True)
+            if finding.advice:
+                print(f"     -> {finding.advice}")
+    if options.json:
+        print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def check_python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = sys.version_info >= (3, 10)
+    return Finding("Python", ok, version, "" if ok else "use Python 3.10 or newer")
+
+
+def check_ros() -> Finding:
+    try:
+        from rclpy.utilities import get_rmw_implementation_identifier
+
+        middleware = get_rmw_implementation_identifier()
+    except ImportError as error:
+        return Finding("ROS 2", False, str(error), "source ROS 2's setup.bash, or run make demo")
+    helpers = [p for p in ("tf2_ros", "cv_bridge", "message_filters") if find_spec(p)]
+    seen = f"rclpy with {middleware}; installed beside it: {', '.join(helpers) or 'none of '}"
+    if not helpers:
+        seen += "tf2_ros, cv_bridge, message_filters (the package's own stand-ins are used)"
+    return Finding("ROS 2", True, seen)
+
+
+def check_messages() -> Finding:
+    try:
+        import tf2_msgs.msg  # noqa: F401
+
+        import stmem_ros.msg  # noqa: F401
+    except ImportError as error:
+        return Finding("messages", False, str(error), "build them: colcon build, or pip install .")
+    return Finding("messages", True, "stmem_ros.msg and tf2_msgs.msg import")
+
+
+def check_torch() -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        return Finding("torch", False, str(error), "install torch")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    seen = f"{torch.__version__}, {', '.join(gpus) or 'no CUDA device'}, "
+    return Finding("torch", True, seen + f"{torch.get_num_threads()} CPU threads")
+
+
+def check_model(name: str) -> Finding:
+    from stmem_ros.model.bundle import load_bundle
+
+    try:
+        model = load_bundle(name, "cpu")
+    except ValueError as error:
+        return Finding("model", False, str(error), "name a shipped bundle or a bundle's folder")
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    return Finding("model", True, f"{model.info.name}, {count:.1f} M parameters")
+
+
+def check_middleware(width: int, height: int) -> Finding:
+    name = f"images of {width} x {height} between processes"
+    try:
+        from stmem_ros.node.environment import private_environment
+        from stmem_ros.node.image_probe import probe
+    except ImportError as error:
+        return Finding(name, False, str(error), "ROS 2 is not there")
+    profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE")
+    os.environ.update(private_environment())
+    results = {
+        "best effort": probe(width, height, reliable=False),
+        "reliable": probe(width, height, reliable=True),
+    }
+    seen = "; ".join(
+        f"{kind} {r.received}/{r.sent}, median {r.median_ms:.1f} ms, worst {r.worst_ms:.1f} ms"
+        for kind, r in results.items()
+    )
+    used = profile or os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]
+    seen += f" (profile {used})"
+    ok = results["best effort"].received >= 0.9 * results["best effort"].sent
+    advice = ""
+    if not ok:
+        advice = "use the package's profile (docs/middleware.md), or image_reliability: reliable"
+    elif profile is None:
+        advice = (
+            "the profile is set by this package's launch files and commands alone; for other "
+            f"processes: export FASTDDS_DEFAULT_PROFILES_FILE={used}"
+        )
+    return Finding(name, ok, seen, advice)

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from stmem_ros.commands.errors import CommandError
 
-COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
+COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model")
 
 
 def build_parser() -> argparse.ArgumentParser:

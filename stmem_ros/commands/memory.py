@@ -31,7 +31,8 @@ def run_build(options: argparse.Namespace) -> int:
     path = options.run / "memory.safetensors"
     try:
         config = load_config(options.config)
-        bank = build_memory(load_bundle(options.run / "stf", "cpu"), options.data, config.memory_rule)
+        model = load_bundle(options.run / "stf", "cpu")
+        bank = build_memory(model, options.data, config.memory_rule)
         bank.save(path)
     except (FileNotFoundError, ValueError) as error:
         raise CommandError(str(error)) from error

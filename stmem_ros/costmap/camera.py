@@ -1,17 +1,26 @@
 """Camera geometry: between points in the camera's optical frame and pixels.
 
-Optical frame of REP-103: x right, y down, z forward. Models of sensor_msgs/CameraInfo: ``plumb_bob``,
-``rational_polynomial`` (Brown-Conrady) and ``equidistant`` (Kannala-Brandt).
+Optical frame of REP-103: x right, y down, z forward. Distortion models of sensor_msgs/CameraInfo:
+``plumb_bob``, ``rational_polynomial`` (Brown-Conrady) and ``equidistant`` (Kannala-Brandt).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
+
+
+Matrix3 = tuple[tuple[float, float, float], ...]
+
+
+def as_matrix(rows: Any) -> Matrix3:
+    """Rows of a 3 x 3 matrix in the form :class:`CameraModel` keeps them."""
+    return tuple((float(a), float(b), float(c)) for a, b, c in rows)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class CameraModel:
 
     width: int
     height: int
-    matrix: tuple[tuple[float, float, float], ...]
+    matrix: Matrix3
     distortion: tuple[float, ...] = ()
     model: str = "plumb_bob"
 
@@ -45,9 +54,7 @@ class CameraModel:
         if not np.isfinite(self.distortion).all():
             raise ValueError(f"distortion D is {self.distortion}; it must be finite")
         if self.model not in MODELS:
-            raise ValueError(
-                f"distortion model is {self.model!r}; supported: {', '.join(MODELS)}"
-            )
+            raise ValueError(f"distortion model is {self.model!r}; supported: {', '.join(MODELS)}")
 
     @property
     def _k(self) -> np.ndarray:
@@ -76,11 +83,10 @@ class CameraModel:
                 f"{width} x {height}: the aspect ratios differ"
             )
         scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
-        matrix = tuple(tuple(float(v) for v in row) for row in scale @ self._k)
-        return replace(self, width=width, height=height, matrix=matrix)  # type: ignore[arg-type]
+        return replace(self, width=width, height=height, matrix=as_matrix(scale @ self._k))
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points N x 3 in the optical frame (m) to pixels N x 2, and which of them are in the image.
+        """Points N x 3 in the optical frame (m) to pixels N x 2, and which are in the image.
 
         Pixel centres have whole coordinates. Points behind the camera, outside the image, or beyond
         the angle up to which the distortion model is calibrated are not in the image.
@@ -109,7 +115,7 @@ class CameraModel:
             flat = cv2.fisheye.undistortPoints(points, self._k, self._d)
         elif self._d.any():
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-9)
-            flat = cv2.undistortPointsIter(points, self._k, self._d, None, None, criteria)
+            flat = cv2.undistortPointsIter(points, self._k, self._d, np.eye(3), np.eye(3), criteria)
         else:
             k = self._k
             y = (points[..., 1] - k[1, 2]) / k[1, 1]
@@ -120,10 +126,7 @@ class CameraModel:
     def _distort(self, rays: np.ndarray) -> np.ndarray:
         if not self._d.any() and not self._fisheye:
             k = self._k
-            return np.stack(
-                [k[0, 0] * rays[:, 0] + k[0, 1] * rays[:, 1] + k[0, 2], k[1, 1] * rays[:, 1] + k[1, 2]],
-                axis=1,
-            )
+            return rays @ k[:2, :2].T + k[:2, 2]
         if self._fisheye:
             return cv2.fisheye.distortPoints(rays[:, None], self._k, self._d)[:, 0]
         points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)

@@ -1,4 +1,4 @@
-"""The rolling semantic grid: per cell and class log-odds that fade, in a window around the robot."""
+"""The rolling semantic grid: fading log-odds per cell and class, in a window around the robot."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class RollingGrid:
         """Points N x 2 (m) to flat cell indices, and which of them lie in the window."""
         n = self.config.cells
         index = np.floor(points / self.config.resolution).astype(np.int64) - self.corner
-        inside = ((index >= 0) & (index < n)).all(axis=1)
+        inside = np.logical_and.reduce((index >= 0) & (index < n), axis=1)
         return index[:, 1] * n + index[:, 0], inside
 
     def add(self, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:

@@ -16,7 +16,7 @@ class TransformError(Exception):
     """A transform is not there; the message names the frames and why."""
 
 
-class FramesNotConnected(TransformError):
+class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
 
 
@@ -81,7 +81,7 @@ class TransformBuffer:
         connected at all.
 
         Raises:
-            FramesNotConnected: the frames are not joined by known transforms.
+            FramesNotConnectedError: the frames are not joined by known transforms.
             TransformError: they are, but not at that time.
         """
         with self._changed:
@@ -109,7 +109,7 @@ class TransformBuffer:
         for frame in self._chain(source):
             if frame in above:
                 return frame
-        raise FramesNotConnected(f"no transforms connect {source!r} to {target!r}")
+        raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
 
     def _try(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
         ancestor = self._ancestor(target, source)

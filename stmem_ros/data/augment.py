@@ -124,9 +124,7 @@ def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndar
     return step
 
 
-def _light(
-    window: np.ndarray, settings: Augmentation, random: np.random.Generator
-) -> np.ndarray:
+def _light(window: np.ndarray, settings: Augmentation, random: np.random.Generator) -> np.ndarray:
     """Brightness, contrast and saturation, the same for all frames."""
     grey = window.mean(axis=-1, keepdims=True)
     window = grey + (window - grey) * (1 + random.uniform(-1, 1) * settings.saturation)

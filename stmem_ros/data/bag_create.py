@@ -41,7 +41,7 @@ class Mounting:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """One frame for a bag: the bytes of a JPEG or PNG, its kind, and its labels if there are any."""
+    """One frame for a bag: the bytes of a JPEG or PNG, its kind, its labels if there are any."""
 
     data: bytes
     kind: str
@@ -90,9 +90,7 @@ def create_bag(
     count = 0
     with BagWriter(path) as bag:
         if mounting is not None:
-            pose = bag_messages.transform(
-                mounting.pose(), START, "base_footprint", CAMERA_FRAME
-            )
+            pose = bag_messages.transform(mounting.pose(), START, "base_footprint", CAMERA_FRAME)
             bag.write("/tf_static", TF, pose, START, latched=True)
         for frame in frames:
             stamp = START + round(count / rate * 1e9)
@@ -108,7 +106,9 @@ def create_bag(
     return count
 
 
-def image_files(images: Path, labels: Path | None, names: Path | None) -> list[tuple[Path, Path | None]]:
+def image_files(
+    images: Path, labels: Path | None, names: Path | None
+) -> list[tuple[Path, Path | None]]:
     """The image files of a folder in order of their names, each with its label file.
 
     Args:

@@ -20,10 +20,8 @@ def header(stamp: int, frame: str) -> Any:
 
 def image(pixels: np.ndarray, stamp: int, frame: str) -> Any:
     """sensor_msgs/Image from uint8 H x W x 3 (rgb8) or H x W (mono8), or float32 H x W (32FC1)."""
-    if pixels.dtype == np.float32:
-        encoding = "32FC1"
-    else:
-        encoding = "rgb8" if pixels.ndim == 3 else "mono8"
+    kind = (pixels.dtype.name, pixels.ndim)
+    encoding = {("float32", 2): "32FC1", ("uint8", 3): "rgb8", ("uint8", 2): "mono8"}[kind]
     data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
     return types().types["sensor_msgs/msg/Image"](
         header=header(stamp, frame),

@@ -47,7 +47,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Record:
-    """One message of a bag: its topic and type, the time it was recorded at (ns), its bytes (CDR)."""
+    """One message of a bag: topic and type, the time it was recorded at (ns), its bytes (CDR)."""
 
     topic: str
     type: str
@@ -115,9 +115,7 @@ class BagReader:
         Raises:
             BagError: the bag is damaged in the middle.
         """
-        connections = [
-            c for c in self._reader.connections if topics is None or c.topic in topics
-        ]
+        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not connections:
             return
         try:
@@ -186,7 +184,7 @@ class BagWriter:
 
 
 def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic:
-    """The camera's topic of a bag: ``wanted``, or the only image topic that shows no labels or depth.
+    """The camera's topic: ``wanted``, or the only image topic that shows no labels or depth.
 
     Raises:
         BagError: no such topic, no images, or several cameras to choose from.

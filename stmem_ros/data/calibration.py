@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, as_matrix
 
 
 def read_calibration(path: Path) -> CameraModel:
@@ -19,7 +19,7 @@ def read_calibration(path: Path) -> CameraModel:
         raw = yaml.safe_load(path.read_text())
         if "camera_matrix" in raw:
             k = [float(v) for v in raw["camera_matrix"]["data"]]
-            rows = (k[0:3], k[3:6], k[6:9])
+            rows = [k[0:3], k[3:6], k[6:9]]
             distortion = raw.get("distortion_coefficients", {}).get("data", [])
             size = raw["image_width"], raw["image_height"]
         else:
@@ -29,7 +29,7 @@ def read_calibration(path: Path) -> CameraModel:
         return CameraModel(
             width=int(size[0]),
             height=int(size[1]),
-            matrix=tuple(tuple(float(v) for v in row) for row in rows),  # type: ignore[arg-type]
+            matrix=as_matrix(rows),
             distortion=tuple(float(v) for v in distortion),
             model=str(raw.get("distortion_model", "plumb_bob")),
         )

@@ -1,7 +1,7 @@
 """CamVid: road scenes with labels of 11 classes (Brostow et al., PRL 2009).
 
-Layout of the folder: ``images/NAME.jpg``, ``labels/NAME.png`` (0..10, 255 unlabelled), ``SPLIT.txt``
-with a name a line, ``clips.json`` with the unbroken runs of each split.
+Layout of the folder: ``images/NAME.jpg``, ``labels/NAME.png`` (0..10, 255 unlabelled) and
+``clips.json`` with the unbroken runs of each split.
 """
 
 from __future__ import annotations

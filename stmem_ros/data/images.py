@@ -138,7 +138,7 @@ def read_label(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
-                raise ImageError(f"{path} has the mode {image.mode}; labels are 8-bit grey or palette")
+                raise ImageError(f"{path} has mode {image.mode}; labels are 8-bit grey or palette")
             return np.array(image)
     except OSError as error:
         raise ImageError(f"{path} is missing or no readable image: {error}") from error

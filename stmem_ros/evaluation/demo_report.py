@@ -172,13 +172,9 @@ def _bird_view(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray
     colours[lethal] = colours[lethal] // 2 + np.array([127, 20, 20], np.uint8)
     # Panel pixel -> base frame -> grid frame -> cell.
     metres = (AHEAD + BEHIND) / PANEL
-    base_from_panel = np.array(
-        [[0, -metres, AHEAD], [-metres, 0, metres * PANEL / 2], [0, 0, 1.0]]
-    )
+    base_from_panel = np.array([[0, -metres, AHEAD], [-metres, 0, metres * PANEL / 2], [0, 0, 1.0]])
     pose = moment.odom_from_base
-    grid_from_base = np.array(
-        [[*pose[0, :2], pose[0, 3]], [*pose[1, :2], pose[1, 3]], [0, 0, 1.0]]
-    )
+    grid_from_base = np.array([[*pose[0, :2], pose[0, 3]], [*pose[1, :2], pose[1, 3]], [0, 0, 1.0]])
     cell_from_grid = np.array(
         [
             [1 / grid.resolution, 0, -grid.origin[0] / grid.resolution - 0.5],
@@ -270,7 +266,8 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem aut
        background: #17181c; color: #e8e8ea; }}
 video, img {{ width: 100%; border-radius: 6px; }}
 th {{ text-align: left; padding-right: 2rem; font-weight: 600; }}
-i {{ display: inline-block; width: 1em; height: 1em; margin: 0 .3em 0 1em; vertical-align: -.15em; }}
+i {{ display: inline-block; width: 1em; height: 1em; margin: 0 .3em 0 1em;
+    vertical-align: -.15em; }}
 </style>
 <h1>stmem_ros demo</h1>
 <p>Left: the camera with the node's labels. Right: its costmap from above, the robot heading up;

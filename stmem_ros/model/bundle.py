@@ -1,7 +1,8 @@
 """Model bundles: a folder with ``model.yaml``, ``weights.safetensors``, ``memory.safetensors``.
 
-Nothing is unpickled. ``model.yaml`` tells the architecture, the input it was trained on, its classes
-and how it was trained; the weights are float16 matrices and float32 vectors, the memory float32.
+Nothing is unpickled. ``model.yaml`` tells the architecture, the input it was trained on, its
+classes and how it was trained; the weights are float16 matrices and float32 vectors, the memory
+float32.
 """
 
 from __future__ import annotations
@@ -132,9 +133,7 @@ def save_bundle(folder: Path, model: Segmenter, info: ModelInfo, bank: MemoryBan
         "name": info.name,
         "architecture": _plain(dataclasses.asdict(info.architecture)),
         "input": {"height": info.height, "mean": list(info.mean), "std": list(info.std)},
-        "classes": [
-            {"id": c.id, "name": c.name, "colour": list(c.colour)} for c in info.classes
-        ],
+        "classes": [{"id": c.id, "name": c.name, "colour": list(c.colour)} for c in info.classes],
         "training": info.training,
     }
     (folder / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
@@ -169,7 +168,7 @@ def read_info(folder: Path) -> ModelInfo:
     path = folder / "model.yaml"
     try:
         raw = yaml.safe_load(path.read_text())
-        architecture = {
+        architecture: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in raw["architecture"].items()
         }

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 as a backbone for small on-board networks.
 
-Source: Tan and Le, "EfficientNet", ICML 2019, in the Lite variant (no squeeze-and-excitation, ReLU6).
-The classification layers are left out. Strided convolutions pad symmetrically, where the TensorFlow
-original pads only at the end: the features of a pretrained network shift by a pixel, no more.
+Source: Tan and Le, "EfficientNet", ICML 2019, in the Lite variant (no squeeze-and-excitation,
+ReLU6). The classification layers are left out. Strided convolutions pad symmetrically, where the
+TensorFlow original pads only at the end: pretrained features shift by a pixel, no more.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """MBConv without squeeze-and-excitation: expand 1x1, depthwise, project 1x1, residual."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
         self.expand = (

@@ -30,5 +30,5 @@ class ConvNormAct(nn.Sequential):
             nn.BatchNorm2d(outputs, eps=eps),
         ]
         if act is not None:
-            layers.append(act(inplace=True))  # type: ignore[call-arg]
+            layers.append(act(inplace=True))
         super().__init__(*layers)

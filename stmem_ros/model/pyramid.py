@@ -36,8 +36,8 @@ class PyramidPooling(nn.Module):
 class FeaturePyramidHead(nn.Module):
     """Small head for on-board backbones: context at 1/32, merged upwards to 1/8.
 
-    Takes the features at 1/8, 1/16 and 1/32, returns N x ``channels`` x H/8 x W/8. Pyramid pooling at
-    the coarsest level, lateral 1x1 convolutions (Lin et al., FPN, CVPR 2017), one 3x3 at 1/8.
+    Takes the features at 1/8, 1/16 and 1/32, returns N x ``channels`` x H/8 x W/8. Pyramid pooling
+    at the coarsest level, lateral 1x1 convolutions (Lin et al., FPN, CVPR 2017), one 3x3 at 1/8.
     """
 
     def __init__(self, inputs: tuple[int, int, int], channels: int) -> None:

@@ -33,7 +33,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None = None
     ) -> Tensor:
-        projected = [
+        q, k, v = (
             F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x, weight, bias in zip(
                 (query, key, value),
@@ -41,17 +41,17 @@ class MultiHeadAttention(nn.Module):
                 self.in_proj_bias.chunk(3),
                 strict=True,
             )
-        ]
-        attended = F.scaled_dot_product_attention(*projected, attn_mask=visible)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         return self.out_proj(attended.transpose(1, 2).flatten(-2))
 
 
 class InterlacedAttention(nn.Module):
     """LONG attention across blocks and frames, then SHORT attention within each block.
 
-    H and W must be multiples of ``block``. LONG: tokens with the same offset inside their block, over
-    all blocks and frames. SHORT: on LONG's result, tokens of one block over the query's frames.
-    Positions go to queries and keys, never to values.
+    H and W must be multiples of ``block``. LONG: tokens with the same offset inside their block,
+    over all blocks and frames. SHORT: on LONG's result, tokens of one block over the query's
+    frames. Positions go to queries and keys, never to values.
     """
 
     def __init__(self, channels: int, heads: int, block: Block) -> None:

@@ -12,7 +12,7 @@ from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, as_matrix
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
@@ -50,7 +50,7 @@ def to_camera(info: CameraInfo, rectified: bool) -> CameraModel:
     return CameraModel(
         width=info.width,
         height=info.height,
-        matrix=tuple(tuple(float(v) for v in row) for row in matrix),  # type: ignore[arg-type]
+        matrix=as_matrix(matrix),
         distortion=() if rectified else tuple(float(v) for v in info.d),
         model=info.distortion_model or "plumb_bob",
     )
@@ -131,9 +131,7 @@ def semantic_classes(rules: CostRules) -> list[SemanticClass]:
         SemanticClass(
             id=c.id,
             name=c.name,
-            colour=ColorRGBA(
-                r=c.colour[0] / 255, g=c.colour[1] / 255, b=c.colour[2] / 255, a=1.0
-            ),
+            colour=ColorRGBA(r=c.colour[0] / 255, g=c.colour[1] / 255, b=c.colour[2] / 255, a=1.0),
             cost=rule.cost,
             layer=rule.layer,
             kind=int(rule.kind),

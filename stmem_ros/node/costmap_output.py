@@ -12,12 +12,12 @@ from std_msgs.msg import Header
 
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
 from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformError
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream
 from stmem_ros.node.parameters import NodeParameters
 from stmem_ros.node.ros_packages import Transforms
-from stmem_ros.costmap.transforms import FramesNotConnected, TransformError
 from stmem_ros.streaming.segmenter import Segmentation
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -27,7 +27,7 @@ class CostmapOutput:
     """Fuses the labels of all cameras into one grid and publishes it.
 
     Attributes:
-        problem: why the newest labels did not reach the grid, or what it lacks; empty if all is well.
+        problem: why the newest labels did not reach the grid, or what it lacks; empty if well.
         updates: labels fused since activation.
         updated: monotonic time of the last of them.
     """
@@ -63,7 +63,7 @@ class CostmapOutput:
         self._published = None
 
     def update(self, stream: CameraStream, header: Header, segmentation: Segmentation) -> None:
-        """Fuse one image's labels and publish the grid; ``problem`` says if that was not possible."""
+        """Fuse one image's labels and publish the grid; ``problem`` says if that failed."""
         stamp = conversions.nanoseconds(header.stamp)
         p = self._parameters
         if stream.info is None:
@@ -82,7 +82,7 @@ class CostmapOutput:
                     p.odom_frame, p.base_frame, stamp, p.transform_timeout
                 )
                 problem = ""
-            except FramesNotConnected:
+            except FramesNotConnectedError:
                 odom_from_base = None
                 problem = (
                     f"no odometry (no transforms connect {p.base_frame!r} to {p.odom_frame!r}): "
@@ -117,7 +117,5 @@ class CostmapOutput:
         grid = update.grid
         self._costmap.publish(conversions.occupancy_grid(grid.cost, grid, header, unseen))
         for name, publisher in self._layers.items():
-            publisher.publish(
-                conversions.occupancy_grid(grid.layers[name], grid, header, unseen)
-            )
+            publisher.publish(conversions.occupancy_grid(grid.layers[name], grid, header, unseen))
         self._grid.publish(conversions.semantic_grid(grid, header, self._rules))

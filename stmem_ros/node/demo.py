@@ -209,12 +209,12 @@ def _wait_until_active(node: Node, process: subprocess.Popen, log: Path) -> None
             raise DemoError(f"the node did not start: {_last_line(log.read_text())}")
         if not client.wait_for_service(timeout_sec=0.5):
             continue
-        answered = threading.Event()
         future = client.call_async(GetState.Request())
-        future.add_done_callback(lambda _: answered.set())
-        if answered.wait(2.0) and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
+        answer_by = time.monotonic() + 2.0
+        while not future.done() and time.monotonic() < answer_by:
+            time.sleep(0.02)
+        if future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
             return
-        time.sleep(0.1)
     raise DemoError(f"the node was not active after {START_TIMEOUT:.0f} s; see {log}")
 
 

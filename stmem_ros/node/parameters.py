@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -39,7 +39,7 @@ class NodeParameters:
     cost_rules: str = ""
     costmap_rate: float = 10.0
     unseen_cost: int = -1
-    grid: GridConfig = GridConfig()
+    grid: GridConfig = field(default_factory=GridConfig)
 
 
 # name: (what it does, lowest, highest, read-only while configured)
@@ -80,7 +80,9 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     "costmap.size": ("Side of the square grid, m.", 1.0, 400.0, True),
     "costmap.resolution": ("Side of a cell, m.", 0.02, 5.0, True),
     "costmap.max_range": ("Ground farther away than this is not read, m.", 1.0, 200.0, True),
-    "costmap.half_life": ("Memory of fixed classes fades by half in this time, s.", 0.05, 1e6, True),
+    "costmap.half_life": (
+        "Memory of fixed classes fades by half in this time, s.", 0.05, 1e6, True,
+    ),
     "costmap.moving_half_life": (
         "Memory of moving classes fades by half in this time, s.", 0.05, 1e6, True,
     ),

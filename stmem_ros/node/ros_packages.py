@@ -1,8 +1,8 @@
 """ROS packages that may be missing, and what stands in for them: the only place that chooses.
 
 On a stock ROS 2, ``tf2_ros`` and ``cv_bridge`` are installed and used. ROS 2 from Python wheels has
-neither: transforms then come from ``stmem_ros.costmap.transforms``, and images from the package's own
-converter alone.
+neither: transforms then come from ``stmem_ros.costmap.transforms``, and images from the package's
+own converter alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformBuffer, TransformError
 from stmem_ros.data.images import ImageError, decode_colour
-from stmem_ros.costmap.transforms import FramesNotConnected, TransformBuffer, TransformError
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -108,7 +108,7 @@ class _InstalledTransforms:
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
         if not self._buffer.can_transform(target, source, Time()):
-            raise FramesNotConnected(f"no transforms connect {source!r} to {target!r}")
+            raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
         try:
             found = self._buffer.lookup_transform(
                 target, source, Time(nanoseconds=stamp), Duration(seconds=timeout)

@@ -77,10 +77,10 @@ class SegmentationNode(LifecycleNode):
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            self._failed = True
-        elif self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
-            self._failed = True
+        self._failed = any(
+            step() != TransitionCallbackReturn.SUCCESS
+            for step in (self.trigger_configure, self.trigger_activate)
+        )
 
     # Lifecycle
 
@@ -328,8 +328,8 @@ class SegmentationNode(LifecycleNode):
             problem = f"{c.invalid} images not used, last: {c.last_error}"
         if c.infos >= 20 and 2 * c.received < c.infos:
             loss = (
-                f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are lost "
-                "on the way; use the shared-memory profile (docs/middleware.md) or "
+                f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are "
+                "lost on the way; use the shared-memory profile (docs/middleware.md) or "
                 "image_reliability: reliable"
             )
             problem = problem or loss

@@ -152,9 +152,7 @@ class StreamingSegmenter:
         height, width = size
         if self.inference_height is None or height <= self.inference_height:
             return size
-        return self.inference_height, max(
-            SMALLEST, round(width * self.inference_height / height)
-        )
+        return self.inference_height, max(SMALLEST, round(width * self.inference_height / height))
 
     def _upload(self, rgb: np.ndarray) -> torch.Tensor:
         height, width = self._inference_size((rgb.shape[0], rgb.shape[1]))

@@ -64,7 +64,7 @@ class TrainingConfig:
     stf: StageConfig
     mar: StageConfig
     memory_rule: str = "confidence"
-    synthetic: SyntheticConfig = SyntheticConfig()
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -83,7 +83,8 @@ def load_config(path: Path) -> TrainingConfig:
         raw["synthetic"] = _build(SyntheticConfig, raw.get("synthetic") or {})
         return _build(TrainingConfig, raw)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"training configuration {path}: {type(error).__name__} {error}") from error
+        reason = f"{type(error).__name__} {error}"
+        raise ValueError(f"training configuration {path}: {reason}") from error
 
 
 T = TypeVar("T")

@@ -47,7 +47,8 @@ class Candidates:
         scores = torch.cat([self.scores, other.scores])
         by_id = torch.argsort(ids)
         order = by_id[torch.argsort(scores[by_id], stable=True)][:count]
-        return Candidates(torch.cat([self.features, other.features])[order], scores[order], ids[order])
+        features = torch.cat([self.features, other.features])
+        return Candidates(features[order], scores[order], ids[order])
 
 
 class MemoryBuilder:
@@ -79,7 +80,9 @@ class MemoryBuilder:
         probability, predicted = logits.softmax(dim=0).max(dim=0)
         truth = torch.from_numpy(label.astype(np.int64))
         correct = (predicted == truth) & (truth != UNLABELLED)
-        hard = correct & torch.from_numpy(near_boundary(label)) if self.rule == "boundary" else correct
+        hard = correct
+        if self.rule == "boundary":
+            hard = correct & torch.from_numpy(near_boundary(label))
         ids = frame * label.size + torch.arange(label.size).reshape(label.shape)
         for c in range(len(self.classes)):
             mine = hard & (truth == c)

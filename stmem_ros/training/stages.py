@@ -1,15 +1,14 @@
 """The stages of training: frame network, then STF on frozen features, then MAR on a built memory.
 
-Stages leave bundles in the run's folder (``frame/``, ``stf/``, ``mar/``), each the start of the next.
-Source of the order and of what is frozen: Zhuang et al., arXiv 2301.03832, and its published code;
-the settings of the MAR stage are not published and are ours.
+Stages leave bundles in the run's folder (``frame/``, ``stf/``, ``mar/``), each where the next
+begins. Source of the order and of what is frozen: Zhuang et al., arXiv 2301.03832, and its
+published code; the settings of the MAR stage are not published and are ours.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,11 +73,15 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
         losses = []
         random = np.random.default_rng([config.seed, STAGES.index(stage), epoch])
         batches = _batches(samples, frames, target, settings, random)
-        progress = tqdm(batches, desc=f"{stage} {epoch + 1}/{settings.epochs}", unit="batch",
-                        total=math.ceil(len(samples) / settings.batch))
-        for frames, labels in progress:
+        progress = tqdm(
+            batches,
+            desc=f"{stage} {epoch + 1}/{settings.epochs}",
+            unit="batch",
+            total=math.ceil(len(samples) / settings.batch),
+        )
+        for windows, labels in progress:
             _set_modes(model, trained)
-            logits = _forward(stage, model, frames)
+            logits = _forward(stage, model, windows)
             loss = F.cross_entropy(
                 upsample(logits, *labels.shape[-2:]), labels, weights, ignore_index=UNLABELLED
             )
@@ -222,10 +225,8 @@ def _batches(
     for start in range(0, len(order), settings.batch):
         windows, labels = zip(
             *(
-                make_window(
-                    samples[i].images, samples[i].label, frames, target, settings.augmentation, random
-                )
-                for i in order[start : start + settings.batch]
+                make_window(s.images, s.label, frames, target, settings.augmentation, random)
+                for s in (samples[i] for i in order[start : start + settings.batch])
             ),
             strict=True,
         )
@@ -252,4 +253,4 @@ def _save_checkpoint(
         },
         part,
     )
-    os.replace(part, path)
+    part.replace(path)

@@ -22,7 +22,7 @@ PITCH = 0.03  # downwards, rad
 
 @dataclass(frozen=True)
 class DriveFrame:
-    """One moment of a drive: time (s), what the camera sees, 4 x 4 pose of the base in the world."""
+    """One moment of a drive: time (s), the camera's view, 4 x 4 pose of the base in the world."""
 
     stamp: float
     view: View
@@ -40,7 +40,7 @@ def base_from_camera() -> np.ndarray:
 
 
 def ego_pose(scene: Scene, seconds: float) -> np.ndarray:
-    """Pose of the base in the world, 4 x 4: along the lane, in ``turn`` scenes right at the crossing."""
+    """Pose of the base in the world, 4 x 4: along the lane; ``turn`` scenes turn right."""
     travelled = SPEED * seconds
     corner = CROSSING + LANE - TURN_RADIUS  # where the right turn into the side street begins
     arc = TURN_RADIUS * np.pi / 2
@@ -61,7 +61,9 @@ def ego_pose(scene: Scene, seconds: float) -> np.ndarray:
     return pose
 
 
-def drive(scene: Scene, frames: int, rate: float = 10.0, start: float = 0.0) -> Iterator[DriveFrame]:
+def drive(
+    scene: Scene, frames: int, rate: float = 10.0, start: float = 0.0
+) -> Iterator[DriveFrame]:
     """Frames of a drive at ``rate`` Hz, beginning ``start`` seconds into it."""
     mount = base_from_camera()
     for i in range(frames):

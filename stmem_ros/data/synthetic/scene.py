@@ -19,6 +19,10 @@ LENGTH = 140.0  # of the main street, m
 
 Colour = tuple[float, float, float]
 
+PAINTS: tuple[Colour, ...] = (
+    (170, 30, 30), (40, 60, 120), (200, 200, 205), (45, 45, 50), (120, 125, 130),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Solid:
@@ -115,6 +119,10 @@ def ground_truth(scene: Scene, seconds: float, x: np.ndarray, y: np.ndarray) -> 
     return label
 
 
+def _colour(rgb: np.ndarray) -> Colour:
+    return float(rgb[0]), float(rgb[1]), float(rgb[2])
+
+
 Place = Callable[[float, float], tuple[float, float, float]]  # along, away -> x, y, yaw
 
 
@@ -149,7 +157,7 @@ def _row_of_houses(
             depth, height = 12.0, float(random.uniform(6, 16))
             x, y, yaw = place(along + width / 2, depth / 2 + float(random.uniform(0, 0.6)))
             tint = random.uniform(0.75, 1.1) * np.array([170, 140, 120]) + random.normal(0, 14, 3)
-            colour = tuple(float(c) for c in np.clip(tint, 70, 235))
+            colour = _colour(np.clip(tint, 70, 235))
             yield Solid("box", (x, y, height / 2), (width, depth, height), ID["building"],
                         colour, yaw, "windows")  # fmt: skip
             if random.random() < 0.35:
@@ -182,7 +190,7 @@ def _tree(random: np.random.Generator, x: float, y: float) -> Iterator[Solid]:
         r = float(random.uniform(1.6, 2.6))
         tint = np.array([70, 95, 50]) * random.uniform(0.8, 1.25)
         yield Solid("ellipsoid", (x + dx, y + dy, height * 0.68 + dz), (r, r, r * 0.9),
-                    ID["tree"], tuple(float(c) for c in tint), 0.0, "foliage")  # fmt: skip
+                    ID["tree"], _colour(tint), 0.0, "foliage")  # fmt: skip
 
 
 def _parked_cars(random: np.random.Generator, side: int, share: float) -> Iterator[Solid]:
@@ -201,17 +209,12 @@ def _traffic(random: np.random.Generator, cars: int) -> Iterator[Solid]:
 
 
 def _car(random: np.random.Generator, x: float, y: float, speed: float) -> Iterator[Solid]:
-    colour = tuple(
-        float(c)
-        for c in ((170, 30, 30), (40, 60, 120), (200, 200, 205), (45, 45, 50), (120, 125, 130))[
-            random.integers(5)
-        ]
-    )
+    colour = PAINTS[random.integers(len(PAINTS))]
     move = (speed, 0.0)
     car = ID["car"]
-    yield Solid("box", (x, y, 0.62), (4.2, 1.7, 0.75), car, colour, velocity=move)  # type: ignore[arg-type]
+    yield Solid("box", (x, y, 0.62), (4.2, 1.7, 0.75), car, colour, velocity=move)
     yield Solid("box", (x - 0.2, y, 1.22), (2.1, 1.5, 0.5), car, (40, 48, 55), velocity=move)
-    yield Solid("box", (x - 0.2, y, 1.5), (1.9, 1.45, 0.08), car, colour, velocity=move)  # type: ignore[arg-type]
+    yield Solid("box", (x - 0.2, y, 1.5), (1.9, 1.45, 0.08), car, colour, velocity=move)
     for dx in (-1.3, 1.3):
         for dy in (-0.78, 0.78):
             yield Solid("ellipsoid", (x + dx, y + dy, 0.33), (0.66, 0.25, 0.66), car,
@@ -223,12 +226,12 @@ def _people(random: np.random.Generator, side: int, count: int) -> Iterator[Soli
         x = float(random.uniform(6, LENGTH * 0.7))
         y = side * (ROAD_HALF_WIDTH + float(random.uniform(1.2, 2.4)))
         move = (float(random.choice([-1, 1]) * random.uniform(0.8, 1.5)), 0.0)
-        coat = tuple(float(c) for c in random.uniform(30, 170, 3))
+        coat = _colour(random.uniform(30, 170, 3))
         person = ID["pedestrian"]
         for dy in (-0.1, 0.1):
             yield Solid("cylinder", (x, y + dy, 0.42), (0.17, 0.17, 0.84), person,
                         (45, 48, 70), velocity=move)  # fmt: skip
-        yield Solid("ellipsoid", (x, y, 1.15), (0.36, 0.5, 0.8), person, coat, velocity=move)  # type: ignore[arg-type]
+        yield Solid("ellipsoid", (x, y, 1.15), (0.36, 0.5, 0.8), person, coat, velocity=move)
         yield Solid("ellipsoid", (x, y, 1.63), (0.22, 0.22, 0.28), person, (205, 165, 140),
                     velocity=move)  # fmt: skip
 
@@ -236,12 +239,12 @@ def _people(random: np.random.Generator, side: int, count: int) -> Iterator[Soli
 def _cyclist(random: np.random.Generator, x: float, y: float, speed: float) -> Iterator[Solid]:
     move = (speed, 0.0)
     rider = ID["bicyclist"]
-    coat = tuple(float(c) for c in random.uniform(60, 200, 3))
+    coat = _colour(random.uniform(60, 200, 3))
     for dx in (-0.5, 0.5):
         yield Solid("ellipsoid", (x + dx, y, 0.34), (0.68, 0.06, 0.68), rider, (30, 30, 30),
                     velocity=move)  # fmt: skip
     yield Solid("box", (x, y, 0.62), (0.9, 0.06, 0.1), rider, (150, 40, 40), velocity=move)
     yield Solid("ellipsoid", (x, y, 0.8), (0.3, 0.3, 0.7), rider, (50, 50, 75), velocity=move)
-    yield Solid("ellipsoid", (x + 0.15, y, 1.25), (0.45, 0.45, 0.75), rider, coat, velocity=move)  # type: ignore[arg-type]
+    yield Solid("ellipsoid", (x + 0.15, y, 1.25), (0.45, 0.45, 0.75), rider, coat, velocity=move)
     yield Solid("ellipsoid", (x + 0.3, y, 1.68), (0.24, 0.22, 0.28), rider, (205, 165, 140),
                 velocity=move)  # fmt: skip

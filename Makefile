@@ -1,0 +1,51 @@
+# Everything happens in this checkout: the environment is .venv, results are in demo-out.
+#
+#   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
+#   make test               the test suite
+#   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
+
+PYTHON ?= python3.11
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+OUT ?= demo-out
+CUDA ?=
+
+export PIP_NO_CACHE_DIR := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+INPUT := $(if $(BAG),--bag $(BAG),$(if $(VIDEO),--video $(VIDEO)))
+BUILD_INPUTS := CMakeLists.txt package.xml pyproject.toml setup.py constraints.txt \
+	$(wildcard msg/*.msg cmake/*.cmake cmake/tf2_msgs/* cmake/tf2_msgs/msg/*)
+
+.PHONY: demo test env clean constraints
+
+demo: env
+	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
+
+test: env
+	$(BIN)/python -m pytest $(ARGS)
+
+env: $(VENV)/.ready
+
+$(VENV)/.ready: $(BUILD_INPUTS)
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; ROS 2 wheels need Python 3.11 (make PYTHON=path)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "1/3 torch ($(if $(CUDA),CUDA,CPU) build)"
+	$(BIN)/pip install --progress-bar on $(if $(CUDA),torch,torch==2.13.0)
+	@echo "2/3 ROS 2 and the build tools"
+	grep -v $(if $(CUDA),'^torch==','^$$') constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires']))" > $(VENV)/build-requirements.txt
+	$(BIN)/pip install -c $(VENV)/constraints.txt -r $(VENV)/build-requirements.txt
+	@echo "3/3 stmem_ros, its messages and what it needs"
+	$(BIN)/pip install -c $(VENV)/constraints.txt --no-build-isolation -e ".[ros,demo,train,test]"
+	touch $@
+
+# The wheels' generated packages (rclpy, std_msgs, ...) are listed by pip beside their wheels (ros-rclpy,
+# ros-std-msgs, ...); only the latter can be installed by name.
+constraints: env
+	$(BIN)/pip freeze --all --exclude-editable | sed 's/^torch==.*/torch==2.13.0/' | grep -v '^pip==' > $(VENV)/freeze.txt
+	{ head -1 constraints.txt; awk -F== 'NR == FNR { name = $$1; gsub("-", "_", name); if (sub(/^ros_/, "", name)) wheel[name]; next } !($$1 in wheel)' $(VENV)/freeze.txt $(VENV)/freeze.txt; } > $(VENV)/constraints.new
+	mv $(VENV)/constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build

@@ -1,2 +1,0 @@
-"""``stmem doctor``"""
-def add_parser(commands): pass
