@@ -7,6 +7,7 @@ Optical frame of REP-103: x right, y down, z forward. Distortion models of senso
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -96,18 +97,17 @@ class CameraModel:
         pixels = np.full((len(points), 2), -1.0)
         seen = points[ahead]
         rays = seen[:, :2] / seen[:, 2:]
-        # Beyond the image's own rays, distortion polynomials fold back into the image.
-        near = (np.abs(rays) <= self._largest_ray()).all(axis=1)
+        near = (rays**2).sum(axis=1) <= _largest_radius(self) ** 2
         inside = np.zeros(len(points), bool)
         inside[np.flatnonzero(ahead)[near]] = True
         if near.any():
-            pixels[inside] = self._distort(rays[near])
+            pixels[inside] = self.distort(rays[near])
         u, v = pixels[:, 0], pixels[:, 1]
         inside &= (u > -0.5) & (u < self.width - 0.5) & (v > -0.5) & (v < self.height - 0.5)
         return pixels, inside
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels N x 2 to rays N x 3 in the optical frame, z = 1."""
+        """Pixels N x 2 to rays N x 3 in the optical frame, z = 1; NaN where no ray meets a pixel."""
         if not len(pixels):
             return np.empty((0, 3))
         points = np.ascontiguousarray(pixels, dtype=float).reshape(-1, 1, 2)
@@ -121,9 +121,13 @@ class CameraModel:
             y = (points[..., 1] - k[1, 2]) / k[1, 1]
             x = (points[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
             flat = np.stack([x, y], axis=-1)
-        return np.concatenate([flat[:, 0], np.ones((len(pixels), 1))], axis=1)
+        rays = np.concatenate([flat[:, 0], np.ones((len(pixels), 1))], axis=1)
+        if self._d.any():  # a corner of the image may lie outside what the model can reach
+            rays[np.abs(self.distort(rays[:, :2]) - pixels).max(axis=1) > 1] = np.nan
+        return rays
 
-    def _distort(self, rays: np.ndarray) -> np.ndarray:
+    def distort(self, rays: np.ndarray) -> np.ndarray:
+        """Rays N x 2 (x and y at z = 1) to pixels N x 2, by the distortion polynomial alone."""
         if not self._d.any() and not self._fisheye:
             k = self._k
             return rays @ k[:2, :2].T + k[:2, 2]
@@ -132,16 +136,14 @@ class CameraModel:
         points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
 
-    def _largest_ray(self) -> np.ndarray:
-        """Largest |x| and |y| of the rays of the image's border, with a little slack."""
-        u = np.linspace(0, self.width - 1, 20)
-        v = np.linspace(0, self.height - 1, 20)
-        border = np.concatenate(
-            [
-                np.stack([u, np.zeros_like(u)], 1),
-                np.stack([u, np.full_like(u, self.height - 1)], 1),
-                np.stack([np.zeros_like(v), v], 1),
-                np.stack([np.full_like(v, self.width - 1), v], 1),
-            ]
-        )
-        return np.abs(self.rays(border)[:, :2]).max(axis=0) * 1.02
+
+@lru_cache(maxsize=64)
+def _largest_radius(camera: CameraModel) -> float:
+    """Up to which distance from the axis, at z = 1, points farther out lie farther out in the image.
+
+    Distortion polynomials turn round somewhere beyond the angles they were fitted to.
+    """
+    radius = np.tan(np.linspace(0, np.deg2rad(88), 1761))
+    rays = np.stack([radius, np.zeros_like(radius)], axis=1)
+    outward = np.diff(camera.distort(rays)[:, 0]) > 0
+    return float(radius[-1] if outward.all() else radius[outward.argmin()])

@@ -73,7 +73,7 @@ class RollingGrid:
         self._half_lives = np.array(
             [config.moving_half_life if r.moving else config.half_life for r in rules.rules]
         )
-        self.corner = (0, 0)  # x and y of the lower left cell, in cells
+        self.corner = (-(config.cells // 2),) * 2  # x and y of the lower left cell, in cells
         self.evidence = self._empty()
 
     def _empty(self) -> np.ndarray:

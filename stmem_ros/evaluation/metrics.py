@@ -68,7 +68,8 @@ def warp_label(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.n
         The labels as they would lie in ``after``, 255 where the flow leaves the image.
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = dis.calc(before, after, np.empty(0, np.float32))
+    # Each pixel of `after` looks up where it came from: the flow backwards in time.
+    flow = dis.calc(after, before, np.empty(0, np.float32))
     rows, columns = np.indices(label.shape, dtype=np.float32)
     return cv2.remap(
         label,

@@ -1,0 +1,52 @@
+"""Fixtures shared by all tests: small models, and ROS domains of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.segmenter import Architecture, Segmenter
+
+SMALL = Architecture(classes=11, channels=32, hidden=32, block=(4, 5), positions=(6, 8))
+
+
+def small_bank(seed: int = 0) -> MemoryBank:
+    """A memory bank that fits the small model."""
+    torch.manual_seed(seed)
+    items = SMALL.classes * SMALL.items_per_class
+    classes = torch.arange(SMALL.classes).repeat_interleave(SMALL.items_per_class)
+    return MemoryBank(torch.randn(items, 32), torch.randn(items, 32), classes, "confidence")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle with a small random network of all parts."""
+    torch.manual_seed(1)
+    model = Segmenter(SMALL).eval()
+    bank = small_bank()
+    model.mar.keys.data.copy_(bank.keys)
+    model.mar.values.data.copy_(bank.values)
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    save_bundle(folder, model, ModelInfo("small", SMALL, CAMVID, height=96), bank)
+    return folder
+
+
+@pytest.fixture
+def small_model(small_bundle: Path):
+    return load_bundle(small_bundle, "cpu")
+
+
+@pytest.fixture
+def frames() -> list[np.ndarray]:
+    """Six RGB images of 96 x 128 that scroll, with structure at several scales."""
+    random = np.random.default_rng(7)
+    coarse = random.integers(0, 256, (12, 22, 3)).repeat(8, 0).repeat(8, 1)
+    fine = random.integers(-20, 21, (96, 176, 3))
+    scene = np.clip(coarse + fine, 0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(scene[:, 4 * i : 4 * i + 128]) for i in range(6)]

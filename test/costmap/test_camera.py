@@ -1,0 +1,73 @@
+"""Camera models: projection and its inverse."""
+
+import cv2
+import numpy as np
+import pytest
+
+from stmem_ros.costmap.camera import CameraModel
+
+K = ((400.0, 0.0, 320.0), (0.0, 410.0, 240.0), (0.0, 0.0, 1.0))
+CAMERAS = {
+    "rectified": CameraModel(640, 480, K),
+    "plumb_bob": CameraModel(640, 480, K, (-0.25, 0.06, 0.0005, -0.0003, 0.0)),
+    "rational_polynomial": CameraModel(
+        640, 480, K, (0.4, 0.05, 1e-4, 1e-4, 0.002, 0.75, 0.15, 0.01), "rational_polynomial"
+    ),
+    "equidistant": CameraModel(640, 480, K, (0.02, -0.005, 0.001, 0.0), "equidistant"),
+}
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_projecting_the_ray_of_a_pixel_gives_the_pixel(name: str) -> None:
+    camera = CAMERAS[name]
+    u, v = np.meshgrid(np.arange(0, 640, 37), np.arange(0, 480, 31))
+    pixels = np.stack([u.ravel(), v.ravel()], 1).astype(float)
+    back, inside = camera.project(camera.rays(pixels) * 7.0)
+    assert inside.all()
+    assert np.abs(back - pixels).max() < 0.05
+
+
+def test_points_behind_and_beside_the_camera_are_not_in_the_image() -> None:
+    points = np.array([[0, 0, -5.0], [100, 0, 5.0], [0, 0, 0.0], [0, 0, 5.0]])
+    for camera in CAMERAS.values():
+        assert camera.project(points)[1].tolist() == [False, False, False, True]
+
+
+def test_distortion_does_not_fold_far_points_back_into_the_image() -> None:
+    """At 60 degrees this polynomial has turned round and points at the image again."""
+    camera = CameraModel(640, 480, K, (-0.25, 0.0, 0.0, 0.0, 0.0))
+    angles = np.deg2rad(np.arange(55, 70))
+    points = np.stack([np.tan(angles), np.zeros_like(angles), np.ones_like(angles)], 1)
+    raw, _ = cv2.projectPoints(
+        points, np.zeros(3), np.zeros(3), np.array(K), np.array(camera.distortion)
+    )
+    assert ((raw[:, 0, 0] > 0) & (raw[:, 0, 0] < 640)).any()
+    assert not camera.project(points)[1].any()
+
+
+def test_a_scaled_camera_sees_the_same_directions() -> None:
+    camera = CAMERAS["plumb_bob"]
+    half = camera.scaled(320, 240)
+    whole = camera.rays(np.array([[100.5, 200.5]]))
+    assert np.allclose(half.rays(np.array([[50.0, 100.0]])), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": 0}, "0 x 480"),
+        ({"matrix": ((float("nan"), 0, 0), (0, 1, 0), (0, 0, 1))}, "focal lengths"),
+        ({"matrix": ((0.0, 0, 0), (0, 0, 0), (0, 0, 0))}, "focal lengths"),
+        ({"distortion": (float("inf"),)}, "distortion D"),
+        ({"model": "magic"}, "'magic'; supported: plumb_bob"),
+    ],
+)
+def test_unusable_intrinsics_are_refused(change: dict, said: str) -> None:
+    values = {"width": 640, "height": 480, "matrix": K} | change
+    with pytest.raises(ValueError, match=said):
+        CameraModel(**values)
+
+
+def test_an_image_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="640 x 480 pixels but the image has 640 x 200"):
+        CAMERAS["rectified"].scaled(640, 200)

@@ -1,0 +1,126 @@
+"""The rolling grid and its rules."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stmem_ros.costmap.grid import GridConfig, RollingGrid
+from stmem_ros.costmap.rules import Kind, load_rules
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.resources import resource
+
+ID = {c.name: c.id for c in CAMVID}
+RULES = load_rules(resource("config", "cost_rules", "camvid.yaml"), CAMVID)
+CONFIG = GridConfig(size=4.0, resolution=0.5)  # 8 x 8 cells
+
+
+def see(grid: RollingGrid, point: tuple[float, float], name: str, times: int = 1) -> None:
+    cells, inside = grid.cells_of(np.array([point]))
+    assert inside.all()
+    for _ in range(times):
+        grid.add(cells, np.array([ID[name]]), np.ones(1, np.float32))
+
+
+def cost_at(grid: RollingGrid, point: tuple[float, float]) -> int:
+    cells, _ = grid.cells_of(np.array([point]))
+    return int(grid.snapshot().cost.reshape(-1)[cells[0]])
+
+
+def test_cells_never_seen_are_unknown() -> None:
+    shot = RollingGrid(CONFIG, RULES).snapshot()
+    assert (shot.cost == -1).all() and (shot.label == 255).all() and (shot.confidence == 0).all()
+    assert all((layer == -1).all() for layer in shot.layers.values())
+
+
+def test_a_cell_keeps_its_place_in_the_world_while_the_window_rolls() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0.7, -0.3), "road")
+    for x, y in ((0.3, 0.2), (1.1, -0.6), (-0.4, 0.9)):
+        grid.roll_to(x, y)
+        shot = grid.snapshot()
+        row, column = np.argwhere(shot.cost == 0)[0]
+        assert np.allclose(
+            np.array(shot.origin) + (np.array([column, row]) + 0.5) * 0.5, (0.75, -0.25)
+        )
+        assert (shot.cost == 0).sum() == 1
+
+
+def test_the_origin_is_a_multiple_of_the_resolution() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    for x in np.linspace(-3, 3, 17):
+        grid.roll_to(x, 1.7 * x)
+        origin = np.array(grid.snapshot().origin) / 0.5
+        assert np.allclose(origin, np.round(origin))
+
+
+def test_what_rolled_out_is_forgotten() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0.0, 0.0), "road")
+    grid.roll_to(50, 0)
+    grid.roll_to(0, 0)
+    assert cost_at(grid, (0.0, 0.0)) == -1
+
+
+def test_one_wrong_frame_neither_plants_nor_clears_an_obstacle() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0, 0), "road", times=4)
+    see(grid, (0, 0), "car")
+    assert cost_at(grid, (0, 0)) == 0
+    see(grid, (1, 1), "car", times=4)
+    see(grid, (1, 1), "road")
+    assert cost_at(grid, (1, 1)) == 100
+
+
+def test_seen_free_clears_an_obstacle_in_the_end() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0, 0), "car", times=10)
+    see(grid, (0, 0), "road", times=10)
+    assert cost_at(grid, (0, 0)) == 0
+
+
+def test_moving_things_are_forgotten_before_fixed_ones() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0, 0), "car", times=5)
+    see(grid, (1, 1), "building", times=5)
+    grid.fade(6.0)
+    assert cost_at(grid, (0, 0)) == -1
+    assert cost_at(grid, (1, 1)) == 100
+
+
+def test_layers_hold_their_own_classes() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0, 0), "sidewalk")
+    see(grid, (1, 1), "pedestrian")
+    shot = grid.snapshot()
+    assert sorted(shot.layers["walkable"][shot.layers["walkable"] >= 0]) == [0, 60]
+    assert shot.layers["moving_obstacle"].max() == 100
+    assert shot.layers["static_obstacle"].max() == 0
+    assert set(shot.layers) == set(RULES.layers)
+
+
+def test_the_shipped_rules_know_every_class() -> None:
+    kinds = {c.name: rule.kind for c, rule in zip(CAMVID, RULES.rules, strict=True)}
+    assert kinds["road"] is Kind.GROUND
+    assert kinds["car"] is Kind.OBSTACLE
+    assert kinds["sky"] is Kind.IGNORE
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("road: {kind: water, cost: 1, layer: a}", "class road: kind is 'water'; allowed: ground"),
+        ("road: {kind: ground, cost: 300, layer: a}", "cost is 300; allowed: 0 to 100"),
+        ("road: {kind: ground, cost: 1}", "layer is None"),
+        ("road: {kind: ground, prize: 1}", "allowed are kind, cost, layer and moving"),
+        ("rode: {kind: ignore}", "no rule for road"),
+    ],
+)
+def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
+    text = resource("config", "cost_rules", "camvid.yaml").read_text()
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "\n".join(f"  {line}" if row.startswith("  road:") else row for row in text.splitlines())
+    )
+    with pytest.raises(ValueError, match=said):
+        load_rules(path, CAMVID)

@@ -1,0 +1,70 @@
+"""The transform buffer that stands in for tf2."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from stmem_ros.costmap.transforms import (
+    FramesNotConnectedError,
+    TransformBuffer,
+    TransformError,
+)
+
+S = 10**9
+
+
+def pose(x: float, yaw: float = 0.0) -> np.ndarray:
+    return np.array([x, 0, 0, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
+
+
+@pytest.fixture
+def buffer() -> TransformBuffer:
+    b = TransformBuffer()
+    b.add("odom", "base", 0, pose(0.0), static=False)
+    b.add("odom", "base", S, pose(2.0, np.pi / 2), static=False)
+    b.add("base", "camera", 0, pose(1.0), static=True)
+    return b
+
+
+def test_poses_are_interpolated_between_stamps(buffer: TransformBuffer) -> None:
+    found = buffer.lookup("odom", "base", S // 2, 0)
+    assert np.allclose(found[:3, 3], (1, 0, 0))
+    assert np.isclose(np.arctan2(found[1, 0], found[0, 0]), np.pi / 4)
+
+
+def test_chains_are_joined_in_both_directions(buffer: TransformBuffer) -> None:
+    there = buffer.lookup("odom", "camera", S, 0)
+    assert np.allclose(there[:3, 3], (2, 1, 0))
+    assert np.allclose(buffer.lookup("camera", "odom", S, 0) @ there, np.eye(4))
+
+
+def test_frames_that_are_not_connected_fail_at_once(buffer: TransformBuffer) -> None:
+    with pytest.raises(FramesNotConnectedError, match="'moon' to 'odom'"):
+        buffer.lookup("odom", "moon", 0, timeout=60)
+
+
+def test_a_time_outside_what_is_known_is_named(buffer: TransformBuffer) -> None:
+    with pytest.raises(
+        TransformError, match=r"at 5\.000 s: odom -> base is known from 0\.000 to 1"
+    ):
+        buffer.lookup("odom", "base", 5 * S, timeout=0.05)
+
+
+def test_late_transforms_are_waited_for(buffer: TransformBuffer) -> None:
+    late = threading.Timer(0.2, buffer.add, ("odom", "base", 2 * S, pose(4.0), False))
+    late.start()
+    assert np.isclose(buffer.lookup("odom", "base", 2 * S, timeout=20)[0, 3], 4.0)
+
+
+def test_time_that_goes_back_replaces_what_was_later(buffer: TransformBuffer) -> None:
+    buffer.add("odom", "base", S // 4, pose(9.0), static=False)
+    assert np.isclose(buffer.lookup("odom", "base", S // 4, 0)[0, 3], 9.0)
+    with pytest.raises(TransformError):
+        buffer.lookup("odom", "base", S, 0)
+
+
+def test_poses_that_are_not_finite_are_left_out(buffer: TransformBuffer) -> None:
+    buffer.add("odom", "base", 2 * S, pose(float("nan")), static=False)
+    with pytest.raises(TransformError):
+        buffer.lookup("odom", "base", 2 * S, 0)

@@ -1,0 +1,147 @@
+"""Bags: what is written is read; what is wrong is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from stmem_ros.data import bag_create, bag_messages
+from stmem_ros.data.bags import (
+    RAW,
+    BagError,
+    BagReader,
+    BagWriter,
+    find_image_topic,
+    find_info_topic,
+    find_label_topic,
+    types,
+)
+from stmem_ros.data.calibration import read_calibration
+from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
+
+
+@pytest.fixture(scope="module")
+def drive_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    bag_create.create_synthetic_bag(path, "straight", seed=2, frames=3, rate=10.0)
+    return path
+
+
+def test_a_synthetic_drive_has_all_a_replay_needs(drive_bag: Path) -> None:
+    with BagReader(drive_bag) as bag:
+        counts = {t.name: t.count for t in bag.topics}
+        assert counts == {
+            "/camera/image_raw": 3,
+            "/camera/label": 3,
+            "/camera/depth": 3,
+            "/camera/camera_info": 3,
+            "/tf": 3,
+            "/tf_static": 1,
+        }
+        assert bag.duration == pytest.approx(0.2)
+        image = find_image_topic(bag.topics)
+        assert image.name == "/camera/image_raw"
+        assert find_label_topic(bag.topics).name == "/camera/label"
+        assert find_info_topic(bag.topics, image).name == "/camera/camera_info"
+        stamps = []
+        for record in bag.records({"/camera/image_raw"}):
+            message = bag.decode(record)
+            assert decode_colour(message).shape == (360, 480, 3)
+            stamps.append(message.header.stamp.nanosec)
+        assert stamps == [0, 100_000_000, 200_000_000]
+
+
+def test_image_files_go_into_a_bag_byte_for_byte(tmp_path: Path) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("b", "a", "c"):
+        Image.fromarray(random.integers(0, 256, (48, 64, 3), np.uint8)).save(images / f"{name}.jpg")
+        Image.fromarray(random.integers(0, 11, (48, 64), np.uint8)).save(labels / f"{name}.png")
+    (tmp_path / "names.txt").write_text("c\na\n")
+    files = bag_create.image_files(images, labels, tmp_path / "names.txt")
+    camera = None
+    mounting = bag_create.Mounting(1.5, 0.1)
+    count = bag_create.create_bag(
+        tmp_path / "bag", bag_create.read_files(files), 5.0, camera, mounting
+    )
+    assert count == 2
+    with BagReader(tmp_path / "bag") as bag:
+        image = find_image_topic(bag.topics)
+        records = [bag.decode(r) for r in bag.records({image.name})]
+        assert [bytes(m.data) for m in records] == [
+            (images / f"{n}.jpg").read_bytes() for n in ("c", "a")
+        ]
+        assert decode_compressed(records[0].data).shape == (48, 64, 3)
+        label = next(bag.decode(r) for r in bag.records({"/camera/label"}))
+        assert np.array_equal(decode_label(label), np.array(Image.open(labels / "c.png")))
+        assert {t.name for t in bag.topics} >= {"/tf_static"}
+
+
+def test_sqlite_bags_are_read(tmp_path: Path) -> None:
+    message = bag_messages.image(np.zeros((4, 4, 3), np.uint8), 5 * 10**9, "cam")
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connection = writer.add_connection("/image_raw", RAW, typestore=types())
+        writer.write(connection, 7, types().serialize_cdr(message, RAW))
+    with BagReader(tmp_path / "bag") as bag:
+        record = next(bag.records())
+        assert (record.topic, record.time) == ("/image_raw", 7)
+        assert bag.decode(record).header.stamp.sec == 5
+
+
+def test_messages_of_this_package_are_written_and_read(tmp_path: Path) -> None:
+    kind = "stmem_ros/msg/FrameStatistics"
+    fields = {name: 0 for name, _ in types().fielddefs[kind][1]}
+    statistics = types().types[kind](
+        **fields | {"header": bag_messages.header(1, "cam"), "device": "cpu", "backbone": 0.5}
+    )
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write("/statistics", kind, statistics, 1)
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.decode(next(bag.records())).backbone == 0.5
+
+
+def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
+    with pytest.raises(BagError, match="no bag at"):
+        BagReader(tmp_path / "nothing")
+    (tmp_path / "broken.mcap").write_bytes(b"\x89MCAP0\r\n broken")
+    with pytest.raises(BagError, match=r"broken\.mcap is no readable bag"):
+        BagReader(tmp_path / "broken.mcap")
+    with pytest.raises(BagError, match="cannot be written"):
+        BagWriter(drive_bag)
+    with pytest.raises(BagError, match="no .jpg"):
+        bag_create.image_files(tmp_path, None, None)
+    with pytest.raises(BagError, match="no readable video"):
+        bag_create.read_video(tmp_path / "none.mp4")
+
+
+def test_the_camera_of_a_bag_is_found_or_asked_for(drive_bag: Path) -> None:
+    with BagReader(drive_bag) as bag:
+        topics = bag.topics
+    with pytest.raises(BagError, match="no image topic '/front'; its image topics: /camera/depth"):
+        find_image_topic(topics, "/front")
+    blind = tuple(t for t in topics if "image" not in t.name)
+    with pytest.raises(BagError, match="holds no camera images; it holds"):
+        find_image_topic(blind)
+    one = find_image_topic(topics)
+    two = (*topics, type(one)("/rear/image_raw", one.type, 3))
+    with pytest.raises(BagError, match="several cameras.*--topic.*/rear/image_raw"):
+        find_image_topic(two)
+
+
+def test_calibration_files_of_both_kinds_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "image_width: 640\nimage_height: 480\ndistortion_model: plumb_bob\n"
+        "camera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 501, 240, 0, 0, 1]}\n"
+        "distortion_coefficients: {data: [0.1, 0, 0, 0, 0]}\n"
+    )
+    (tmp_path / "b.json").write_text(
+        '{"width": 640, "height": 480, "K": [[500,0,320],[0,501,240],[0,0,1]], "D": [0.1,0,0,0,0]}'
+    )
+    assert read_calibration(tmp_path / "a.yaml") == read_calibration(tmp_path / "b.json")
+    (tmp_path / "c.yaml").write_text("nothing: here")
+    with pytest.raises(ValueError, match=r"c\.yaml cannot be used.*camera_calibration"):
+        read_calibration(tmp_path / "c.yaml")

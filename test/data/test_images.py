@@ -1,0 +1,142 @@
+"""Every supported encoding becomes the same RGB; damage is named."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from stmem_ros.data.images import (
+    ImageError,
+    decode_colour,
+    decode_compressed,
+    decode_depth,
+    decode_label,
+    read_label,
+    read_rgb,
+)
+
+RGB = cv2.resize(np.random.default_rng(3).integers(0, 256, (6, 8, 3), np.uint8), (64, 48))
+GREY = cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY)
+
+
+def message(encoding: str, pixels: np.ndarray, padding: int = 0, big: bool = False):
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")) if big else pixels
+    rows = np.ascontiguousarray(rows).view(np.uint8).reshape(pixels.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
+    return SimpleNamespace(
+        encoding=encoding,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        step=rows.shape[1],
+        is_bigendian=int(big),
+        data=rows.tobytes(),
+    )
+
+
+def bayer(pattern: str) -> np.ndarray:
+    channel = {"r": 0, "g": 1, "b": 2}
+    mosaic = np.zeros(RGB.shape[:2], np.uint8)
+    for i, letter in enumerate(pattern):
+        mosaic[i // 2 :: 2, i % 2 :: 2] = RGB[i // 2 :: 2, i % 2 :: 2, channel[letter]]
+    return mosaic
+
+
+def yuv(order: str) -> np.ndarray:
+    y, u, v = np.moveaxis(cv2.cvtColor(RGB, cv2.COLOR_RGB2YUV), -1, 0)
+    chroma = np.where(np.arange(64) % 2 == 0, u, np.roll(v, 1, axis=1))
+    return np.stack([chroma, y] if order == "uyvy" else [y, chroma], axis=-1)
+
+
+CASES = {
+    "rgb8": (RGB, 0),
+    "bgr8": (RGB[..., ::-1], 0),
+    "rgba8": (np.dstack([RGB, GREY]), 0),
+    "bgra8": (np.dstack([RGB[..., ::-1], GREY]), 0),
+    "bayer_rggb8": (bayer("rggb"), 12),
+    "bayer_bggr8": (bayer("bggr"), 12),
+    "bayer_gbrg8": (bayer("gbrg"), 12),
+    "bayer_grbg8": (bayer("grbg"), 12),
+    "yuv422": (yuv("uyvy"), 30),
+    "uyvy": (yuv("uyvy"), 30),
+    "yuv422_yuy2": (yuv("yuyv"), 30),
+    "yuyv": (yuv("yuyv"), 30),
+}
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("encoding", CASES)
+def test_colour_encodings_become_rgb(encoding: str, padding: int) -> None:
+    pixels, tolerance = CASES[encoding]
+    found = decode_colour(message(encoding, pixels, padding))
+    assert found.shape == RGB.shape and found.dtype == np.uint8
+    error = np.abs(found[4:-4, 4:-4].astype(int) - RGB[4:-4, 4:-4])
+    assert np.percentile(error, 95) <= tolerance
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("big", [False, True])
+def test_grey_encodings_become_rgb(padding: int, big: bool) -> None:
+    want = np.dstack([GREY] * 3)
+    assert np.array_equal(decode_colour(message("mono8", GREY, padding)), want)
+    deep = GREY.astype(np.uint16) * 257
+    assert np.array_equal(decode_colour(message("mono16", deep, padding, big)), want)
+
+
+def test_depth_is_metres_with_nan_where_nothing_was_measured() -> None:
+    metres = np.array([[1.5, np.nan], [0.25, 80.0]], np.float32)
+    assert np.array_equal(decode_depth(message("32FC1", metres, 4)), metres, equal_nan=True)
+    millimetres = np.array([[1500, 0], [250, 65000]], np.uint16)
+    found = decode_depth(message("16UC1", millimetres))
+    assert np.allclose(found, [[1.5, np.nan], [0.25, 65.0]], equal_nan=True)
+    with pytest.raises(ImageError, match="'rgb8' is not supported; supported: 32FC1"):
+        decode_depth(message("rgb8", RGB))
+
+
+def test_an_unsupported_encoding_is_named_with_those_that_work() -> None:
+    with pytest.raises(ImageError, match="'32FC4' is not supported; supported: rgb8, bgr8"):
+        decode_colour(message("32FC4", np.zeros((4, 4, 4), np.float32)))
+    with pytest.raises(ImageError, match="'rgb8'; it must be mono8"):
+        decode_label(message("rgb8", RGB))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": b"123"}, "holds 3 bytes"),
+        ({"step": 7}, "step 7"),
+        ({"height": 0}, "64 x 0 pixels"),
+        ({"height": 4000}, "it needs at least"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_refused(change: dict, said: str) -> None:
+    image = message("rgb8", RGB)
+    image.__dict__.update(change)
+    with pytest.raises(ImageError, match=said):
+        decode_colour(image)
+
+
+def test_compressed_images_are_decoded_and_cut_ones_refused() -> None:
+    png = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
+    assert np.array_equal(decode_compressed(png), RGB)
+    jpeg = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
+    assert np.abs(decode_compressed(jpeg).astype(int) - RGB).mean() < 12
+    for data in (jpeg[: len(jpeg) // 2], b"", b"no image at all", png[:40]):
+        with pytest.raises(ImageError, match=f"compressed image of {len(data)} bytes"):
+            decode_compressed(data)
+
+
+def test_palette_labels_are_read_as_indices(tmp_path) -> None:
+    from PIL import Image
+
+    ids = np.array([[0, 3], [10, 255]], np.uint8)
+    image = Image.fromarray(ids, "P")
+    image.putpalette([7] * 768)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_label(tmp_path / "a.png"), ids)
+    Image.fromarray(RGB).save(tmp_path / "b.png")
+    with pytest.raises(ImageError, match="mode RGB"):
+        read_label(tmp_path / "b.png")
+    assert np.array_equal(read_rgb(tmp_path / "b.png"), RGB)
+    with pytest.raises(ImageError, match=r"c\.png is missing"):
+        read_rgb(tmp_path / "c.png")

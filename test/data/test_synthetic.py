@@ -1,0 +1,53 @@
+"""The synthetic world agrees with itself."""
+
+import numpy as np
+import pytest
+
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera, drive
+from stmem_ros.data.synthetic.scene import KINDS, ground_truth, make_scene
+
+ID = {c.name: c.id for c in CAMVID}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_scene_shows_a_street(kind: str) -> None:
+    frame = next(drive(make_scene(kind, 4), 1))
+    share = np.bincount(frame.view.label.ravel(), minlength=256) / frame.view.label.size
+    assert share[ID["road"]] > 0.15
+    assert share[ID["building"]] > 0.05
+    assert share[: len(CAMVID)].sum() == 1
+    assert frame.view.rgb.std() > 20
+
+
+def test_the_same_seed_gives_the_same_frame_and_another_seed_another() -> None:
+    a, b, c = (next(drive(make_scene("avenue", s), 1)).view for s in (1, 1, 2))
+    assert np.array_equal(a.rgb, b.rgb) and np.array_equal(a.label, b.label)
+    assert not np.array_equal(a.label, c.label)
+
+
+def test_depth_pose_and_ground_truth_agree() -> None:
+    """Pixels of road and kerb, put into the world by their depth, lie on such ground."""
+    scene = make_scene("straight", 4)
+    *_, frame = drive(scene, 4)
+    view = frame.view
+    rows, columns = np.nonzero((view.label == ID["road"]) | (view.label == ID["sidewalk"]))
+    depth = view.depth[rows, columns]
+    rays = CAMERA.rays(np.stack([columns, rows], 1).astype(float))
+    points = np.c_[rays * depth[:, None], np.ones(len(rays))]
+    world = points @ (frame.world_from_base @ base_from_camera()).T
+    assert np.abs(world[:, 2]).max() < 1e-2
+    near = depth < 30
+    real = ground_truth(scene, frame.stamp, world[near, 0], world[near, 1])
+    ground = view.label[rows, columns][near]
+    assert (real == ground)[np.isin(real, (ID["road"], ID["sidewalk"]))].mean() > 0.999
+
+
+def test_the_sky_has_no_depth() -> None:
+    view = next(drive(make_scene("straight", 4), 1)).view
+    assert np.array_equal(np.isnan(view.depth), view.label == ID["sky"])
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="'moon'; allowed: straight"):
+        make_scene("moon", 1)

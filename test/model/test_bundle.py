@@ -1,0 +1,113 @@
+"""Bundles: what is saved comes back; damage is named."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from stmem_ros.model.bundle import BundleError, load_bundle, load_memory, shipped_bundles
+from stmem_ros.model.memory import MemoryBank
+
+
+def test_a_saved_model_gives_the_same_logits_when_loaded_twice(small_bundle: Path) -> None:
+    frames = torch.randn(1, 3, 3, 64, 96)
+    with torch.no_grad():
+        a, b = (load_bundle(small_bundle, "cpu")(frames) for _ in range(2))
+    assert a.shape == (1, 11, 64, 96)
+    assert torch.equal(a, b)
+
+
+def test_every_shipped_bundle_loads_and_is_ready() -> None:
+    assert "onboard" in shipped_bundles()
+    for name in shipped_bundles():
+        model = load_bundle(name, "cpu")
+        assert not model.training
+        assert [c.id for c in model.info.classes] == list(range(model.architecture.classes))
+
+
+def test_onboard_is_small_enough_for_a_vehicle() -> None:
+    assert sum(p.numel() for p in load_bundle("onboard", "cpu").parameters()) < 8e6
+
+
+def test_an_unknown_bundle_is_named_beside_the_known_ones() -> None:
+    with pytest.raises(BundleError, match="'nonesuch'.*onboard"):
+        load_bundle("nonesuch")
+
+
+def test_an_unknown_device_is_refused(small_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="'warp'; allowed: auto, cpu"):
+        load_bundle(small_bundle, "warp")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(small_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="'cuda' but torch sees 0"):
+        load_bundle(small_bundle, "cuda")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "memory.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+def test_a_damaged_file_is_named(
+    small_bundle: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(small_bundle, folder)
+    file = folder / name
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: 100 if damage == "cut" else 0])
+    with pytest.raises(BundleError, match=name):
+        load_bundle(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("architecture", {"classes": 11, "backbone": "vgg"}, "vgg"),
+        ("architecture", {"clases": 11}, "clases"),
+        ("classes", [], "classes must have the ids"),
+        ("input", {}, "height"),
+    ],
+)
+def test_a_wrong_description_is_named(
+    small_bundle: Path, tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(small_bundle, folder)
+    path = folder / "model.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
+    with pytest.raises(BundleError, match=said):
+        load_bundle(folder, "cpu")
+
+
+def test_weights_of_another_architecture_are_refused(small_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(small_bundle, folder)
+    path = folder / "model.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["architecture"]["hidden"] = 48
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(BundleError, match=r"does not fit.*feed_forward"):
+        load_bundle(folder, "cpu")
+
+
+def test_a_memory_bank_of_another_size_is_refused(small_model, tmp_path: Path) -> None:
+    path = tmp_path / "bank.safetensors"
+    classes = torch.zeros(4, dtype=torch.long)
+    MemoryBank(torch.zeros(4, 32), torch.zeros(4, 32), classes, "boundary").save(path)
+    assert MemoryBank.load(path).rule == "boundary"
+    with pytest.raises(BundleError, match=r"\(4, 32\); this model takes \(110, 32\)"):
+        load_memory(path, small_model)
+
+
+def test_a_memory_bank_with_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="keys hold values that are not finite"):
+        MemoryBank(
+            torch.full((2, 4), float("nan")),
+            torch.zeros(2, 4),
+            torch.zeros(2, dtype=torch.long),
+            "confidence",
+        )

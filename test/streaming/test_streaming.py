@@ -1,0 +1,131 @@
+"""Streaming gives what the plain form gives, and handles what cameras do."""
+
+import numpy as np
+import pytest
+import torch
+
+from stmem_ros.model.segmenter import normalise
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+def plain_label(model, images: list[np.ndarray]) -> np.ndarray:
+    """Labels of the newest image by the plain form; the window is filled with the oldest."""
+    window = ([images[0]] * 2 + images)[-3:]
+    rgb = torch.from_numpy(np.stack(window))
+    x = normalise(rgb, model.info.mean, model.info.std)
+    with torch.no_grad():
+        return model(x[None])[0].argmax(0).numpy()
+
+
+def test_streaming_equals_the_plain_form_on_every_frame(small_model, frames) -> None:
+    stream = StreamingSegmenter(small_model)
+    for i, frame in enumerate(frames):
+        result = stream.push(frame, i / 10)
+        assert (result.label == plain_label(small_model, frames[: i + 1])).mean() > 0.999
+        assert result.window == min(i + 1, 3)
+        assert result.stamp == i / 10
+        assert result.restarted is None
+
+
+def test_confidence_is_the_largest_probability(small_model, frames) -> None:
+    result = StreamingSegmenter(small_model).push(frames[0], 0.0)
+    x = normalise(torch.from_numpy(frames[0])[None], small_model.info.mean, small_model.info.std)
+    with torch.no_grad():
+        best = small_model(x[None].expand(-1, 3, -1, -1, -1)).softmax(1).amax(1)[0].numpy()
+    assert np.abs(result.confidence - 255 * best).max() < 1
+    assert result.label.dtype == result.confidence.dtype == np.uint8
+    assert result.label.shape == frames[0].shape[:2]
+
+
+def test_each_frame_goes_through_the_backbone_once(small_model, frames) -> None:
+    calls = []
+    small_model.backbone.register_forward_hook(lambda *a: calls.append(a[1][0].shape[0]))
+    stream = StreamingSegmenter(small_model)
+    for i, frame in enumerate(frames):
+        stream.push(frame, i / 10)
+    assert calls == [1] * len(frames)
+
+
+@pytest.mark.parametrize("size", [(90, 120), (97, 131), (32, 32), (64, 200)])
+def test_any_image_size_is_labelled_at_its_own_size(small_model, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    result = StreamingSegmenter(small_model).push(image, 0.0)
+    assert result.label.shape == result.confidence.shape == size
+    assert result.label.max() < 11
+
+
+@pytest.mark.parametrize(
+    ("stamps", "said"),
+    [((0.0, 0.1, -0.5), "time went back by 0.600 s"), ((0.0, 0.1, 2.1), "a gap of 2.000 s")],
+)
+def test_a_jump_in_time_starts_the_stream_anew(small_model, frames, stamps, said) -> None:
+    stream = StreamingSegmenter(small_model, max_gap=1.0)
+    results = [stream.push(f, s) for f, s in zip(frames, stamps, strict=False)]
+    assert said in results[-1].restarted
+    assert results[-1].window == 1
+    assert (results[-1].label == plain_label(small_model, [frames[2]])).mean() > 0.999
+
+
+def test_a_new_image_size_starts_the_stream_anew(small_model, frames) -> None:
+    stream = StreamingSegmenter(small_model)
+    stream.push(frames[0], 0.0)
+    result = stream.push(frames[1][:64], 0.1)
+    assert "size changed to 128 x 64" in result.restarted
+    assert result.window == 1
+
+
+def test_reset_forgets(small_model, frames) -> None:
+    stream = StreamingSegmenter(small_model)
+    stream.push(frames[0], 0.0)
+    stream.reset()
+    assert stream.push(frames[1], 0.1).window == 1
+
+
+def test_tall_images_are_scaled_for_the_network_but_labelled_whole(small_model, frames) -> None:
+    big = frames[0].repeat(2, 0).repeat(2, 1)
+    sizes = []
+    small_model.backbone.register_forward_hook(lambda *a: sizes.append(tuple(a[1][0].shape[-2:])))
+    result = StreamingSegmenter(small_model, inference_height=96).push(big, 0.0)
+    assert sizes == [(96, 128)]
+    assert result.label.shape == big.shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("image", "stamp", "said"),
+    [
+        (np.zeros((96, 128, 3), np.float32), 0.2, "float32; it must be a numpy array of uint8"),
+        (np.zeros((96, 128), np.uint8), 0.2, r"\(96, 128\); it must be H x W x 3"),
+        (np.zeros((16, 128, 3), np.uint8), 0.2, "128 x 16 pixels; it must be at least 32 x 32"),
+        ([[1, 2]], 0.2, "list; it must be a numpy array"),
+        (np.zeros((96, 128, 3), np.uint8), float("nan"), "stamp is nan"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(small_model, frames, image, stamp, said) -> None:
+    stream, untouched = StreamingSegmenter(small_model), StreamingSegmenter(small_model)
+    for s in (stream, untouched):
+        s.push(frames[0], 0.0)
+        s.push(frames[1], 0.1)
+    with pytest.raises(ValueError, match=said):
+        stream.push(image, stamp)
+    a, b = stream.push(frames[2], 0.2), untouched.push(frames[2], 0.2)
+    assert np.array_equal(a.label, b.label)
+    assert np.array_equal(a.confidence, b.confidence)
+
+
+def test_another_memory_bank_is_used_from_the_next_frame_on(small_model, frames) -> None:
+    from conftest import small_bank
+
+    stream = StreamingSegmenter(small_model)
+    before = stream.push(frames[0], 0.0)
+    stream.reset()
+    stream.swap_memory(small_bank(seed=5))
+    after = stream.push(frames[0], 0.0)
+    assert not np.array_equal(before.confidence, after.confidence)
+
+
+def test_the_same_frames_give_the_same_labels_to_the_last_bit(small_model, frames) -> None:
+    runs = []
+    for _ in range(2):
+        stream = StreamingSegmenter(small_model)
+        runs.append([stream.push(f, i / 10).confidence for i, f in enumerate(frames)])
+    assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
