@@ -107,7 +107,7 @@ class CameraModel:
         return pixels, inside
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels N x 2 to rays N x 3 in the optical frame, z = 1; NaN where no ray meets a pixel."""
+        """Pixels N x 2 to rays N x 3 in the optical frame, z = 1; NaN where no ray meets one."""
         if not len(pixels):
             return np.empty((0, 3))
         points = np.ascontiguousarray(pixels, dtype=float).reshape(-1, 1, 2)
@@ -139,7 +139,7 @@ class CameraModel:
 
 @lru_cache(maxsize=64)
 def _largest_radius(camera: CameraModel) -> float:
-    """Up to which distance from the axis, at z = 1, points farther out lie farther out in the image.
+    """Up to which distance from the axis, at z = 1, what lies farther out is seen farther out.
 
     Distortion polynomials turn round somewhere beyond the angles they were fitted to.
     """

@@ -91,7 +91,7 @@ T = TypeVar("T")
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - known):
+    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"unknown {', '.join(unknown)}; {kind.__name__} has {', '.join(known)}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -55,7 +55,7 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
     weights = class_weights([s.label for s in samples], config.architecture.classes)
     model, trained, bank = _start(stage, config, run)
     optimiser = _optimiser(trained, model, settings)
-    steps = math.ceil(len(samples) / settings.batch) * settings.epochs
+    steps = _batch_count(samples, settings) * settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, steps))
 
     checkpoint = run / f"{stage}.checkpoint.pt"
@@ -77,7 +77,7 @@ def train_stage(stage: str, config: TrainingConfig, data: Path, run: Path, resum
             batches,
             desc=f"{stage} {epoch + 1}/{settings.epochs}",
             unit="batch",
-            total=math.ceil(len(samples) / settings.batch),
+            total=_batch_count(samples, settings),
         )
         for windows, labels in progress:
             _set_modes(model, trained)
@@ -213,6 +213,11 @@ def _forward(stage: str, model: Segmenter, frames: Tensor) -> Tensor:
     return model.classify(model.refine(fused))
 
 
+def _batch_count(samples: list[Sample], settings: StageConfig) -> int:
+    """Batches an epoch; the remainder is spread, as batch norm cannot train on one image."""
+    return max(1, len(samples) // settings.batch)
+
+
 def _batches(
     samples: list[Sample],
     frames: int,
@@ -222,11 +227,11 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Normalised windows N x T x 3 x H x W and labels N x H x W, each sample once."""
     order = random.permutation(len(samples))
-    for start in range(0, len(order), settings.batch):
+    for chosen in np.array_split(order, _batch_count(samples, settings)):
         windows, labels = zip(
             *(
                 make_window(s.images, s.label, frames, target, settings.augmentation, random)
-                for s in (samples[i] for i in order[start : start + settings.batch])
+                for s in (samples[i] for i in chosen)
             ),
             strict=True,
         )

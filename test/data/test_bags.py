@@ -112,7 +112,7 @@ def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
         BagReader(tmp_path / "broken.mcap")
     with pytest.raises(BagError, match="cannot be written"):
         BagWriter(drive_bag)
-    with pytest.raises(BagError, match="no .jpg"):
+    with pytest.raises(BagError, match=r"no .jpg"):
         bag_create.image_files(tmp_path, None, None)
     with pytest.raises(BagError, match="no readable video"):
         bag_create.read_video(tmp_path / "none.mp4")
@@ -128,7 +128,7 @@ def test_the_camera_of_a_bag_is_found_or_asked_for(drive_bag: Path) -> None:
         find_image_topic(blind)
     one = find_image_topic(topics)
     two = (*topics, type(one)("/rear/image_raw", one.type, 3))
-    with pytest.raises(BagError, match="several cameras.*--topic.*/rear/image_raw"):
+    with pytest.raises(BagError, match=r"several cameras.*--topic.*/rear/image_raw"):
         find_image_topic(two)
 
 

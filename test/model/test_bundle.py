@@ -32,7 +32,7 @@ def test_onboard_is_small_enough_for_a_vehicle() -> None:
 
 
 def test_an_unknown_bundle_is_named_beside_the_known_ones() -> None:
-    with pytest.raises(BundleError, match="'nonesuch'.*onboard"):
+    with pytest.raises(BundleError, match=r"'nonesuch'.*onboard"):
         load_bundle("nonesuch")
 
 

@@ -1,0 +1,144 @@
+"""The stages of training on a handful of small images: they run, resume and leave bundles."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stmem_ros.data.synthetic.drive import drive
+from stmem_ros.data.synthetic.scene import make_scene
+from stmem_ros.model.bundle import load_bundle
+from stmem_ros.training.config import load_config
+from stmem_ros.training.memory_builder import build_memory
+from stmem_ros.training.stages import class_weights, train_stage
+
+CONFIG = """
+name: tiny
+dataset: camvid
+seed: 3
+synthetic: {windows: 1}
+architecture: {classes: 11, channels: 32, hidden: 32, block: [4, 5], positions: [6, 8]}
+frame: {epochs: 2, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
+stf: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
+mar: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four rendered frames in the layout of CamVid; every class is painted somewhere."""
+    root = tmp_path_factory.mktemp("camvid")
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    names = []
+    for i, frame in enumerate(drive(make_scene("crowded", 8), 4, rate=1.0)):
+        label = frame.view.label.copy()
+        label[i * 20 : i * 20 + 16, :352] = np.arange(11, dtype=np.uint8).repeat(32)
+        Image.fromarray(frame.view.rgb).save(root / "images" / f"f{i}.jpg")
+        Image.fromarray(label).save(root / "labels" / f"f{i}.png")
+        names.append(f"f{i}")
+    clips = [{"split": "train", "sequence": "s", "rate_hz": 1.0, "names": names}]
+    (root / "clips.json").write_text(json.dumps(clips))
+    return root
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def weights(bundle: Path) -> dict[str, torch.Tensor]:
+    return load_bundle(bundle, "cpu").state_dict()
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    data: Path, tmp_path: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(config_path)
+    whole = train_stage("frame", config, data, tmp_path / "whole", resume=False)
+
+    import stmem_ros.training.stages as stages
+
+    class StoppedError(Exception):
+        pass
+
+    real = stages._save_checkpoint
+
+    def stop_after_saving(*arguments: object) -> None:
+        real(*arguments)
+        raise StoppedError
+
+    monkeypatch.setattr(stages, "_save_checkpoint", stop_after_saving)
+    with pytest.raises(StoppedError):
+        train_stage("frame", config, data, tmp_path / "cut", resume=False)
+    monkeypatch.setattr(stages, "_save_checkpoint", real)
+    resumed = train_stage("frame", config, data, tmp_path / "cut", resume=True)
+    a, b = weights(whole), weights(resumed)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_stf_training_leaves_backbone_and_head_untouched(
+    data: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config = load_config(config_path)
+    frame = weights(train_stage("frame", config, data, tmp_path, resume=False))
+    stf = weights(train_stage("stf", config, data, tmp_path, resume=False))
+    frozen = [key for key in frame if key.startswith(("backbone", "head"))]
+    assert all(torch.equal(frame[key], stf[key]) for key in frozen)
+    assert not torch.equal(frame["classifier.weight"], stf["classifier.weight"])
+
+
+def test_a_stage_names_the_stage_it_lacks(data: Path, tmp_path: Path, config_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run `stmem train frame` first"):
+        train_stage("stf", load_config(config_path), data, tmp_path, resume=False)
+
+
+def test_mar_learns_on_the_built_memory(
+    data: Path, tmp_path: Path, config_path: Path, small_bundle: Path
+) -> None:
+    """From a frame network that knows nothing, most classes have no hit; use labels it predicts."""
+    config = load_config(config_path)
+    train_stage("frame", config, data, tmp_path, resume=False)
+    bundle = train_stage("stf", config, data, tmp_path, resume=False)
+    with pytest.raises(FileNotFoundError, match="run `stmem memory build` first"):
+        train_stage("mar", config, data, tmp_path, resume=False)
+    model = load_bundle(bundle, "cpu")
+    with pytest.raises(ValueError, match=r"no correctly classified pixel of: .*pole"):
+        build_memory(model, data, config.memory_rule)
+    from conftest import small_bank
+
+    small_bank().save(tmp_path / "memory.safetensors")
+    trained = load_bundle(train_stage("mar", config, data, tmp_path, resume=False), "cpu")
+    assert trained.mar is not None
+    assert not torch.equal(trained.mar.values, small_bank().values)
+    stf = model.state_dict()
+    assert all(torch.equal(trained.state_dict()[k], stf[k]) for k in stf if k.startswith("stf"))
+
+
+def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None:
+    label = np.zeros((10, 10), np.uint8)
+    label[0, :4] = 1
+    found = class_weights([label], 2)
+    assert found[1] > found[0]
+    assert 0.96 * found[0] + 0.04 * found[1] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: 3", "sed: 3", "unknown sed; TrainingConfig has name"),
+        ("epochs: 2", "epoch: 2", "unknown epoch; StageConfig has epochs"),
+        ("crop: [96, 128]", "corp: 1", "unknown corp; Augmentation has crop"),
+        ("mar:", "mra:", "'mar'"),
+    ],
+)
+def test_a_wrong_configuration_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(CONFIG.replace(old, new, 1))
+    with pytest.raises(ValueError, match=said):
+        load_config(path)
