@@ -7,21 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.small import SMALL, small_bank
 
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
-from stmem_ros.model.memory import MemoryBank
-from stmem_ros.model.segmenter import Architecture, Segmenter
-
-SMALL = Architecture(classes=11, channels=32, hidden=32, block=(4, 5), positions=(6, 8))
-
-
-def small_bank(seed: int = 0) -> MemoryBank:
-    """A memory bank that fits the small model."""
-    torch.manual_seed(seed)
-    items = SMALL.classes * SMALL.items_per_class
-    classes = torch.arange(SMALL.classes).repeat_interleave(SMALL.items_per_class)
-    return MemoryBank(torch.randn(items, 32), torch.randn(items, 32), classes, "confidence")
+from stmem_ros.model.segmenter import Segmenter
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            p = self._parameters = read_parameters(self)
+            p = self._settings = read_parameters(self)
             model = self._model = self._load_model(p)
             rules = self._rules = self._load_rules(p, model)
         except (ValueError, FileNotFoundError) as error:
@@ -194,7 +194,7 @@ class SegmentationNode(LifecycleNode):
         reason = check_change(parameters, self._configured)
         for parameter in parameters:
             if not reason and parameter.name == "memory_bank" and self._configured:
-                folder = bundle_folder(self._parameters.model)
+                folder = bundle_folder(self._settings.model)
                 path = Path(parameter.value) if parameter.value else folder / "memory.safetensors"
                 try:
                     self._new_bank = load_memory(path, self._model)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.small import small_bank
 
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
@@ -113,8 +114,6 @@ def test_bad_input_is_refused_and_changes_nothing(small_model, frames, image, st
 
 
 def test_another_memory_bank_is_used_from_the_next_frame_on(small_model, frames) -> None:
-    from conftest import small_bank
-
     stream = StreamingSegmenter(small_model)
     before = stream.push(frames[0], 0.0)
     stream.reset()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.small import small_bank
 
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
@@ -110,8 +111,6 @@ def test_mar_learns_on_the_built_memory(
     model = load_bundle(bundle, "cpu")
     with pytest.raises(ValueError, match=r"no correctly classified pixel of: .*pole"):
         build_memory(model, data, config.memory_rule)
-    from conftest import small_bank
-
     small_bank().save(tmp_path / "memory.safetensors")
     trained = load_bundle(train_stage("mar", config, data, tmp_path, resume=False), "cpu")
     assert trained.mar is not None

@@ -1,0 +1,334 @@
+"""The node as its users meet it: another process, over Fast DDS."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from nav_msgs.msg import OccupancyGrid
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import Trigger
+from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
+from support.ros import LATCHED, NODE, Peer
+from support.small import small_bank
+from tf2_msgs.msg import TFMessage
+
+from stmem_ros.data.bag_messages import quaternion
+from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera
+from stmem_ros.model.bundle import load_bundle
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+def send_and_wait(peer: Peer, send, labels: list, frames, start: float = 100.0) -> None:
+    """Send each frame once the label of the one before has come."""
+    for i, frame in enumerate(frames):
+        send(frame, start + i / 10)
+        peer.wait(lambda n=i + 1: len(labels) >= n, f"label {i + 1}")
+
+
+def problems(diagnostics: list[DiagnosticArray], part: str) -> list[str]:
+    name = f"segmentation_node: {part}"
+    return [s.message for d in diagnostics for s in d.status if s.name == name]
+
+
+def test_labels_are_those_of_the_core_with_the_header_of_the_image(
+    peer: Peer, start_node, frames, small_bundle: Path
+) -> None:
+    start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    confidences = peer.collect(Image, f"{NODE}/confidence")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    peer.wait_until_active()
+    send_and_wait(peer, peer.image_sender(), labels, frames)
+    peer.wait(lambda: len(statistics) == 6 and len(confidences) == 6, "all statistics")
+
+    stream = StreamingSegmenter(load_bundle(small_bundle, "cpu"))
+    for i, (frame, label, confidence) in enumerate(zip(frames, labels, confidences, strict=True)):
+        want = stream.push(frame, 100.0 + i / 10)
+        assert (label.encoding, label.step) == ("mono8", 128)
+        assert label.header.frame_id == "camera_optical_frame"
+        assert label.header.stamp == confidence.header.stamp
+        assert label.header.stamp.sec + label.header.stamp.nanosec / 1e9 == 100.0 + i / 10
+        got = np.frombuffer(label.data, np.uint8).reshape(96, 128)
+        assert (got == want.label).mean() > 0.999
+        sure = np.frombuffer(confidence.data, np.uint8).reshape(96, 128).astype(int)
+        assert np.abs(sure - want.confidence).max() <= 2
+    last = statistics[-1]
+    assert (last.ring_length, last.ring_capacity, last.device) == (3, 3, "cpu")
+    assert (last.frames_dropped, last.frames_invalid, last.frames_late) == (0, 0, 0)
+    parts = last.convert + last.upload + last.backbone + last.stf + last.mar + last.decode
+    assert 0 < parts < last.total
+
+
+def test_the_label_set_is_latched(peer: Peer, start_node) -> None:
+    start_node()
+    peer.wait_until_active()
+    infos = peer.collect(LabelInfo, f"{NODE}/label_info", LATCHED)
+    peer.wait(lambda: infos, "the label set")
+    assert infos[0].model == "small"
+    assert [c.name for c in infos[0].classes][3] == "road"
+    assert infos[0].classes[3].kind == infos[0].classes[3].KIND_GROUND
+    assert infos[0].classes[8].cost == 100
+
+
+def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
+    peer: Peer, start_node, small_bundle: Path
+) -> None:
+    start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    grids = peer.collect(SemanticGrid, f"{NODE}/grid", LATCHED)
+    layers = peer.collect(OccupancyGrid, f"{NODE}/layers/drivable", LATCHED)
+    points = peer.collect(PointCloud2, f"{NODE}/points")
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    image = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)
+    stamps = (100.0 + i / 10 for i in range(1000))
+    odometry = peer.node.create_publisher(TFMessage, "/tf", 100)
+    pose = np.eye(4)
+    pose[:2, 3] = 3.14, -2.72
+
+    def push_until(condition, what: str, moving: bool = False) -> None:
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, what
+            count, stamp = len(labels), next(stamps)
+            if moving:
+                odometry.publish(transform("odom", "base_footprint", pose, stamp))
+            send(image, stamp)
+            peer.wait(lambda n=count: len(labels) > n, "a label")
+
+    push_until(
+        lambda: any("no CameraInfo on /camera_info" in p for p in problems(diagnostics, "Costmap")),
+        "a diagnostic that misses CameraInfo",
+    )
+    assert not costmaps
+
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    peer.wait(infos.get_subscription_count, "a subscription of camera_info")
+    info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
+    info.k = [v for row in CAMERA.matrix for v in row]
+    infos.publish(info)
+    push_until(
+        lambda: any("no transforms connect" in p for p in problems(diagnostics, "Costmap")),
+        "a diagnostic that misses transforms",
+    )
+    assert not costmaps
+
+    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    static.publish(transform("base_footprint", "camera_optical_frame", base_from_camera(), 0.0))
+    push_until(
+        lambda: costmaps and any("no odometry" in p for p in problems(diagnostics, "Costmap")),
+        "a costmap without odometry",
+    )
+    assert costmaps[-1].header.frame_id == "base_footprint"
+
+    push_until(
+        lambda: costmaps[-1].header.frame_id == "odom" and points, "a costmap in odom", moving=True
+    )
+    diagnostics.clear()
+    push_until(lambda: "OK" in problems(diagnostics, "Costmap"), "a healthy diagnostic", True)
+
+    grid = costmaps[-1]
+    assert (grid.info.width, grid.info.height) == (200, 200)
+    assert grid.info.resolution == pytest.approx(0.2)
+    origin = np.array([grid.info.origin.position.x, grid.info.origin.position.y])
+    assert np.allclose(origin / 0.2, np.round(origin / 0.2), atol=1e-6)
+    assert np.abs(origin + 20 - pose[:2, 3]).max() <= 0.2
+    assert grid.info.origin.orientation.w == 1.0
+    costs = np.array(grid.data)
+    assert set(np.unique(costs)) <= {-1, 0, 60, 100} and (costs >= 0).any()
+    assert len(grids[-1].label) == len(grids[-1].confidence) == 200 * 200
+    assert len(layers[-1].data) == 200 * 200
+    assert [f.name for f in points[-1].fields] == ["x", "y", "z", "label", "cost"]
+    assert len(points[-1].data) == points[-1].width * points[-1].point_step
+
+
+def transform(parent: str, child: str, pose: np.ndarray, stamp: float) -> TFMessage:
+    from geometry_msgs.msg import TransformStamped
+
+    t = TransformStamped(child_frame_id=child)
+    t.header.frame_id = parent
+    seconds, nanoseconds = divmod(round(stamp * 1e9), 10**9)
+    t.header.stamp = Time(sec=seconds, nanosec=nanoseconds)
+    p, q = t.transform.translation, t.transform.rotation
+    p.x, p.y, p.z = (float(v) for v in pose[:3, 3])
+    q.x, q.y, q.z, q.w = quaternion(pose[:3, :3])
+    return TFMessage(transforms=[t])
+
+
+def test_images_that_cannot_be_used_are_named_and_do_no_harm(
+    peer: Peer, start_node, frames
+) -> None:
+    node = start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    send_and_wait(peer, send, labels, frames[:2])
+    send(frames[2], 100.2, encoding="64FC9")
+    peer.wait(
+        lambda: any("'64FC9' is not supported; supported: rgb8" in p
+                    for p in problems(diagnostics, "Input")),
+        "a diagnostic that names the encoding",
+    )  # fmt: skip
+    send(frames[2], 100.3)
+    peer.wait(lambda: len(labels) == 3, "the next label")
+    assert "'64FC9' is not supported" in node.text()
+    assert node.process.poll() is None
+
+
+def test_compressed_images_are_taken(peer: Peer, start_node, frames) -> None:
+    import cv2
+
+    start_node("-p", "image_transport:=compressed")
+    labels = peer.collect(Image, f"{NODE}/label")
+    peer.wait_until_active()
+    publisher = peer.node.create_publisher(CompressedImage, "/image_raw/compressed", 5)
+    peer.wait(publisher.get_subscription_count, "a subscription")
+    message = CompressedImage(format="png")
+    message.data = cv2.imencode(".png", frames[0])[1].tobytes()
+    while not labels:
+        publisher.publish(message)
+        time.sleep(0.2)
+    assert (labels[0].height, labels[0].width) == (96, 128)
+
+
+def test_time_that_goes_back_empties_the_ring_and_says_so(peer: Peer, start_node, frames) -> None:
+    node = start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    send_and_wait(peer, send, labels, frames[:3])
+    send(frames[3], 50.0)
+    peer.wait(lambda: len(statistics) == 4, "statistics")
+    assert [s.ring_length for s in statistics] == [1, 2, 3, 1]
+    assert statistics[-1].frames_late == 1
+    assert "ring emptied: time went back by 50.2" in node.text()
+
+
+def test_reset_empties_the_ring(peer: Peer, start_node, frames) -> None:
+    start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    send_and_wait(peer, send, labels, frames[:2])
+    assert peer.call(Trigger, f"{NODE}/reset", Trigger.Request()).success
+    send(frames[2], 100.2)
+    peer.wait(lambda: len(statistics) == 3, "statistics")
+    assert [s.ring_length for s in statistics] == [1, 2, 1]
+
+
+def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node) -> None:
+    start_node("-p", "image_reliability:=reliable", "-p", "inference_height:=-1")
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    image = np.random.default_rng(0).integers(0, 256, (720, 960, 3), np.uint8)
+    sent = 30
+    for i in range(sent):
+        send(image, 100 + i / 30)
+        time.sleep(0.02)
+    newest = 100 + (sent - 1) / 30
+    peer.wait(
+        lambda: labels and labels[-1].header.stamp.sec + labels[-1].header.stamp.nanosec / 1e9
+        > newest - 1e-6,
+        "the label of the newest image",
+    )  # fmt: skip
+    peer.wait(lambda: len(statistics) == len(labels), "statistics")
+    assert len(labels) < sent
+    assert statistics[-1].frames_dropped > 0
+    stamps = [s.header.stamp.sec + s.header.stamp.nanosec / 1e9 for s in statistics]
+    assert stamps == sorted(stamps)
+
+
+def test_a_new_memory_bank_is_swapped_in_while_running_and_a_bad_one_refused(
+    peer: Peer, start_node, frames, tmp_path: Path
+) -> None:
+    start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    confidences = peer.collect(Image, f"{NODE}/confidence")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    send_and_wait(peer, send, labels, [frames[0]])
+
+    refused = peer.set_parameter("memory_bank", str(tmp_path / "nothing.safetensors"))
+    assert not refused.successful and "nothing.safetensors cannot be read" in refused.reason
+    send(frames[0], 100.1)
+    peer.wait(lambda: len(confidences) == 2, "a confidence image")
+    assert confidences[1].data == confidences[0].data
+
+    small_bank(seed=9).save(tmp_path / "bank.safetensors")
+    assert peer.set_parameter("memory_bank", str(tmp_path / "bank.safetensors")).successful
+    send(frames[0], 100.2)
+    peer.wait(lambda: len(confidences) == 3, "a confidence image")
+    assert confidences[2].data != confidences[0].data
+
+
+def test_parameters_are_described_and_wrong_values_refused(peer: Peer, start_node) -> None:
+    start_node()
+    peer.wait_until_active()
+    names = ["model", "max_gap", "costmap.resolution", "image_transport", "unseen_cost"]
+    described = {d.name: d for d in peer.describe(names)}
+    assert all(d.description for d in described.values())
+    assert described["max_gap"].floating_point_range[0].to_value == 3600.0
+    assert "compressed" in described["image_transport"].additional_constraints
+    for name, value, said in (
+        ("unseen_cost", 50, "unseen_cost"),
+        ("image_transport", "pigeon", "image_transport"),
+        ("model", "other", "cannot change while the node is configured"),
+    ):
+        result = peer.set_parameter(name, value)
+        assert not result.successful and said in result.reason
+
+
+def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> None:
+    start_node("-p", "autostart:=false")
+    labels = peer.collect(Image, f"{NODE}/label")
+    assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):
+        assert peer.transition(Transition.TRANSITION_CONFIGURE)
+        assert peer.transition(Transition.TRANSITION_ACTIVATE)
+        labels.clear()
+        send_and_wait(peer, peer.image_sender(), labels, frames[:2])
+        assert peer.transition(Transition.TRANSITION_DEACTIVATE)
+        assert peer.state() == State.PRIMARY_STATE_INACTIVE
+        assert peer.transition(Transition.TRANSITION_CLEANUP)
+    assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def test_sigint_ends_the_node_cleanly(peer: Peer, start_node) -> None:
+    node = start_node()
+    peer.wait_until_active()
+    assert node.interrupt() == 0
+    assert "Traceback" not in node.text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-p", "model:=nonesuch"), "no model bundle 'nonesuch'"),
+        (
+            ("-p", "image_transport:=pigeon"),
+            "image_transport is 'pigeon'; allowed: raw, compressed",
+        ),
+        (("-p", "cost_rules:=/nowhere.yaml"), "cost rules /nowhere.yaml cannot be read"),
+        (("-p", "memory_bank:=/nowhere.bin"), "memory bank /nowhere.bin cannot be read"),
+    ],
+)
+def test_a_node_that_cannot_start_says_why_and_exits_with_1(
+    start_node, arguments: tuple[str, ...], said: str
+) -> None:
+    node = start_node(*arguments)
+    assert node.process.wait(timeout=60) == 1
+    assert said in node.text()
+    assert "Traceback" not in node.text()
