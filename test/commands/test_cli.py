@@ -1,0 +1,184 @@
+"""``stmem`` as its users type it: output, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stmem_ros.commands.main import COMMANDS, main
+from stmem_ros.data.bag_create import create_synthetic_bag
+from stmem_ros.data.bags import BagReader
+
+
+def stmem(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "stmem_ros.commands.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def drive_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    create_synthetic_bag(path, "straight", seed=2, frames=4, rate=10.0)
+    return path
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_shows_an_example(command: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "example: stmem" in text or "ACTION" in text
+
+
+def test_a_bag_is_made_from_images_and_listed(tmp_path: Path, capsys) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((48, 64, 3), 40 * i, np.uint8)).save(images / f"{i}.png")
+    bag = tmp_path / "bag"
+    arguments = ["--images", str(images), "--rate", "4", "--camera-height", "1.2"]
+    assert main(["bag", "create", str(bag), *arguments]) == 0
+    capsys.readouterr()
+    assert main(["bag", "info", str(bag), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["duration_s"] == pytest.approx(0.5)
+    counts = {t["name"]: t["count"] for t in listed["topics"]}
+    assert counts == {"/camera/image_raw/compressed": 3, "/tf_static": 1}
+
+
+def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
+    import cv2
+
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 8.0, (64, 48))
+    for i in range(5):
+        video.write(np.full((48, 64, 3), 50 * i, np.uint8))
+    video.release()
+    assert main(["bag", "create", str(tmp_path / "bag"), "--video", str(tmp_path / "v.avi")]) == 0
+    with BagReader(tmp_path / "bag") as bag:
+        assert [t.count for t in bag.topics] == [5]
+        assert bag.duration == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("bag", "info", "/nowhere"), "no bag at /nowhere"),
+        (("bag", "play", "/nowhere"), "no bag at /nowhere"),
+        (("bag", "play", "/nowhere", "--rate", "0"), "--rate is 0.0; it must be positive"),
+        (("bag", "play", "/nowhere", "--remap", "a"), "each must be FROM:=TO"),
+        (("bag", "create", "/tmp/x", "--images", "/nowhere"), "files in /nowhere"),
+        (("bag", "create", "/tmp/x", "--synthetic", "moon"), "'moon'; allowed: straight"),
+        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), "no bag at /nowhere"),
+        (("demo", "--model", "nonesuch"), "no model bundle 'nonesuch'"),
+        (("model", "info", "nonesuch"), "no model bundle 'nonesuch'"),
+        (("doctor", "--size", "big"), "--size is 'big'"),
+        (
+            ("evaluate", "--dataset", "camvid", "--root", "/nowhere", "--model", "onboard"),
+            "/nowhere/clips.json is missing",
+        ),
+        (
+            ("train", "frame", "--config", "/no.yaml", "--data", "/n", "--run", "/tmp/r"),
+            "training configuration /no.yaml",
+        ),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_1(
+    arguments: tuple[str, ...], said: str, capsys
+) -> None:
+    assert main(list(arguments)) == 1
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert error.startswith(f"stmem {arguments[0]}: ") and "\n" not in error
+
+
+def test_wrong_usage_gets_exit_code_2() -> None:
+    assert stmem("bag").returncode == 2
+    assert stmem("nonsense").returncode == 2
+
+
+def test_model_info_tells_what_is_in_a_bundle(small_bundle: Path, capsys) -> None:
+    assert main(["model", "info", str(small_bundle)]) == 0
+    text = capsys.readouterr().out
+    assert "small" in text and "backbone" in text and "bicyclist" in text
+
+
+class TestDemo:
+    """The whole demo with a small network: node, player and recorder over Fast DDS."""
+
+    def test_it_leaves_everything_a_user_looks_for(
+        self, drive_bag: Path, small_bundle: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        done = stmem("demo", "--bag", drive_bag, "--model", small_bundle, "--out", out)
+        assert done.returncode == 0, done.stderr
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["frames_in"] == summary["labels_out"] == 4
+        assert summary["costmaps_out"] == 4
+        assert summary["dropped"] == 0
+        assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
+        assert 0 <= summary["miou"] < 0.5  # a random network against the bag's labels
+        assert (summary["model"], summary["device"]) == ("small", "cpu")
+        page = (out / "index.html").read_text()
+        assert "overlay.mp4" in page and "costmap.png" in page
+        with Image.open(out / "costmap.png") as picture:
+            assert picture.size == (480 + 360, 360)
+        self.check_video(out / "overlay.mp4")
+        with BagReader(out / "output") as bag:
+            counts = {t.name.removeprefix("/segmentation_node/"): t.count for t in bag.topics}
+        assert counts["label"] == counts["costmap"] == counts["statistics"] == 4
+        assert "Traceback" not in (out / "node.log").read_text()
+
+    @staticmethod
+    def check_video(path: Path) -> None:
+        import av
+
+        with av.open(str(path)) as video:
+            stream = video.streams.video[0]
+            frames = list(video.decode(stream))
+            assert stream.codec_context.name == "h264"
+            assert stream.codec_context.pix_fmt == "yuv420p"  # what browsers play
+            assert len(frames) == 4
+            assert frames[-1].to_ndarray(format="rgb24").std() > 10
+
+    def test_a_bag_without_images_is_named(self, small_bundle: Path, tmp_path: Path) -> None:
+        from stmem_ros.data import bag_messages
+        from stmem_ros.data.bags import TF, BagWriter
+
+        with BagWriter(tmp_path / "bag") as bag:
+            bag.write("/tf", TF, bag_messages.transform(np.eye(4), 0, "odom", "base"), 0)
+        done = stmem(
+            "demo", "--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"
+        )
+        assert done.returncode == 1
+        assert done.stderr.strip() == (
+            "stmem demo: the bag holds no camera images; it holds /tf (tf2_msgs/msg/TFMessage)"
+        )
+
+    def test_an_unknown_topic_is_named(
+        self, drive_bag: Path, small_bundle: Path, tmp_path: Path
+    ) -> None:
+        done = stmem(
+            "demo", "--bag", drive_bag, "--model", small_bundle, "--topic", "/front", "--out",
+            tmp_path / "o",
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "no image topic '/front'" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_playing_names_a_topic_that_is_not_there(drive_bag: Path) -> None:
+    done = stmem("bag", "play", drive_bag, "--topics", "/moon", ROS_DOMAIN_ID="91")
+    assert done.returncode == 1
+    assert "has no topic '/moon'; it has: /camera/camera_info" in done.stderr

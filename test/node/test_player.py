@@ -1,0 +1,39 @@
+"""Playing bags to other processes."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from support.ros import LATCHED, Peer
+from tf2_msgs.msg import TFMessage
+
+from stmem_ros.data.bag_create import create_synthetic_bag
+
+
+def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
+    peer: Peer, tmp_path: Path
+) -> None:
+    create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=4, rate=10.0)
+    images = peer.collect(Image, "/renamed")
+    clocks = peer.collect(Clock, "/clock")
+    static = peer.collect(TFMessage, "/tf_static", LATCHED)
+    command = [sys.executable, "-m", "stmem_ros.commands.main", "bag", "play"]
+    command += [str(tmp_path / "bag"), "--loop", "--remap", "/camera/image_raw:=/renamed"]
+    player = subprocess.Popen(command)
+    try:
+        peer.wait(lambda: len(images) >= 9, "two rounds of images")
+    finally:
+        player.terminate()
+        player.wait(timeout=20)
+    stamps = [round(m.header.stamp.nanosec / 1e8) for m in images]
+    first = stamps.index(0)
+    assert stamps[first : first + 8] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert static
+    times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clocks]
+    steps = [b - a for a, b in itertools.pairwise(times) if b >= a]
+    assert len(clocks) > 12 and max(steps) < 0.09  # it runs between messages, too

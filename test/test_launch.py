@@ -1,0 +1,101 @@
+"""The launch file, resolved by a stand-in for `launch` where that package is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from stmem_ros.node.parameters import NodeParameters
+
+ROOT = Path(__file__).parent.parent
+
+
+class Recorded:
+    """An action or substitution that remembers what it was made of."""
+
+    def __init__(self, *positional: object, **named: object) -> None:
+        self.positional, self.named = positional, named
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        "launch": ("LaunchDescription",),
+        "launch.actions": ("DeclareLaunchArgument", "SetEnvironmentVariable"),
+        "launch.substitutions": ("LaunchConfiguration",),
+        "launch_ros": (),
+        "launch_ros.actions": ("LifecycleNode",),
+    }
+    for module, classes in names.items():
+        made = ModuleType(module)
+        for name in classes:
+            setattr(made, name, type(name, (Recorded,), {}))
+        monkeypatch.setitem(sys.modules, module, made)
+
+
+@pytest.fixture
+def description(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    stand_in(monkeypatch)
+    spec = importlib.util.spec_from_file_location(
+        "segmentation_launch", ROOT / "launch" / "segmentation.launch.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def parts(description: Recorded, kind: str) -> list[Recorded]:
+    return [a for a in description.positional[0] if type(a).__name__ == kind]
+
+
+def test_every_argument_is_described_and_used(description: Recorded) -> None:
+    declared = parts(description, "DeclareLaunchArgument")
+    assert all(len(a.named["description"]) > 10 for a in declared)
+    (node,) = parts(description, "LifecycleNode")
+    used = set()
+
+    def visit(value: object) -> None:
+        if type(value).__name__ == "LaunchConfiguration":
+            used.add(value.positional[0])
+        elif isinstance(value, dict):
+            visit(list(value.values()))
+        elif isinstance(value, list | tuple):
+            for item in value:
+                visit(item)
+
+    visit(list(node.named.values()))
+    assert used == {a.positional[0] for a in declared}
+
+
+def test_what_it_sets_are_parameters_of_the_node(description: Recorded) -> None:
+    (node,) = parts(description, "LifecycleNode")
+    own = set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    assert set(node.named["parameters"][1]) <= own
+    assert node.named["executable"] == "segmentation_node"
+
+
+def test_it_sets_the_middleware_profile_unless_the_user_did(
+    description: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (profile,) = parts(description, "SetEnvironmentVariable")
+    name, path = profile.positional
+    assert name == "FASTDDS_DEFAULT_PROFILES_FILE"
+    assert Path(path).is_file()
+
+
+def test_the_parameter_file_names_parameters_and_their_defaults() -> None:
+    import yaml
+
+    raw = yaml.safe_load((ROOT / "config" / "segmentation.yaml").read_text())
+    given = raw["/**"]["ros__parameters"]
+    grid = given.pop("costmap")
+    defaults = NodeParameters()
+    for name, value in given.items():
+        default = getattr(defaults, name)
+        assert value == (list(default) if isinstance(default, tuple) else default), name
+    assert set(given) == set(NodeParameters.__dataclass_fields__) - {"grid", "autostart"}
+    for name, value in grid.items():
+        assert value == getattr(defaults.grid, name), name
