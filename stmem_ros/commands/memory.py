@@ -1,4 +1,4 @@
-"""``stmem memory``: building the memory bank."""
+"""``stmem memory``: building the memory bank, importing a published one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stmem_ros.commands.errors import CommandError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("memory", help="build the memory bank of MAR")
+    parser = commands.add_parser("memory", help="build or import the memory bank of MAR")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser(
         "build",
@@ -21,6 +21,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     build.add_argument("--data", type=Path, required=True, help="root folder of the data set")
     build.add_argument("--run", type=Path, required=True, help="folder of the training run")
     build.set_defaults(run_command=run_build)
+    take = actions.add_parser(
+        "import",
+        help="numpy files of the published code to a memory bank",
+        epilog="example: stmem memory import key.npy value.npy bank.safetensors --classes 19",
+    )
+    take.add_argument("keys", type=Path, help="numpy file, items x channels, class by class")
+    take.add_argument("values", type=Path, help="numpy file of the same shape")
+    take.add_argument("out", type=Path, help="memory bank to write")
+    take.add_argument("--classes", type=int, required=True, help="number of classes")
+    take.set_defaults(run_command=run_import)
 
 
 def run_build(options: argparse.Namespace) -> int:
@@ -37,4 +47,16 @@ def run_build(options: argparse.Namespace) -> int:
     except (FileNotFoundError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"{len(bank.keys)} items written to {path}")
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    from stmem_ros.model.convert import import_memory
+
+    try:
+        bank = import_memory(options.keys, options.values, options.classes)
+        bank.save(options.out)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"{len(bank.keys)} items written to {options.out}")
     return 0

@@ -1,20 +1,31 @@
-"""``stmem model``: looking into model bundles."""
+"""``stmem model``: looking into model bundles, making them from published checkpoints."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from stmem_ros.commands.errors import CommandError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("model", help="look into a model bundle")
+    parser = commands.add_parser("model", help="look into a model bundle; convert a checkpoint")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser(
         "info", help="architecture, classes, training", epilog="example: stmem model info onboard"
     )
     info.add_argument("model", help="shipped bundle or a bundle's folder")
     info.set_defaults(run_command=run_info)
+    convert = actions.add_parser(
+        "convert",
+        help="a published checkpoint to a bundle",
+        epilog="example: stmem model convert stf_mar_psp50_city.pth bundles/psp50",
+    )
+    convert.add_argument("checkpoint", type=Path, help="of the published code or mmsegmentation")
+    convert.add_argument("out", type=Path, help="folder of the new bundle")
+    convert.add_argument("--name", help="name of the model (default: the folder's)")
+    convert.add_argument("--height", type=int, default=1024, help="image height it was trained at")
+    convert.set_defaults(run_command=run_convert)
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -37,4 +48,22 @@ def run_info(options: argparse.Namespace) -> int:
     for name, value in info.training.items():
         print(f"  {name:<16} {value}")
     print("classes: " + ", ".join(c.name for c in info.classes))
+    return 0
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    from stmem_ros.model.bundle import save_bundle
+    from stmem_ros.model.convert import convert_checkpoint
+
+    try:
+        name = options.name or options.out.name
+        model, bank = convert_checkpoint(options.checkpoint, name, options.height)
+        save_bundle(options.out, model, model.info, bank, half=False)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    parts = [part for part in ("stf", "mar") if getattr(model.info.architecture, part)]
+    print(
+        f"{model.info.architecture.backbone}, {len(model.info.classes)} classes, "
+        f"{' and '.join(parts) or 'no STF or MAR'}, centred window: written to {options.out}"
+    )
     return 0

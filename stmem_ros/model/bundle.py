@@ -1,8 +1,7 @@
 """Model bundles: a folder with ``model.yaml``, ``weights.safetensors``, ``memory.safetensors``.
 
 Nothing is unpickled. ``model.yaml`` tells the architecture, the input it was trained on, its
-classes and how it was trained; the weights are float16 matrices and float32 vectors, the memory
-float32.
+classes and how it was trained. Matrices of the weights may be float16, all else is float32.
 """
 
 from __future__ import annotations
@@ -114,11 +113,22 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     return model.eval().to(target)
 
 
-def save_bundle(folder: Path, model: Segmenter, info: ModelInfo, bank: MemoryBank | None) -> None:
-    """Write a bundle; with MAR, ``bank`` tells the class of each item and how it was chosen."""
+def save_bundle(
+    folder: Path,
+    model: Segmenter,
+    info: ModelInfo,
+    bank: MemoryBank | None,
+    half: bool = True,
+) -> None:
+    """Write a bundle.
+
+    Args:
+        bank: with MAR, tells the class of each item and how it was chosen.
+        half: matrices are stored as float16, half the size; vectors always keep float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: (value.half() if value.ndim > 1 else value).detach().cpu().contiguous()
+        key: (value.half() if half and value.ndim > 1 else value).detach().cpu().contiguous()
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }

@@ -33,6 +33,18 @@ class PyramidPooling(nn.Module):
         return torch.cat([x, *(resize(grid(x), x.shape[-2:]) for grid in self.grids)], dim=1)
 
 
+class PyramidPoolingHead(nn.Module):
+    """The paper's head: pyramid pooling at 1/8, then a 3x3 bottleneck to ``channels``."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.pooling = PyramidPooling(inputs, channels)
+        self.bottleneck = ConvNormAct(inputs + 4 * channels, channels, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.bottleneck(self.pooling(features))
+
+
 class FeaturePyramidHead(nn.Module):
     """Small head for on-board backbones: context at 1/32, merged upwards to 1/8.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from stmem_ros.model.efficientnet import EfficientNetLite0
 from stmem_ros.model.mar import MemoryAugmentedRefinement
-from stmem_ros.model.pyramid import FeaturePyramidHead
+from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
+from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 
 STRIDE = 8  # input pixels to a feature pixel
+BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Architecture:
 
     Attributes:
         classes: number of classes.
-        backbone: ``efficientnet_lite0``.
+        backbone: one of ``BACKBONES``; with its pyramid head.
         channels: C of the feature map at 1/8.
         window: T, frames the temporal fusion looks at.
         causal: True if the target is the newest frame, False if it is the middle one.
@@ -49,8 +51,8 @@ class Architecture:
     mar: bool = True
 
     def __post_init__(self) -> None:
-        if self.backbone != "efficientnet_lite0":
-            raise ValueError(f"backbone is {self.backbone!r}; allowed: efficientnet_lite0")
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"backbone is {self.backbone!r}; allowed: {', '.join(BACKBONES)}")
         if self.window < 1 or self.classes < 2 or self.classes > 255:
             raise ValueError(
                 f"window is {self.window} and classes {self.classes}; "
@@ -61,6 +63,21 @@ class Architecture:
     def target(self) -> int:
         """Index of the target frame in the window."""
         return self.window - 1 if self.causal else self.window // 2
+
+
+# The networks of the paper (Cityscapes, 19 classes) and of this package, before training.
+PRESETS = {
+    "onboard": Architecture(classes=11),
+    "psp50": Architecture(
+        classes=19,
+        backbone="resnet50",
+        channels=512,
+        causal=False,
+        block=(16, 16),
+        positions=(128, 256),
+    ),
+}
+PRESETS["psp101"] = replace(PRESETS["psp50"], backbone="resnet101")
 
 
 class Segmenter(nn.Module):
@@ -79,8 +96,14 @@ class Segmenter(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        self.backbone = EfficientNetLite0()
-        self.head = FeaturePyramidHead(self.backbone.channels, a.channels)
+        self.backbone: EfficientNetLite0 | ResNetV1c
+        self.head: FeaturePyramidHead | PyramidPoolingHead
+        if a.backbone == "efficientnet_lite0":
+            self.backbone = EfficientNetLite0()
+            self.head = FeaturePyramidHead(EfficientNetLite0.channels, a.channels)
+        else:
+            self.backbone = ResNetV1c(int(a.backbone.removeprefix("resnet")))
+            self.head = PyramidPoolingHead(ResNetV1c.channels, a.channels)
         self.stf = (
             SpatialTemporalFusion(
                 a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target

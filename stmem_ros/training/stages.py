@@ -29,6 +29,7 @@ from stmem_ros.model.bundle import (
     load_memory,
     save_bundle,
 )
+from stmem_ros.model.efficientnet import EfficientNetLite0
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter, normalise, upsample
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
@@ -129,7 +130,8 @@ def _start(
     full = config.architecture
     if stage == "frame":
         model = Segmenter(dataclasses.replace(full, stf=False, mar=False))
-        model.backbone.load_imagenet(_imagenet_weights())
+        if isinstance(model.backbone, EfficientNetLite0):
+            model.backbone.load_imagenet(_imagenet_weights())
         return model, [model], None
     before = STAGES[STAGES.index(stage) - 1]
     if not (run / before / "model.yaml").is_file():

@@ -1,0 +1,145 @@
+"""Published checkpoints to bundles."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.reference import renamed
+from stmem_ros.model.segmenter import Architecture
+
+BLOCK = (16, 16)  # of the published networks; a state dict does not tell it
+WINDOW = 3
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be converted; the message names the file and every key that is wrong."""
+
+
+def convert_checkpoint(
+    path: Path, name: str, height: int
+) -> tuple[BundledSegmenter, MemoryBank | None]:
+    """Read a checkpoint of the published code, or a PSPNet checkpoint of mmsegmentation.
+
+    Args:
+        path: file written by ``torch.save``; read with ``weights_only=True``.
+        name: of the model.
+        height: image height the network was trained at, pixels.
+
+    Returns:
+        The network (centred window, as published) and, if it has MAR, its memory.
+
+    Raises:
+        CheckpointError: unreadable, or keys missing, unexpected or of another shape.
+    """
+    state = renamed(_read(path))
+    architecture = _architecture(path, state)
+    classes = _classes(architecture.classes)
+    model = BundledSegmenter(ModelInfo(name, architecture, classes, height))
+    own = model.state_dict()
+    wanted = {k: v.shape for k, v in own.items() if not k.endswith("num_batches_tracked")}
+    problems = [f"missing {key}" for key in wanted if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in wanted]
+    problems += [
+        f"{key} is {tuple(value.shape)} instead of {tuple(wanted[key])}"
+        for key, value in state.items()
+        if key in wanted and value.shape != wanted[key]
+    ]
+    if problems:
+        raise CheckpointError(f"{path} does not fit {architecture.backbone}: {'; '.join(problems)}")
+    model.load_state_dict(state, strict=False)
+    model.eval()
+    if model.mar is None:
+        return model, None
+    per_class = torch.arange(architecture.classes).repeat_interleave(architecture.items_per_class)
+    keys, values = model.mar.keys.detach(), model.mar.values.detach()
+    return model, MemoryBank(keys, values, per_class, "published")
+
+
+def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
+    """A memory saved by the published code as two numpy files, class-major.
+
+    Each holds items x channels, with or without an axis for the batch or the classes before it.
+
+    Raises:
+        CheckpointError: unreadable, or sizes that do not fit each other.
+    """
+    arrays = []
+    for path in (keys, values):
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read as a numpy array: {error}") from error
+        if array.ndim not in (2, 3):
+            raise CheckpointError(f"{path} has shape {array.shape}; it must be items x channels")
+        arrays.append(torch.from_numpy(array.reshape(-1, array.shape[-1])).float())
+    items = len(arrays[0])
+    if items % classes:
+        raise CheckpointError(f"{keys} holds {items} items, no multiple of {classes} classes")
+    per_class = torch.arange(classes).repeat_interleave(items // classes)
+    try:
+        return MemoryBank(arrays[0], arrays[1], per_class, "published")
+    except ValueError as error:
+        raise CheckpointError(f"{keys}, {values}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        raw: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"checkpoint {path} cannot be read: {reason}") from error
+    if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
+        raw = raw["state_dict"]
+    if not isinstance(raw, dict) or not raw:
+        raise CheckpointError(f"checkpoint {path} holds {type(raw).__name__}, no state dict")
+    strange = [str(k) for k, v in raw.items() if not isinstance(v, Tensor)]
+    if strange:
+        raise CheckpointError(f"checkpoint {path}: {', '.join(strange[:5])} are no tensors")
+    return raw
+
+
+def _architecture(path: Path, state: dict[str, Tensor]) -> Architecture:
+    """What the shapes of the weights tell about the network."""
+    classifier = state.get("classifier.weight")
+    if classifier is None or classifier.ndim != 4:
+        raise CheckpointError(f"{path}: missing classifier (decode_head.conv_seg.weight)")
+    classes, channels = classifier.shape[:2]
+    stf, mar = (any(k.startswith(part) for k in state) for part in ("stf.", "mar."))
+    deep = any(k.startswith("backbone.stages.2.22.") for k in state)
+    position, hidden = (
+        state.get("stf.window_position"),
+        state.get("stf.encoder.feed_forward.linear1.weight"),
+    )
+    keys = state.get("mar.keys")
+    return Architecture(
+        classes=classes,
+        backbone="resnet101" if deep else "resnet50",
+        channels=channels,
+        window=WINDOW if position is None else position.shape[2],
+        causal=False,
+        hidden=256 if hidden is None else hidden.shape[0],
+        block=BLOCK,
+        positions=(128, 256) if position is None else (position.shape[3], position.shape[4]),
+        items_per_class=10 if keys is None else keys.shape[0] // classes,
+        stf=stf,
+        mar=mar,
+    )
+
+
+def _classes(count: int) -> tuple[SemanticClass, ...]:
+    for known in (CITYSCAPES, CAMVID):
+        if len(known) == count:
+            return known
+    hues = np.random.default_rng(0).integers(32, 256, (count, 3))
+    return tuple(
+        SemanticClass(i, f"class_{i}", (int(r), int(g), int(b))) for i, (r, g, b) in enumerate(hues)
+    )
