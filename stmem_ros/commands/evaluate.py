@@ -36,10 +36,17 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     for name, value in scores.iou.items():
         print(f"{name:>12} " + ("     -" if value is None else f"{100 * value:6.2f}"))
-    print(f"{'mIoU':>12} {100 * scores.miou:6.2f}")
-    print(f"{'pixels':>12} {100 * scores.pixel_accuracy:6.2f}")
-    if scores.temporal_consistency is not None:
-        print(f"{'consistency':>12} {100 * scores.temporal_consistency:6.2f}")
+    for name, value in (
+        ("mIoU", scores.miou),
+        ("pixels", scores.pixel_accuracy),
+        ("boundary F", scores.boundary_f),
+        ("boundary IoU", scores.boundary_iou),
+        ("consistency", scores.temporal_consistency),
+        ("VC8", scores.vc8),
+        ("VC16", scores.vc16),
+    ):
+        if value is not None:
+            print(f"{name:>12} {100 * value:6.2f}")
     if options.json:
         options.json.write_text(json.dumps(dataclasses.asdict(scores), indent=1))
     return 0

@@ -17,7 +17,7 @@ from stmem_ros.costmap.transforms import TransformBuffer, TransformError
 from stmem_ros.data.bags import COMPRESSED, TF, BagReader, Topic
 from stmem_ros.data.classes import SemanticClass, palette
 from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
-from stmem_ros.evaluation.metrics import ConfusionMatrix
+from stmem_ros.evaluation.confusion import ConfusionMatrix
 from stmem_ros.evaluation.overlay import overlay
 
 PANEL = 360  # height of the video, pixels

@@ -93,7 +93,7 @@ def run_demo(
         spinner.start()
         try:
             with BagWriter(out / "output") as writer:
-                run = _Run(node, writer, image)
+                run = _Run(node, writer, image, log_path)
                 _wait_until_active(node, process, log_path)
                 player = BagPlayer(node, bag, None, {})
                 run.play(player, process, rate, image.count)
@@ -119,13 +119,13 @@ def run_demo(
 class _Run:
     """Recording of the outputs and pacing of the images by the labels that come back."""
 
-    def __init__(self, node: Node, writer: BagWriter, image: Topic) -> None:
+    def __init__(self, node: Node, writer: BagWriter, image: Topic, log: Path) -> None:
         self.sent: dict[int, float] = {}  # stamp in ns: when it was sent
         self.latencies: dict[int, float] = {}
         self.dropped = 0
         self.device = "unknown"
         self._image = image
-        self._waiting: list[int] = []
+        self._log = log
         self._labelled = threading.Condition()
         topics = [
             RecordedTopic(f"{NODE}/label", Image),
@@ -158,8 +158,13 @@ class _Run:
 
     def _wait_for_label(self) -> None:
         with self._labelled:
-            self._labelled.wait_for(
+            came = self._labelled.wait_for(
                 lambda: not self.sent or next(reversed(self.sent)) in self.latencies, LABEL_TIMEOUT
+            )
+        if not came and not self.latencies:
+            raise DemoError(
+                f"no label {LABEL_TIMEOUT:.0f} s after the first image; the node's last words: "
+                + _last_line(self._log.read_text())
             )
 
     def _on_message(self, topic: str, data: bytes) -> None:

@@ -167,6 +167,23 @@ class TestDemo:
             "stmem demo: the bag holds no camera images; it holds /tf (tf2_msgs/msg/TFMessage)"
         )
 
+    def test_an_encoding_that_is_not_supported_is_named(
+        self, small_bundle: Path, tmp_path: Path
+    ) -> None:
+        from stmem_ros.data import bag_messages
+        from stmem_ros.data.bags import RAW, BagWriter
+
+        message = bag_messages.image(np.zeros((48, 64, 3), np.uint8), 10**9, "camera")
+        message.encoding = "64FC9"
+        with BagWriter(tmp_path / "bag") as bag:
+            bag.write("/image_raw", RAW, message, 10**9)
+        done = stmem(
+            "demo", "--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"
+        )
+        assert done.returncode == 1
+        said = done.stderr.strip().splitlines()[-1]
+        assert "encoding '64FC9' is not supported; supported: rgb8" in said
+
     def test_an_unknown_topic_is_named(
         self, drive_bag: Path, small_bundle: Path, tmp_path: Path
     ) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.metrics import ConfusionMatrix, TemporalConsistency, warp_label
+from stmem_ros.evaluation.boundary import BoundaryScores
+from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency, warp_label
 
 
 def test_iou_of_a_small_example() -> None:
@@ -60,3 +62,50 @@ def test_labels_that_move_along_are_consistent_and_those_that_stay_are_not() -> 
         behind.add(frame, label)
     assert along.confusion.miou > 0.8
     assert behind.confusion.miou < 0.5
+
+
+def test_video_consistency_counts_pixels_that_are_right_in_every_frame() -> None:
+    reference = [np.array([[0, 0, 1, 1, 255]], np.uint8)] * 3
+    predicted = [
+        np.array([row], np.uint8) for row in ((0, 0, 1, 0, 9), (0, 1, 1, 1, 9), (0, 0, 1, 1, 9))
+    ]
+    vc = VideoConsistency(2)
+    for r, p in zip(reference, predicted, strict=True):
+        vc.add(r, p)
+    assert vc.value == pytest.approx((2 / 4 + 3 / 4) / 2)
+    vc.restart()
+    vc.add(reference[0], predicted[0])
+    assert vc.value == pytest.approx((2 / 4 + 3 / 4) / 2)
+
+
+def square(left: int) -> np.ndarray:
+    label = np.zeros((200, 200), np.uint8)
+    label[60:140, left : left + 80] = 1
+    return label
+
+
+def boundary(reference: np.ndarray, predicted: np.ndarray) -> BoundaryScores:
+    scores = BoundaryScores(2)
+    scores.add(reference, predicted)
+    return scores
+
+
+def test_boundary_scores_fall_with_the_distance_of_the_edges() -> None:
+    exact, near, far = (boundary(square(60), square(60 + d)) for d in (0, 2, 12))
+    assert exact.f == exact.iou == 1
+    assert near.f == pytest.approx(1)  # within the tolerance
+    assert 0.5 < near.iou < 1
+    assert far.f < 0.75 and far.iou < near.iou
+
+
+def test_unlabelled_pixels_do_not_count_in_boundary_scores() -> None:
+    reference = square(60)
+    wrong = reference.copy()
+    wrong[:, 100:] = 1
+    reference[:, 90:] = 255
+    assert boundary(reference, wrong).f > 0.95
+
+
+def test_a_class_that_is_only_predicted_costs_boundary_f() -> None:
+    nothing = np.zeros((200, 200), np.uint8)
+    assert boundary(nothing, square(60)).f < 0.1

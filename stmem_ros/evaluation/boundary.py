@@ -1,0 +1,85 @@
+"""How well labels follow the edges of things."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+TOLERANCE = 0.0075  # of the image diagonal, as in Csurka et al. and the DAVIS benchmark
+BAND = 0.02  # of the image diagonal, as in Cheng et al.
+
+
+class BoundaryScores:
+    """Boundary F (Csurka et al., BMVC 2013) and boundary IoU (Cheng et al., CVPR 2021).
+
+    Both are counted over all frames for each class and averaged over the classes that occur.
+    Unlabelled reference pixels are left out of both images.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._hits = np.zeros((classes, 2))  # matched boundary pixels: predicted, reference
+        self._totals = np.zeros((classes, 2))
+        self._common = np.zeros(classes)
+        self._union = np.zeros(classes)
+
+    def add(self, reference: np.ndarray, predicted: np.ndarray) -> None:
+        """Add a pair of label images, H x W uint8; 255 is unlabelled."""
+        classes = len(self._union)
+        known = reference < classes
+        diagonal = float(np.hypot(*reference.shape))
+        for c in np.unique(reference[known]):
+            self._add_class(c, (reference == c), (predicted == c) & known, known, diagonal)
+        for c in np.setdiff1d(np.unique(predicted[known]), np.unique(reference[known])):
+            if c < classes:
+                self._add_class(c, reference == c, (predicted == c) & known, known, diagonal)
+
+    def _add_class(
+        self, c: int, truth: np.ndarray, found: np.ndarray, known: np.ndarray, diagonal: float
+    ) -> None:
+        reach = max(1, round(TOLERANCE * diagonal))
+        edges = [_edge(mask) & known for mask in (found, truth)]
+        for i, (mine, other) in enumerate((edges, edges[::-1])):
+            self._hits[c, i] += (mine & _within(other, reach)).sum()
+            self._totals[c, i] += mine.sum()
+        width = max(1, round(BAND * diagonal))
+        bands = [mask & ~_eroded(mask, width) for mask in (found, truth)]
+        self._common[c] += (bands[0] & bands[1]).sum()
+        self._union[c] += (bands[0] | bands[1]).sum()
+
+    @property
+    def f(self) -> float:
+        """Mean boundary F of the classes that occur, NaN without any."""
+        occurs = self._totals.sum(axis=1) > 0
+        if not occurs.any():
+            return float("nan")
+        precision, recall = (self._hits / np.maximum(self._totals, 1))[occurs].T
+        return float(np.mean(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+    @property
+    def iou(self) -> float:
+        """Mean boundary IoU of the classes that occur, NaN without any."""
+        occurs = self._union > 0
+        if not occurs.any():
+            return float("nan")
+        return float((self._common[occurs] / self._union[occurs]).mean())
+
+
+def _edge(mask: np.ndarray) -> np.ndarray:
+    """Pixels of the mask that touch its outside, by a side; the image's border is no edge."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return mask & (cv2.erode(mask.astype(np.uint8), cross, borderValue=1) == 0)
+
+
+def _within(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Pixels at most ``reach`` pixels away from the mask."""
+    if not mask.any():
+        return mask
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance <= reach
+
+
+def _eroded(mask: np.ndarray, width: int) -> np.ndarray:
+    """The mask without its pixels closer than ``width`` to its outside or the image's border."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance[1:-1, 1:-1] > width
