@@ -16,7 +16,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="score a model on a dataset split, streamed as on a vehicle",
         epilog="example: stmem evaluate --dataset camvid --root camvid --split val --model onboard",
     )
-    parser.add_argument("--dataset", choices=("camvid",), required=True)
+    parser.add_argument(
+        "--dataset", choices=("camvid", "cityscapes", "video_folder"), required=True
+    )
     parser.add_argument("--root", type=Path, required=True, help="root folder of the data set")
     parser.add_argument("--split", default="val", help="split to score (default: val)")
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
@@ -26,12 +28,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from stmem_ros.evaluation.dataset import evaluate_camvid
+    from stmem_ros.data.dataset import open_dataset
+    from stmem_ros.evaluation.dataset import evaluate
     from stmem_ros.model.bundle import load_bundle
 
     try:
         model = load_bundle(options.model, options.device)
-        scores = evaluate_camvid(model, options.root, options.split)
+        a = model.architecture
+        around = a.target, a.window - 1 - a.target
+        dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
+        scores = evaluate(model, dataset)
     except (FileNotFoundError, ValueError) as error:
         raise CommandError(str(error)) from error
     for name, value in scores.iou.items():

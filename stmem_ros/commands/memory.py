@@ -14,9 +14,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     build = actions.add_parser(
         "build",
         help="choose hard features and prototypes from the training set",
-        epilog="example: stmem memory build --config config/training/onboard_camvid.yaml "
+        epilog="example: stmem memory build mar --config config/training/onboard_camvid.yaml "
         "--data camvid --run runs/onboard",
     )
+    build.add_argument("stage", nargs="?", choices=("mar", "frame_mar"), default="mar",
+                       help="the stage it is for (default: mar)")  # fmt: skip
     build.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     build.add_argument("--data", type=Path, required=True, help="root folder of the data set")
     build.add_argument("--run", type=Path, required=True, help="folder of the training run")
@@ -35,16 +37,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_build(options: argparse.Namespace) -> int:
     from stmem_ros.model.bundle import load_bundle
-    from stmem_ros.training.config import load_config
+    from stmem_ros.training.config import BEFORE, load_config
     from stmem_ros.training.memory_builder import build_memory
+    from stmem_ros.training.samples import Samples
+    from stmem_ros.training.stages import memory_path
 
-    path = options.run / "memory.safetensors"
+    path = memory_path(options.run, options.stage)
     try:
         config = load_config(options.config)
-        model = load_bundle(options.run / "stf", "cpu")
-        bank = build_memory(model, options.data, config.memory_rule)
+        model = load_bundle(options.run / BEFORE[options.stage], "cpu")
+        samples = Samples(config, options.data, *config.window(options.stage))
+        bank = build_memory(model, samples, config.memory_rule)
         bank.save(path)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"{len(bank.keys)} items written to {path}")
     return 0

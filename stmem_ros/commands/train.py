@@ -11,14 +11,15 @@ from stmem_ros.commands.errors import CommandError
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "train",
-        help="train a stage: frame, stf, then (after `stmem memory build`) mar",
+        help="train a stage: frame, stf, mar (after `stmem memory build`)",
         epilog="example: stmem train frame --config config/training/onboard_camvid.yaml "
         "--data camvid --run runs/onboard",
     )
-    parser.add_argument("stage", choices=("frame", "stf", "mar"))
+    parser.add_argument("stage", choices=("frame", "stf", "mar", "frame_mar"))
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument("--data", type=Path, required=True, help="root folder of the data set")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training run")
+    parser.add_argument("--start", type=Path, help="bundle to begin with, e.g. a centred one")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.set_defaults(run_command=run)
 
@@ -29,9 +30,16 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         bundle = train_stage(
-            options.stage, load_config(options.config), options.data, options.run, options.resume
+            options.stage,
+            load_config(options.config),
+            options.data,
+            options.run,
+            options.resume,
+            options.start,
         )
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; --resume continues from the last whole epoch") from None
     print(f"bundle written to {bundle}")
     return 0

@@ -1,40 +1,54 @@
 """CamVid: road scenes with labels of 11 classes (Brostow et al., PRL 2009).
 
-Layout of the folder: ``images/NAME.jpg``, ``labels/NAME.png`` (0..10, 255 unlabelled) and
-``clips.json`` with the unbroken runs of each split.
+Two layouts of the folder are read. With 11 classes: ``images/NAME.jpg``, ``labels/NAME.png``
+(0..10, 255 unlabelled) and ``clips.json``, a list of unbroken runs with ``split``, ``sequence``,
+``rate_hz`` and ``names``. As published: ``images/NAME.png``, ``labels/NAME_L.png`` in 32 colours
+and ``SPLIT.txt`` with a name a line.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.classes import CAMVID, UNLABELLED
+from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.images import read_label, read_rgb
 
+VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
 
-@dataclass(frozen=True)
-class Clip:
-    """Frames in an unbroken run: names in order and the rate they were labelled at, in Hz."""
-
-    sequence: str
-    names: tuple[str, ...]
-    rate: float
+# The 32 published colours and their class among the 11, after Badrinarayanan et al. (SegNet).
+# Void is left out.
+COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "sky": ((128, 128, 128),),
+    # building, archway, bridge, tunnel, wall
+    "building": ((128, 0, 0), (192, 0, 128), (0, 128, 64), (64, 0, 64), (64, 192, 0)),
+    "pole": ((192, 192, 128), (0, 0, 64)),  # column, traffic cone
+    "road": ((128, 64, 128), (128, 0, 192), (192, 0, 64)),  # and lane markings
+    "sidewalk": ((0, 0, 192), (64, 192, 128), (128, 128, 192)),  # parking block, road shoulder
+    "tree": ((128, 128, 0), (192, 192, 0)),  # other vegetation
+    "sign": ((192, 128, 128), (128, 128, 64), (0, 64, 64)),  # other text, traffic light
+    "fence": ((64, 64, 128),),
+    # car, SUV, truck or bus, train, other moving
+    "car": ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    # pedestrian, child, cart or pram, animal
+    "pedestrian": ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    "bicyclist": ((0, 128, 192), (192, 0, 192)),  # motorcycle
+}
 
 
 class CamVid:
     """A split of CamVid on disk.
 
     Args:
-        root: folder in the layout above.
+        root: folder in one of the layouts above.
         split: ``train``, ``val`` or ``test``.
 
     Raises:
-        FileNotFoundError: the folder or one of its lists is missing.
+        DatasetError: the folder or one of its lists is missing.
     """
 
     classes = CAMVID
@@ -42,29 +56,80 @@ class CamVid:
     def __init__(self, root: Path, split: str) -> None:
         self.root = Path(root)
         index = self.root / "clips.json"
-        if not index.is_file():
-            raise FileNotFoundError(
-                f"{index} is missing; give the folder that holds images/, labels/ and clips.json"
-            )
-        runs = json.loads(index.read_text())
-        self.clips = tuple(
-            Clip(run["sequence"], tuple(run["names"]), float(run["rate_hz"]))
-            for run in runs
-            if run["split"] == split
-        )
-        if not self.clips:
-            known = ", ".join(sorted({run["split"] for run in runs}))
-            raise FileNotFoundError(f"{index} has no split {split!r}; it has: {known}")
-        self.names = tuple(name for clip in self.clips for name in clip.names)
+        if index.is_file():
+            self.clips = _listed_clips(index, split)
+        else:
+            self.clips = _runs(self.root / f"{split}.txt", index)
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""
-        return read_rgb(self.root / "images" / f"{name}.jpg")
+        path = self.root / "images" / f"{name}.jpg"
+        return read_rgb(path if path.is_file() else path.with_suffix(".png"))
 
-    def label(self, name: str) -> np.ndarray:
-        """Class ids uint8, H x W, 255 unlabelled."""
-        return read_label(self.root / "labels" / f"{name}.png")
+    def label(self, name: str) -> np.ndarray | None:
+        """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
+        if self._ids(name).is_file():
+            return read_label(self._ids(name))
+        coloured = self._coloured(name)
+        return from_colours(read_rgb(coloured)) if coloured.is_file() else None
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for name in self.names:
-            yield self.image(name), self.label(name)
+    def has_label(self, name: str) -> bool:
+        """Whether a frame has labels."""
+        return self._ids(name).is_file() or self._coloured(name).is_file()
+
+    def _ids(self, name: str) -> Path:
+        return self.root / "labels" / f"{name}.png"
+
+    def _coloured(self, name: str) -> Path:
+        return self.root / "labels" / f"{name}_L.png"
+
+
+def from_colours(rgb: np.ndarray) -> np.ndarray:
+    """Labels in the 32 published colours, H x W x 3, to class ids, H x W uint8."""
+    code = rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    label = np.full(code.shape, UNLABELLED, np.uint8)
+    for c in CAMVID:
+        for r, g, b in COLOURS[c.name]:
+            label[code == (r << 16) + (g << 8) + b] = c.id
+    return label
+
+
+def _listed_clips(index: Path, split: str) -> tuple[Clip, ...]:
+    try:
+        runs = json.loads(index.read_text())
+        clips = tuple(
+            Clip(str(r["sequence"]), tuple(r["names"]), float(r["rate_hz"]))
+            for r in runs
+            if r["split"] == split
+        )
+        known = sorted({r["split"] for r in runs})
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{index} cannot be used: {type(error).__name__} {error}") from error
+    if not clips:
+        raise DatasetError(f"{index} has no split {split!r}; it has: {', '.join(known)}")
+    return clips
+
+
+def _runs(list_path: Path, index: Path) -> tuple[Clip, ...]:
+    """Unbroken runs of a published list: names of a sequence at a constant step of frames."""
+    if not list_path.is_file():
+        raise DatasetError(f"neither {index} nor {list_path} is there; is this CamVid's folder?")
+    names = sorted(set(list_path.read_text().split()))
+    clips: list[Clip] = []
+    for sequence, group in groupby(names, key=lambda n: n.rsplit("_", 1)[0]):
+        run: list[str] = []
+        step = 0
+        for name in group:
+            gap = _frame(name) - _frame(run[-1]) if run else 0
+            if run and step and gap != step:
+                clips.append(Clip(sequence, tuple(run), VIDEO_RATE / step))
+                run, step = [], 0
+            elif run:
+                step = gap
+            run.append(name)
+        clips.append(Clip(sequence, tuple(run), VIDEO_RATE / step if step else 1.0))
+    return tuple(clips)
+
+
+def _frame(name: str) -> int:
+    return int("".join(c for c in name.rsplit("_", 1)[1] if c.isdigit()))

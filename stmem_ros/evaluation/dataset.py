@@ -1,14 +1,13 @@
-"""Evaluating a model on a dataset split, through the same streaming object as the node."""
+"""Evaluating a model on a data set's split, through the same streaming object as the node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.data.camvid import CamVid
+from stmem_ros.data.dataset import SegmentationDataset
 from stmem_ros.evaluation.boundary import BoundaryScores
 from stmem_ros.evaluation.confusion import ConfusionMatrix
 from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency
@@ -44,40 +43,53 @@ class Scores:
     parameters: int
 
 
-def evaluate_camvid(model: BundledSegmenter, root: Path, split: str) -> Scores:
-    """Stream the unbroken runs of a CamVid split through ``model`` and score the labels.
+def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
+    """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
-    Runs at 1 Hz are streamed too, each frame on its own: they have no neighbours in time.
+    Runs whose frames lie too far apart are streamed too, each frame on its own.
+
+    Raises:
+        ValueError: the model has other classes than the data set.
     """
-    dataset = CamVid(root, split)
     names = [c.name for c in dataset.classes]
     if names != [c.name for c in model.info.classes]:
         raise ValueError(
-            f"the model's classes are {[c.name for c in model.info.classes]}; CamVid's are {names}"
+            f"the model's classes are {[c.name for c in model.info.classes]}; "
+            f"the data set's are {names}"
         )
     confusion = ConfusionMatrix(len(names))
     boundary = BoundaryScores(len(names))
     consistency = TemporalConsistency(len(names))
     runs = {8: VideoConsistency(8), 16: VideoConsistency(16)}
-    with tqdm(total=len(dataset.names), desc=f"camvid {split}", unit="frame") as progress:
+    total = sum(len(clip.names) for clip in dataset.clips)
+    labelled = 0
+    with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
             segmenter = StreamingSegmenter(model)
+            references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
             consistency.restart()
             for run in runs.values():
                 run.restart()
-            video = 1 / clip.rate < segmenter.max_gap
             for i, name in enumerate(clip.names):
-                rgb = dataset.image(name)
-                if not video:
+                stamp = i / clip.rate
+                if not clip.is_video:
                     segmenter.reset()
-                reference, label = dataset.label(name), segmenter.push(rgb, i / clip.rate).label
-                confusion.add(reference, label)
-                boundary.add(reference, label)
-                if video:
-                    consistency.add(rgb, label)
-                    for run in runs.values():
-                        run.add(reference, label)
+                references[stamp] = dataset.image(name), dataset.label(name)
+                result = segmenter.push(references[stamp][0], stamp)
                 progress.update()
+                if result.stamp not in references:
+                    continue  # a centred model labels its first frame twice
+                rgb, reference = references.pop(result.stamp)
+                if clip.is_video:
+                    consistency.add(rgb, result.label)
+                if reference is None:
+                    continue
+                labelled += 1
+                confusion.add(reference, result.label)
+                boundary.add(reference, result.label)
+                if clip.is_video:
+                    for run in runs.values():
+                        run.add(reference, result.label)
     return Scores(
         miou=confusion.miou,
         iou={n: _known(v) for n, v in zip(names, confusion.iou, strict=True)},
@@ -87,7 +99,7 @@ def evaluate_camvid(model: BundledSegmenter, root: Path, split: str) -> Scores:
         temporal_consistency=_known(consistency.confusion.miou),
         vc8=_known(runs[8].value),
         vc16=_known(runs[16].value),
-        frames=len(dataset.names),
+        frames=labelled,
         parameters=sum(p.numel() for p in model.parameters()),
     )
 

@@ -12,7 +12,11 @@ import yaml
 from stmem_ros.data.augment import Augmentation
 from stmem_ros.model.segmenter import Architecture
 
-STAGES = ("frame", "stf", "mar")
+# The stages, and the one each begins with. `frame_mar` is MAR on the frame network alone: only
+# needed to show what STF and MAR each add.
+STAGES = ("frame", "stf", "mar", "frame_mar")
+BEFORE = {"stf": "frame", "mar": "stf", "frame_mar": "frame"}
+SECTIONS = ("frame", "stf", "mar")
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,13 @@ class StageConfig:
 
     Attributes:
         epochs: passes over the training split.
-        batch: windows (or frames) a step.
+        batch: windows (or frames) a step, over all processes.
         learning_rate: peak rate of AdamW; it warms up over 5 % of the steps, then falls to zero as
             a half cosine.
         backbone_rate: factor on the rate of pretrained layers.
         weight_decay: of AdamW, on matrices only.
         clip: largest norm of the gradient.
+        class_balance: weight the loss by 1/sqrt(frequency) of the classes.
         augmentation: random changes of the training windows.
     """
 
@@ -36,6 +41,7 @@ class StageConfig:
     backbone_rate: float = 1.0
     weight_decay: float = 1e-4
     clip: float = 1.0
+    class_balance: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -54,7 +60,22 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides what a training run gives, its data folder aside."""
+    """Everything that decides what a training run gives, its data folder aside.
+
+    Attributes:
+        name: of the model.
+        dataset: ``camvid``, ``cityscapes`` or ``video_folder``.
+        seed: of all that is random.
+        architecture: the network with STF and MAR.
+        frame, stf, mar: the stages.
+        split: what is trained on.
+        missing: neighbours that are not on disk: ``error`` or ``repeat``.
+        holdout: sequences (or the beginnings of their names) of the split that are not trained on;
+            the best epoch on them is kept. Without any, the last epoch is.
+        memory_rule: how MAR's keys are chosen, ``confidence`` or ``boundary``.
+        synthetic: what of the synthetic world is added.
+        workers: processes that load data, a training process.
+    """
 
     name: str
     dataset: str
@@ -63,8 +84,22 @@ class TrainingConfig:
     frame: StageConfig
     stf: StageConfig
     mar: StageConfig
+    split: str = "train"
+    missing: str = "error"
+    holdout: tuple[str, ...] = ()
     memory_rule: str = "confidence"
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    workers: int = 0
+
+    def stage(self, name: str) -> StageConfig:
+        """Settings of a stage; those of ``mar`` serve ``frame_mar`` too."""
+        return {"frame": self.frame, "stf": self.stf}.get(name, self.mar)
+
+    def window(self, stage: str) -> tuple[int, int]:
+        """Length of a stage's windows, and index of the labelled frame in them."""
+        if stage in ("frame", "frame_mar"):
+            return 1, 0
+        return self.architecture.window, self.architecture.target
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -75,7 +110,7 @@ def load_config(path: Path) -> TrainingConfig:
     """
     try:
         raw = yaml.safe_load(path.read_text())
-        for stage in STAGES:
+        for stage in SECTIONS:
             section = raw[stage]
             section["augmentation"] = _build(Augmentation, section.get("augmentation") or {})
             raw[stage] = _build(StageConfig, section)

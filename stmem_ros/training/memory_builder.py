@@ -8,7 +8,6 @@ the lowest confidence (rule ``confidence``), or the same among those near a labe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from stmem_ros.data.camvid import CamVid
 from stmem_ros.data.classes import UNLABELLED, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.model.segmenter import STRIDE, normalise
+from stmem_ros.model.segmenter import normalise
+from stmem_ros.training.samples import Samples, full_window
 
 RULES = ("confidence", "boundary")
 BOUNDARY_RADIUS = 1  # feature pixels; 8 image pixels
@@ -126,23 +125,27 @@ def near_boundary(label: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def build_memory(model: BundledSegmenter, data: Path, rule: str) -> MemoryBank:
-    """Build the bank for a model with trained STF, on CamVid's training split.
+def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> MemoryBank:
+    """Build the bank of a model on its training set, without augmentation.
 
-    CamVid's training frames lie a second apart, so each frame's window repeats the frame itself.
+    Args:
+        model: as it is trained before MAR.
+        samples: windows of the model's length (of 1 without STF); a frame without close neighbours
+            repeats itself.
 
     Raises:
         ValueError: a class was never classified correctly.
     """
     a = model.architecture
-    dataset = CamVid(data, "train")
-    builder = MemoryBuilder(dataset.classes, a.items_per_class, a.channels, rule)
-    for index, (rgb, label) in enumerate(tqdm(dataset, total=len(dataset.names), desc="memory")):
-        image = normalise(torch.from_numpy(rgb)[None], model.info.mean, model.info.std)
-        features = model.features(image)
-        fused = model.fuse(features[:, :, None].expand(-1, -1, a.window, -1, -1))
-        small = F.interpolate(
-            torch.from_numpy(label)[None, None].float(), scale_factor=1 / STRIDE, mode="nearest"
+    builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
+    for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
+        sample = samples[index]
+        rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
+        features = model.features(normalise(rgb, model.info.mean, model.info.std))
+        window = features.transpose(0, 1)[None]
+        fused = model.fuse(window) if model.stf else window[:, :, 0]
+        label = F.interpolate(
+            torch.from_numpy(sample.label)[None, None].float(), fused.shape[-2:], mode="nearest"
         )
-        builder.add(index, fused[0], model.classify(fused)[0], small[0, 0].byte().numpy())
+        builder.add(index, fused[0], model.classify(fused)[0], label[0, 0].byte().numpy())
     return builder.build()

@@ -1,4 +1,4 @@
-"""What is trained on: labelled images of a data set, labelled windows of the synthetic world."""
+"""What is trained on: labelled frames of a data set with their windows, and synthetic windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.data.camvid import CamVid
+from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.data.dataset import Clip, DatasetError, open_dataset
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
 from stmem_ros.training.config import TrainingConfig
@@ -24,17 +25,92 @@ class Sample:
     label: np.ndarray
 
 
-def load_samples(config: TrainingConfig, data: Path, frames: int, target: int) -> list[Sample]:
-    """All training samples in memory.
+class Samples:
+    """Labelled frames of a split, loaded when asked for, and windows of the synthetic world.
+
+    A frame of a video comes with its neighbours; at the ends of a clip the last frame repeats. A
+    frame without close neighbours comes alone.
 
     Args:
-        config: names the data set and how much of the synthetic world to render.
-        data: root of the data set.
-        frames: length of a synthetic window.
-        target: the frame of it whose label is learned.
+        config: names the data set, the split, what is held out, and the synthetic share.
+        root: folder of the data set.
+        frames: length of a window; 1 for single frames.
+        target: index of the labelled frame in it.
+        held_out: the frames that are held out, instead of those that are trained on.
+
+    Raises:
+        DatasetError: the data are not as documented, or a held-out sequence is none of the data's.
     """
-    samples = [Sample(rgb[None], label) for rgb, label in CamVid(data, "train")]
+
+    def __init__(
+        self, config: TrainingConfig, root: Path, frames: int, target: int, held_out: bool = False
+    ) -> None:
+        self._frames, self._target = frames, target
+        self._dataset = open_dataset(
+            config.dataset, root, config.split, target, frames - 1 - target, config.missing
+        )
+        self.classes = self._dataset.classes
+        sequences = {clip.sequence for clip in self._dataset.clips}
+        for name in config.holdout:
+            if not any(s.startswith(name) for s in sequences):
+                raise DatasetError(f"holdout {name!r} is no sequence of {sorted(sequences)}")
+        self._places: list[tuple[Clip, int]] = [
+            (clip, i)
+            for clip in self._dataset.clips
+            if clip.sequence.startswith(config.holdout) == held_out or not config.holdout
+            for i, name in enumerate(clip.names)
+            if self._dataset.has_label(name)
+        ]
+        self._synthetic = [] if held_out else _render(config, frames, target)
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self._synthetic)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index >= len(self._places):
+            return self._synthetic[index - len(self._places)]
+        clip, place = self._places[index]
+        around = range(place - self._target, place - self._target + self._frames)
+        chosen = [place]
+        if clip.is_video:
+            chosen = [min(max(i, 0), len(clip.names) - 1) for i in around]
+        images = np.stack([self._dataset.image(clip.names[i]) for i in chosen])
+        label = self.label(index)
+        if images.shape[1:3] != label.shape:
+            raise DatasetError(
+                f"{clip.names[place]}: the image is {images.shape[2]} x {images.shape[1]} pixels, "
+                f"its label {label.shape[1]} x {label.shape[0]}"
+            )
+        return Sample(images, label)
+
+    def label(self, index: int) -> np.ndarray:
+        """The label of a sample alone, H x W uint8.
+
+        Raises:
+            DatasetError: it holds a value that is no class.
+        """
+        if index >= len(self._places):
+            return self._synthetic[index - len(self._places)].label
+        clip, place = self._places[index]
+        label = self._dataset.label(clip.names[place])
+        assert label is not None
+        wrong = (label >= len(self.classes)) & (label != UNLABELLED)
+        if wrong.any():
+            raise DatasetError(
+                f"label {clip.names[place]} holds the value {int(label[wrong].max())}; allowed: "
+                f"0 to {len(self.classes) - 1}, and {UNLABELLED} for unlabelled"
+            )
+        return label
+
+
+def full_window(sample: Sample, frames: int) -> np.ndarray:
+    """The sample's images as a window, T x H x W x 3; a single image is repeated."""
+    return np.broadcast_to(sample.images, (frames, *sample.images.shape[1:]))
+
+
+def _render(config: TrainingConfig, frames: int, target: int) -> list[Sample]:
     random = np.random.default_rng([config.seed, config.synthetic.first_seed])
+    samples = []
     for i in tqdm(range(config.synthetic.windows), desc="rendering", unit="window", disable=None):
         scene = make_scene(KINDS[i % len(KINDS)], config.synthetic.first_seed + i)
         start = float(random.uniform(0, 9))

@@ -1,6 +1,8 @@
 """The stages of training on a handful of small images: they run, resume and leave bundles."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,16 @@ import torch
 from PIL import Image
 from support.small import small_bank
 
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.training.config import load_config
+from stmem_ros.training.loop import class_weights
 from stmem_ros.training.memory_builder import build_memory
-from stmem_ros.training.stages import class_weights, train_stage
+from stmem_ros.training.samples import Samples
+from stmem_ros.training.stages import train_stage
 
 CONFIG = """
 name: tiny
@@ -41,7 +47,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(frame.view.rgb).save(root / "images" / f"f{i}.jpg")
         Image.fromarray(label).save(root / "labels" / f"f{i}.png")
         names.append(f"f{i}")
-    clips = [{"split": "train", "sequence": "s", "rate_hz": 1.0, "names": names}]
+    clips = [
+        {"split": "train", "sequence": "kept", "rate_hz": 1.0, "names": names[:2]},
+        {"split": "train", "sequence": "held", "rate_hz": 1.0, "names": names[2:]},
+    ]
     (root / "clips.json").write_text(json.dumps(clips))
     return root
 
@@ -63,21 +72,21 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     config = load_config(config_path)
     whole = train_stage("frame", config, data, tmp_path / "whole", resume=False)
 
-    import stmem_ros.training.stages as stages
+    import stmem_ros.training.loop as loop
 
     class StoppedError(Exception):
         pass
 
-    real = stages._save_checkpoint
+    real = loop.save_checkpoint
 
     def stop_after_saving(*arguments: object) -> None:
         real(*arguments)
         raise StoppedError
 
-    monkeypatch.setattr(stages, "_save_checkpoint", stop_after_saving)
+    monkeypatch.setattr(loop, "save_checkpoint", stop_after_saving)
     with pytest.raises(StoppedError):
         train_stage("frame", config, data, tmp_path / "cut", resume=False)
-    monkeypatch.setattr(stages, "_save_checkpoint", real)
+    monkeypatch.setattr(loop, "save_checkpoint", real)
     resumed = train_stage("frame", config, data, tmp_path / "cut", resume=True)
     a, b = weights(whole), weights(resumed)
     assert all(torch.equal(a[key], b[key]) for key in a)
@@ -106,12 +115,12 @@ def test_mar_learns_on_the_built_memory(
     config = load_config(config_path)
     train_stage("frame", config, data, tmp_path, resume=False)
     bundle = train_stage("stf", config, data, tmp_path, resume=False)
-    with pytest.raises(FileNotFoundError, match="run `stmem memory build` first"):
+    with pytest.raises(FileNotFoundError, match="run `stmem memory build mar` first"):
         train_stage("mar", config, data, tmp_path, resume=False)
     model = load_bundle(bundle, "cpu")
     with pytest.raises(ValueError, match=r"no correctly classified pixel of: .*pole"):
-        build_memory(model, data, config.memory_rule)
-    small_bank().save(tmp_path / "memory.safetensors")
+        build_memory(model, Samples(config, data, 3, 2), config.memory_rule)
+    small_bank().save(tmp_path / "mar.memory.safetensors")
     trained = load_bundle(train_stage("mar", config, data, tmp_path, resume=False), "cpu")
     assert trained.mar is not None
     assert not torch.equal(trained.mar.values, small_bank().values)
@@ -119,10 +128,119 @@ def test_mar_learns_on_the_built_memory(
     assert all(torch.equal(trained.state_dict()[k], stf[k]) for k in stf if k.startswith("stf"))
 
 
+def test_mar_can_be_trained_on_the_frame_network_alone(
+    data: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config = load_config(config_path)
+    train_stage("frame", config, data, tmp_path)
+    small_bank().save(tmp_path / "frame_mar.memory.safetensors")
+    trained = load_bundle(train_stage("frame_mar", config, data, tmp_path), "cpu")
+    assert trained.stf is None and trained.mar is not None
+    frame = weights(tmp_path / "frame")
+    assert torch.equal(trained.state_dict()["head.merge8.0.weight"], frame["head.merge8.0.weight"])
+
+
+def test_a_centred_network_goes_on_training_causally(
+    data: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config = load_config(config_path)
+    centred = dataclasses.replace(
+        config, architecture=dataclasses.replace(config.architecture, causal=False)
+    )
+    train_stage("frame", config, data, tmp_path)
+    start = train_stage("stf", centred, data, tmp_path)
+    before = weights(start)
+    causal = train_stage("stf", config, data, tmp_path / "causal", start=start)
+    model = load_bundle(causal, "cpu")
+    assert model.architecture.causal and model.stf.target == 2
+    moved = [
+        (model.state_dict()[k] - before[k]).abs().max()
+        for k in ("classifier.weight", "stf.window_position")
+    ]
+    assert all(0 < m < 0.05 for m in moved)  # it went on from there, it did not begin anew
+
+
+def test_the_best_epoch_on_held_out_sequences_is_kept(
+    data: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config = dataclasses.replace(load_config(config_path), holdout=("held",))
+    bundle = train_stage("frame", config, data, tmp_path)
+    training = load_bundle(bundle, "cpu").info.training
+    assert training["kept_epoch"] in (1, 2)
+    assert 0 <= training["holdout_miou"] < 0.5
+    assert len(Samples(config, data, 1, 0)) == 4 + 1 - 2
+    assert len(Samples(config, data, 1, 0, held_out=True)) == 2
+    with pytest.raises(DatasetError, match="holdout 'moon' is no sequence"):
+        Samples(dataclasses.replace(config, holdout=("moon",)), data, 1, 0)
+
+
+def test_loading_workers_change_nothing(data: Path, tmp_path: Path, config_path: Path) -> None:
+    config = load_config(config_path)
+    one = weights(train_stage("frame", config, data, tmp_path / "a"))
+    several = dataclasses.replace(config, workers=2)
+    two = weights(train_stage("frame", several, data, tmp_path / "b"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stmem_ros.training.loop import save_checkpoint
+
+    path = tmp_path / "frame.checkpoint.pt"
+    save_checkpoint(path, {"epoch": 1})
+
+    def full(content: object, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"cannot be written: .*No space left"):
+        save_checkpoint(path, {"epoch": 2})
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda root: (root / "images" / "f0.jpg").write_bytes(b"no"), "f0.jpg is missing or no"),
+        (
+            lambda root: Image.fromarray(np.full((360, 480), 77, np.uint8)).save(
+                root / "labels" / "f0.png"
+            ),
+            "label f0 holds the value 77; allowed: 0 to 10, and 255",
+        ),
+        (
+            lambda root: Image.fromarray(np.zeros((36, 48), np.uint8)).save(
+                root / "labels" / "f0.png"
+            ),
+            "f0: the image is 480 x 360 pixels, its label 48 x 36",
+        ),
+    ],
+)
+def test_damaged_data_are_named(
+    data: Path, tmp_path: Path, config_path: Path, damage, said: str
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    damage(tmp_path / "data")
+    with pytest.raises(ValueError, match=said):
+        train_stage("frame", load_config(config_path), tmp_path / "data", tmp_path / "run")
+
+
 def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None:
-    label = np.zeros((10, 10), np.uint8)
-    label[0, :4] = 1
-    found = class_weights([label], 2)
+    class TwoClasses:
+        classes = CAMVID[:2]
+
+        def __len__(self) -> int:
+            return 1
+
+        def label(self, index: int) -> np.ndarray:
+            label = np.zeros((10, 10), np.uint8)
+            label[0, :4] = 1
+            return label
+
+    found = class_weights(TwoClasses())
     assert found[1] > found[0]
     assert 0.96 * found[0] + 0.04 * found[1] == pytest.approx(1, abs=1e-5)
 

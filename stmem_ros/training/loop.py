@@ -1,0 +1,268 @@
+"""The training loop: epochs, checkpoints, resuming, the best epoch, several processes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
+from stmem_ros.model.segmenter import Segmenter, normalise, upsample
+from stmem_ros.training.batches import Windows, batch_count, epoch_batches
+from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
+from stmem_ros.training.processes import TrainingProcess
+from stmem_ros.training.samples import Samples, full_window
+
+
+class StageNetwork(nn.Module):
+    """What a stage computes; parts before the trained ones run without gradients.
+
+    ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
+    logits N x classes x H/8 x W/8 of the target.
+    """
+
+    def __init__(self, model: Segmenter, stage: str) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.trained: list[nn.Module] = [model]
+        if stage != "frame":
+            newest = model.stf if stage == "stf" else model.mar
+            assert newest is not None
+            self.trained = [newest, model.classifier]
+        model.requires_grad_(False)
+        for part in self.trained:
+            part.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> StageNetwork:
+        """Only trained parts leave evaluation mode: frozen batch norms must not move."""
+        super().train(False)
+        if mode:
+            for part in self.trained:
+                part.train()
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:
+        model, (n, t) = self.model, frames.shape[:2]
+        with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
+            window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
+        if model.stf is None:
+            return model.classify(model.refine(window[:, :, 0]))
+        with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
+            fused = model.fuse(window)
+        return model.classify(model.refine(fused))
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a stage ended.
+
+    Attributes:
+        losses: mean loss of each epoch of this process's run.
+        best_epoch: the epoch that was kept, from 1.
+        holdout_miou: its mIoU on what was held out; None without any.
+    """
+
+    losses: tuple[float, ...]
+    best_epoch: int
+    holdout_miou: float | None
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds beside weights and optimiser."""
+
+    epoch: int = 0  # epochs done
+    best_epoch: int = 0
+    best_miou: float = -1.0
+    losses: list[float] = dataclasses.field(default_factory=list)
+
+
+def train(
+    network: StageNetwork,
+    config: TrainingConfig,
+    samples: Samples,
+    holdout: Samples | None,
+    run: Path,
+    resume: bool,
+    process: TrainingProcess,
+) -> TrainingResult:
+    """Train a stage; ``network`` ends with the weights of the epoch that is kept."""
+    stage, model = network.stage, network.model.to(process.device)
+    settings = config.stage(stage)
+    frames, target = config.window(stage)
+    weights = _loss_weights(samples, settings).to(process.device)
+    optimiser = _optimiser(network, settings)
+    count = batch_count(samples, settings)
+    steps = count * settings.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+    progress = Progress()
+    best = copy.deepcopy(model.state_dict()) if holdout else None
+
+    checkpoint = run / f"{stage}.checkpoint.pt"
+    if resume and checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=process.device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        progress = Progress(**saved["progress"])
+        best = saved["best"]
+
+    parallel: nn.Module = network
+    if process.count > 1:
+        if process.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        parallel = DistributedDataParallel(network)
+    board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
+    for epoch in range(progress.epoch, settings.epochs):
+        seed = [config.seed, STAGES.index(stage), epoch]
+        windows = Windows(samples, frames, target, settings, seed)
+        batches = epoch_batches(windows, count, seed, process, config.workers)
+        network.train()
+        losses: list[float] = []
+        bar = tqdm(
+            batches,
+            desc=f"{stage} {epoch + 1}/{settings.epochs}",
+            unit="batch",
+            disable=process.rank > 0,
+        )
+        for rgb, label in bar:
+            loss = step(parallel, rgb, label, weights, process)
+            optimiser.zero_grad()
+            loss.backward()
+            trained = [p for part in network.trained for p in part.parameters()]
+            nn.utils.clip_grad_norm_(trained, settings.clip)
+            optimiser.step()
+            schedule.step()
+            losses.append(process.total(loss.detach()).item() / process.count)
+            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+        progress.epoch = epoch + 1
+        progress.losses.append(float(np.mean(losses)))
+        if holdout is not None:
+            miou = _score(network, holdout, frames, process)
+            if miou > progress.best_miou:
+                progress.best_epoch, progress.best_miou = epoch + 1, miou
+                best = copy.deepcopy(model.state_dict())
+        if board is not None:
+            board.add_scalar("loss", progress.losses[-1], epoch + 1)
+            board.add_scalar("learning_rate", schedule.get_last_lr()[0], epoch + 1)
+            if holdout is not None:
+                board.add_scalar("holdout_miou", miou, epoch + 1)
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "progress": dataclasses.asdict(progress),
+                    "best": best,
+                },
+            )
+        process.wait()
+    if board is not None:
+        board.close()
+    if best is not None:
+        model.load_state_dict(best)
+    return TrainingResult(
+        tuple(progress.losses),
+        progress.best_epoch if holdout else settings.epochs,
+        progress.best_miou if holdout else None,
+    )
+
+
+def step(
+    network: nn.Module, rgb: Tensor, label: Tensor, weights: Tensor, process: TrainingProcess
+) -> Tensor:
+    """Loss of this process's share of a batch, uint8 N x T x h x w x 3 and N x h x w.
+
+    The loss is a mean over the pixels of all processes: DDP, which averages gradients, then gives
+    those of one process with the whole batch.
+    """
+    rgb, label = rgb.to(process.device), label.to(process.device).long()
+    images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
+    with torch.autocast(process.device.type, torch.bfloat16, process.device.type == "cuda"):
+        logits = network(images)
+    full = upsample(logits.float(), label.shape[-2], label.shape[-1])
+    total = F.cross_entropy(full, label, weights, ignore_index=UNLABELLED, reduction="sum")
+    known = label[label != UNLABELLED]
+    share = process.total(weights[known].sum())
+    return total / share.clamp(min=1e-6) * process.count
+
+
+def class_weights(samples: Samples) -> Tensor:
+    """Weights 1/sqrt(frequency) of the classes, their mean over labelled pixels being 1."""
+    counts = np.zeros(256)
+    indices = range(len(samples))
+    for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
+        counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
+    share = counts[: len(samples.classes)] / max(1.0, counts[: len(samples.classes)].sum())
+    weights = 1 / np.sqrt(np.maximum(share, 1e-6))
+    return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)
+
+
+def _loss_weights(samples: Samples, settings: StageConfig) -> Tensor:
+    return class_weights(samples) if settings.class_balance else torch.ones(len(samples.classes))
+
+
+def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:
+    pretrained = {id(p) for p in network.model.backbone.parameters()}
+    groups = [
+        {
+            "params": [p],
+            "lr": settings.learning_rate * (settings.backbone_rate if id(p) in pretrained else 1),
+            "weight_decay": settings.weight_decay if p.ndim > 1 else 0.0,
+        }
+        for part in network.trained
+        for p in part.parameters()
+    ]
+    return torch.optim.AdamW(groups, foreach=False)
+
+
+def _rate(step: int, steps: int) -> float:
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+@torch.no_grad()
+def _score(network: StageNetwork, holdout: Samples, frames: int, process: TrainingProcess) -> float:
+    """mIoU on held-out frames; each process takes its share."""
+    classes = len(holdout.classes)
+    counts = torch.zeros(classes, classes, dtype=torch.float64, device=process.device)
+    network.eval()
+    for i in range(process.rank, len(holdout), process.count):
+        sample = holdout[i]
+        rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
+        logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])
+        found = upsample(logits.float(), *sample.label.shape)[0].argmax(0)
+        truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
+        known = truth != UNLABELLED
+        pairs = truth[known] * classes + found[known]
+        counts += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    counts = process.total(counts)
+    hits = counts.diag()
+    union = counts.sum(0) + counts.sum(1) - hits
+    return float((hits / union)[union > 0].mean())
+
+
+def save_checkpoint(path: Path, content: dict[str, object]) -> None:
+    """Write beside, then rename: a full disk or a kill leaves the last checkpoint whole."""
+    part = path.with_suffix(".part")
+    try:
+        torch.save(content, part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"checkpoint {path} cannot be written: {error}") from error
