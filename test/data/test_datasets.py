@@ -100,7 +100,8 @@ def test_camvid_with_11_classes_is_read_from_its_list(tmp_path: Path) -> None:
 
 def test_a_video_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "dataset.yaml").write_text(
-        "rate: 10.0\nclasses:\n- {name: floor, colour: [1, 2, 3]}\n- {name: wall, colour: [9, 9, 9]}"
+        "rate: 10.0\nclasses:\n- {name: floor, colour: [1, 2, 3]}\n- "
+        "{name: wall, colour: [9, 9, 9]}\n"
     )
     for i in range(3):
         write(tmp_path / "train" / "hall" / "images" / f"{i:03d}.png", picture(i))
@@ -111,7 +112,7 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
     assert clip.names == ("hall/000", "hall/001", "hall/002") and clip.rate == 10
     assert [data.has_label(n) for n in clip.names] == [False, True, False]
     assert data.label("hall/001").max() == 1 and data.label("hall/000") is None
-    with pytest.raises(DatasetError, match="files in .*val/SEQUENCE/images"):
+    with pytest.raises(DatasetError, match=r"files in .*val/SEQUENCE/images"):
         VideoFolder(tmp_path, "val")
     (tmp_path / "dataset.yaml").write_text("rate: fast")
     with pytest.raises(DatasetError, match=r"dataset.yaml cannot be used.*rate \(Hz\)"):

@@ -1,0 +1,32 @@
+"""Gradients of one global batch of the STF stage; run alone or by torchrun.
+
+python gradients.py CONFIG DATA OUT
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.training.batches import Windows, epoch_batches
+from stmem_ros.training.config import load_config
+from stmem_ros.training.loop import StageNetwork, class_weights, step
+from stmem_ros.training.processes import TrainingProcess
+from stmem_ros.training.samples import Samples
+
+if __name__ == "__main__":
+    config = load_config(Path(sys.argv[1]))
+    process = TrainingProcess.join()
+    torch.manual_seed(0)
+    network = StageNetwork(Segmenter(config.architecture), "stf").train()
+    samples = Samples(config, Path(sys.argv[2]), *config.window("stf"))
+    windows = Windows(samples, *config.window("stf"), config.stf, [1])
+    parallel = DistributedDataParallel(network) if process.count > 1 else network
+    for rgb, label in epoch_batches(windows, 1, [2], process, workers=0):
+        step(parallel, rgb, label, class_weights(samples), process).backward()
+    trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+    if process.rank == 0:
+        torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])
+    process.wait()
