@@ -12,7 +12,7 @@ import numpy as np
 from stmem_ros.commands.errors import CommandError
 
 FRAMES = 60  # of the bundled scene, at 10 Hz
-LEFT_BEHIND = ("input", "output", "node.log", "overlay.mp4", "costmap.png", "index.html",
+LEFT_BEHIND = ("input", "output", "log", "node.log", "overlay.mp4", "costmap.png", "index.html",
                "summary.json")  # fmt: skip
 
 

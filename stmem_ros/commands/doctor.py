@@ -10,8 +10,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from stmem_ros.node.image_probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -121,17 +127,18 @@ def check_middleware(width: int, height: int) -> Finding:
     except ImportError as error:
         return Finding(name, False, str(error), "ROS 2 is not there")
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE")
-    os.environ.update(private_environment())
-    results = {
-        "best effort": probe(width, height, reliable=False),
-        "reliable": probe(width, height, reliable=True),
-    }
-    seen = "; ".join(
-        f"{kind} {r.received}/{r.sent}, median {r.median_ms:.1f} ms, worst {r.worst_ms:.1f} ms"
-        for kind, r in results.items()
-    )
-    used = profile or os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]
-    seen += f" (profile {used})"
+    with TemporaryDirectory() as logs:
+        os.environ.update(private_environment(Path(logs)))
+        try:
+            results = {
+                "best effort": probe(width, height, reliable=False),
+                "reliable": probe(width, height, reliable=True),
+            }
+        except RuntimeError as error:
+            return Finding(name, False, str(error), "the middleware does not connect processes")
+    seen = "; ".join(f"{kind} {_arrived(r)}" for kind, r in results.items())
+    used = os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]
+    seen += f" (profile {used or 'none'})"
     ok = results["best effort"].received >= 0.9 * results["best effort"].sent
     advice = ""
     if not ok:
@@ -142,3 +149,12 @@ def check_middleware(width: int, height: int) -> Finding:
             f"processes: export FASTDDS_DEFAULT_PROFILES_FILE={used}"
         )
     return Finding(name, ok, seen, advice)
+
+
+def _arrived(result: ProbeResult) -> str:
+    if not result.received:
+        return f"0/{result.sent}"
+    return (
+        f"{result.received}/{result.sent}, median {result.median_ms:.1f} ms, "
+        f"worst {result.worst_ms:.1f} ms"
+    )

@@ -79,7 +79,7 @@ def run_demo(
     Raises:
         DemoError: the node did not start, or ended during the run.
     """
-    os.environ.update(private_environment())
+    os.environ.update(private_environment(out / "log"))
     log_path = out / "node.log"
     with log_path.open("w") as log:
         process = subprocess.Popen(

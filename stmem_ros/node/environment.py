@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from stmem_ros.resources import resource
 
@@ -14,9 +15,11 @@ def middleware_environment() -> dict[str, str]:
     return {key: os.environ.get(key, value) for key, value in defaults.items()}
 
 
-def private_environment() -> dict[str, str]:
-    """The same, and a domain of this machine alone that no other ROS programs are likely to use."""
+def private_environment(logs: Path) -> dict[str, str]:
+    """The same, a domain of this machine alone that no other ROS programs are likely to use, and a
+    folder for ROS's log files."""
     defaults = {
+        "ROS_LOG_DIR": str(logs),
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }

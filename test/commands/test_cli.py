@@ -195,7 +195,8 @@ class TestDemo:
         assert "no image topic '/front'" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_playing_names_a_topic_that_is_not_there(drive_bag: Path) -> None:
-    done = stmem("bag", "play", drive_bag, "--topics", "/moon", ROS_DOMAIN_ID="91")
+def test_playing_names_a_topic_that_is_not_there(drive_bag: Path, tmp_path: Path) -> None:
+    environment = {"ROS_DOMAIN_ID": "91", "ROS_LOG_DIR": str(tmp_path)}
+    done = stmem("bag", "play", drive_bag, "--topics", "/moon", **environment)
     assert done.returncode == 1
     assert "has no topic '/moon'; it has: /camera/camera_info" in done.stderr
