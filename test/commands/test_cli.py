@@ -87,7 +87,7 @@ def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
         (("doctor", "--size", "big"), "--size is 'big'"),
         (
             ("evaluate", "--dataset", "camvid", "--root", "/nowhere", "--model", "onboard"),
-            "/nowhere/clips.json is missing",
+            "neither /nowhere/clips.json nor /nowhere/val.txt is there",
         ),
         (
             ("train", "frame", "--config", "/no.yaml", "--data", "/n", "--run", "/tmp/r"),
