@@ -332,3 +332,16 @@ def test_a_node_that_cannot_start_says_why_and_exits_with_1(
     assert node.process.wait(timeout=60) == 1
     assert said in node.text()
     assert "Traceback" not in node.text()
+
+
+def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frames) -> None:
+    start_node("-p", "cameras:=[left, right]", "-p", "image_reliability:=reliable")
+    labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("left", "right")}
+    peer.wait_until_active()
+    senders = {n: peer.image_sender(f"/{n}/image_raw", labels=f"{NODE}/{n}/label") for n in labels}
+    for i, frame in enumerate(frames[:3]):
+        for send in senders.values():
+            send(frame, 100.0 + i / 10)
+        peer.wait(lambda n=i + 1: all(len(m) >= n for m in labels.values()), "both labels")
+    for left, right in zip(labels["left"], labels["right"], strict=True):
+        assert left.data == right.data  # each camera has a ring of its own

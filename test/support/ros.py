@@ -92,7 +92,9 @@ class Peer:
         request = DescribeParameters.Request(names=names)
         return self.call(DescribeParameters, f"{NODE}/describe_parameters", request).descriptors
 
-    def image_sender(self, topic: str = "/image_raw") -> Callable[..., None]:
+    def image_sender(
+        self, topic: str = "/image_raw", labels: str = f"{NODE}/label"
+    ) -> Callable[..., None]:
         """A function that publishes an rgb8 image with a stamp in seconds.
 
         Before it is handed out, images of the distant past are sent until one comes back labelled:
@@ -100,9 +102,7 @@ class Peer:
         """
         publisher = self.node.create_publisher(Image, topic, 5)
         greeted = threading.Event()
-        listener = self.node.create_subscription(
-            Image, f"{NODE}/label", lambda message: greeted.set(), 5
-        )
+        listener = self.node.create_subscription(Image, labels, lambda message: greeted.set(), 5)
         end = time.monotonic() + PATIENCE
         while not greeted.wait(0.5):
             assert time.monotonic() < end, f"no image of {topic} came back labelled"
