@@ -6,8 +6,15 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from stmem_ros.evaluation.dataset import Scores
+
+
+DATASETS = ("camvid", "cityscapes", "video_folder", "synthetic")  # those of data.dataset
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -16,43 +23,64 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="score a model on a dataset split, streamed as on a vehicle",
         epilog="example: stmem evaluate --dataset camvid --root camvid --split val --model onboard",
     )
-    parser.add_argument(
-        "--dataset", choices=("camvid", "cityscapes", "video_folder"), required=True
-    )
-    parser.add_argument("--root", type=Path, required=True, help="root folder of the data set")
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser.add_argument("--root", type=Path, default=Path(), help="root folder of the data set")
     parser.add_argument("--split", default="val", help="split to score (default: val)")
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
+    parser.add_argument("--ablate", action="store_true", help="also without STF, MAR, and both")
     parser.set_defaults(run_command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from stmem_ros.data.dataset import open_dataset
     from stmem_ros.evaluation.dataset import evaluate
+    from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import load_bundle
 
     try:
-        model = load_bundle(options.model, options.device)
-        a = model.architecture
+        if options.ablate:
+            models = load_variants(options.model, options.device)
+        else:
+            models = {"mar": load_bundle(options.model, options.device)}
+        a = models["mar"].architecture
         around = a.target, a.window - 1 - a.target
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
-        scores = evaluate(model, dataset)
-    except (FileNotFoundError, ValueError) as error:
+        scores = {name: evaluate(model, dataset) for name, model in models.items()}
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
-    for name, value in scores.iou.items():
-        print(f"{name:>12} " + ("     -" if value is None else f"{100 * value:6.2f}"))
-    for name, value in (
-        ("mIoU", scores.miou),
-        ("pixels", scores.pixel_accuracy),
-        ("boundary F", scores.boundary_f),
-        ("boundary IoU", scores.boundary_iou),
-        ("consistency", scores.temporal_consistency),
-        ("VC8", scores.vc8),
-        ("VC16", scores.vc16),
-    ):
-        if value is not None:
-            print(f"{name:>12} {100 * value:6.2f}")
+    titles = [TITLES[name] for name in scores] if options.ablate else [options.model]
+    print(table(titles, list(scores.values())))
     if options.json:
-        options.json.write_text(json.dumps(dataclasses.asdict(scores), indent=1))
+        content = dataclasses.asdict(scores["mar"])
+        if options.ablate:
+            content["variants"] = {n: dataclasses.asdict(s) for n, s in scores.items()}
+        options.json.write_text(json.dumps(content, indent=1))
     return 0
+
+
+def table(titles: list[str], scores: list[Scores]) -> str:
+    """Scores side by side, a line a figure; shares in percent."""
+    lines = [" " * 14 + "".join(f"{title[-14:]:>15}" for title in titles)]
+    figures: list[tuple[str, list[float | None]]] = [
+        (name, [s.iou[name] for s in scores]) for name in scores[0].iou
+    ]
+    figures += [
+        ("mIoU", [s.miou for s in scores]),
+        ("pixels", [s.pixel_accuracy for s in scores]),
+        ("boundary F", [s.boundary_f for s in scores]),
+        ("boundary IoU", [s.boundary_iou for s in scores]),
+        ("consistency", [s.temporal_consistency for s in scores]),
+        ("VC8", [s.vc8 for s in scores]),
+        ("VC16", [s.vc16 for s in scores]),
+    ]
+    for name, values in figures:
+        cells = ("-" if v is None else f"{100 * v:.2f}" for v in values)
+        lines.append(f"{name:>14}" + "".join(f"{cell:>15}" for cell in cells))
+    for name, counts in (
+        ("M parameters", [s.parameters / 1e6 for s in scores]),
+        ("GFLOP a frame", [s.gflop_per_frame for s in scores]),
+    ):
+        lines.append(f"{name:>14}" + "".join(f"{count:>15.2f}" for count in counts))
+    return "\n".join(lines)

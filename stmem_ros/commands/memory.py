@@ -20,7 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     build.add_argument("stage", nargs="?", choices=("mar", "frame_mar"), default="mar",
                        help="the stage it is for (default: mar)")  # fmt: skip
     build.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
-    build.add_argument("--data", type=Path, required=True, help="root folder of the data set")
+    build.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
     build.add_argument("--run", type=Path, required=True, help="folder of the training run")
     build.set_defaults(run_command=run_build)
     take = actions.add_parser(

@@ -26,6 +26,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     convert.add_argument("--name", help="name of the model (default: the folder's)")
     convert.add_argument("--height", type=int, default=1024, help="image height it was trained at")
     convert.set_defaults(run_command=run_convert)
+    assemble = actions.add_parser(
+        "assemble",
+        help="the bundle of a training run, with its variants for --ablate",
+        epilog="example: stmem model assemble runs/onboard bundles/onboard",
+    )
+    assemble.add_argument("run", type=Path, help="folder with frame, stf, frame_mar and mar")
+    assemble.add_argument("out", type=Path, help="folder of the new bundle")
+    assemble.set_defaults(run_command=run_assemble)
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -66,4 +74,15 @@ def run_convert(options: argparse.Namespace) -> int:
         f"{model.info.architecture.backbone}, {len(model.info.classes)} classes, "
         f"{' and '.join(parts) or 'no STF or MAR'}, centred window: written to {options.out}"
     )
+    return 0
+
+
+def run_assemble(options: argparse.Namespace) -> int:
+    from stmem_ros.model.ablation import assemble
+
+    try:
+        assemble(options.run, options.out)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"bundle written to {options.out}")
     return 0

@@ -17,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("stage", choices=("frame", "stf", "mar", "frame_mar"))
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
-    parser.add_argument("--data", type=Path, required=True, help="root folder of the data set")
+    parser.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training run")
     parser.add_argument("--start", type=Path, help="bundle to begin with, e.g. a centred one")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from stmem_ros.data.dataset import SegmentationDataset
@@ -29,6 +30,7 @@ class Scores:
         vc8, vc16: video consistency over 8 and 16 frames; None for shorter runs.
         frames: evaluated frames.
         parameters: parameters of the model.
+        gflop_per_frame: multiply-adds x 2 of one streamed frame of the split, in 10^9.
     """
 
     miou: float
@@ -41,6 +43,7 @@ class Scores:
     vc16: float | None
     frames: int
     parameters: int
+    gflop_per_frame: float
 
 
 def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
@@ -101,7 +104,19 @@ def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
         vc16=_known(runs[16].value),
         frames=labelled,
         parameters=sum(p.numel() for p in model.parameters()),
+        gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),
     )
+
+
+def gflop_per_frame(model: BundledSegmenter, size: tuple[int, int]) -> float:
+    """Multiply-adds x 2 of one frame of a running stream, in 10^9; images are height x width."""
+    stream = StreamingSegmenter(model)
+    image = np.zeros((*size, 3), np.uint8)
+    for i in range(model.architecture.window):
+        stream.push(image, i / 10)
+    with FlopCounterMode(display=False) as counter:
+        stream.push(image, model.architecture.window / 10)
+    return counter.get_total_flops() / 1e9
 
 
 def _known(value: float) -> float | None:

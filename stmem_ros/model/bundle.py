@@ -99,7 +99,7 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     target = resolve_device(device)
     info = read_info(folder)
     model = BundledSegmenter(info)
-    state = _read_tensors(folder / "weights.safetensors")
+    state = read_tensors(folder / "weights.safetensors")
     if model.mar is not None:
         bank = load_memory(folder / "memory.safetensors", model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
@@ -128,7 +128,7 @@ def save_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: (value.half() if half and value.ndim > 1 else value).detach().cpu().contiguous()
+        key: (stored(key, value) if half else value).detach().cpu().contiguous()
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
@@ -224,7 +224,17 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def stored(key: str, value: Tensor) -> Tensor:
+    """A weight as it is stored at half size: matrices as float16, vectors and memory as they are."""
+    return value.half() if value.ndim > 1 and key not in ("mar.keys", "mar.values") else value
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -64,7 +64,7 @@ class TrainingConfig:
 
     Attributes:
         name: of the model.
-        dataset: ``camvid``, ``cityscapes`` or ``video_folder``.
+        dataset: ``camvid``, ``cityscapes``, ``video_folder`` or ``synthetic``.
         seed: of all that is random.
         architecture: the network with STF and MAR.
         frame, stf, mar: the stages.

@@ -1,0 +1,59 @@
+"""The synthetic world as a data set: drives of several kinds, rendered when asked for."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.data.synthetic.drive import drive
+from stmem_ros.data.synthetic.render import View
+from stmem_ros.data.synthetic.scene import KINDS, make_scene
+
+RATE = 10.0  # Hz
+FRAMES = 12  # a drive
+# Seeds of the scenes of each split; the demo and the tests use others below 1000.
+SEEDS = {"train": range(1000, 1012), "val": range(500, 504), "test": range(600, 604)}
+
+
+class SyntheticDrives:
+    """A split of the synthetic world; every frame has labels.
+
+    Raises:
+        DatasetError: unknown split.
+    """
+
+    classes = CAMVID
+
+    def __init__(self, split: str) -> None:
+        if split not in SEEDS:
+            raise DatasetError(f"split is {split!r}; the synthetic world has {', '.join(SEEDS)}")
+        self.clips = tuple(
+            Clip(
+                f"{KINDS[seed % len(KINDS)]}_{seed}",
+                tuple(f"{KINDS[seed % len(KINDS)]}_{seed}_{i}" for i in range(FRAMES)),
+                RATE,
+            )
+            for seed in SEEDS[split]
+        )
+
+    def image(self, name: str) -> np.ndarray:
+        """RGB uint8, H x W x 3."""
+        return _view(name).rgb
+
+    def label(self, name: str) -> np.ndarray | None:
+        """Class ids uint8, H x W."""
+        return _view(name).label
+
+    def has_label(self, name: str) -> bool:
+        """True: every frame has labels."""
+        return True
+
+
+@lru_cache(maxsize=512)
+def _view(name: str) -> View:
+    kind, seed, index = name.split("_")
+    start = 2.0 * (int(seed) % 4) + int(index) / RATE  # drives begin at different places
+    return next(drive(make_scene(kind, int(seed)), 1, RATE, start)).view
