@@ -17,12 +17,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: stmem memory build mar --config config/training/onboard_camvid.yaml "
         "--data camvid --run runs/onboard",
     )
-    build.add_argument("stage", nargs="?", choices=("mar", "frame_mar"), default="mar",
-                       help="the stage it is for (default: mar)")  # fmt: skip
-    build.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
-    build.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
-    build.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    _add_run_arguments(build)
     build.set_defaults(run_command=run_build)
+    show = actions.add_parser(
+        "show",
+        help="a picture of what was chosen, and how many keys lie nearest their own prototype",
+        epilog="example: stmem memory show mar --config config/training/onboard_camvid.yaml "
+        "--data camvid --run runs/onboard --out memory.png",
+    )
+    _add_run_arguments(show)
+    show.add_argument("--out", type=Path, default=Path("memory.png"), help="picture to write")
+    show.set_defaults(run_command=run_show)
     take = actions.add_parser(
         "import",
         help="numpy files of the published code to a memory bank",
@@ -33,6 +38,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     take.add_argument("out", type=Path, help="memory bank to write")
     take.add_argument("--classes", type=int, required=True, help="number of classes")
     take.set_defaults(run_command=run_import)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", nargs="?", choices=("mar", "frame_mar"), default="mar",
+                        help="the stage it is for (default: mar)")  # fmt: skip
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    parser.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
 
 
 def run_build(options: argparse.Namespace) -> int:
@@ -64,4 +77,31 @@ def run_import(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"{len(bank.keys)} items written to {options.out}")
+    return 0
+
+
+def run_show(options: argparse.Namespace) -> int:
+    import cv2
+
+    from stmem_ros.model.memory import MemoryBank
+    from stmem_ros.training.config import load_config
+    from stmem_ros.training.memory_picture import draw_memory
+    from stmem_ros.training.samples import Samples
+    from stmem_ros.training.stages import memory_path
+
+    try:
+        config = load_config(options.config)
+        bank = MemoryBank.load(memory_path(options.run, options.stage))
+        length, target = config.window(options.stage)
+        samples = Samples(config, options.data, length, target)
+        picture = draw_memory(bank, samples, target, samples.classes)
+        if not cv2.imwrite(str(options.out), picture[..., ::-1]):
+            raise OSError(f"{options.out} cannot be written")
+    except (OSError, ValueError, cv2.error) as error:
+        raise CommandError(str(error)) from error
+    own = bank.nearest_class() == bank.classes
+    for c in samples.classes:
+        mine = bank.classes == c.id
+        print(f"{c.name:>14}  {int(own[mine].sum())} of {int(mine.sum())} keys nearest their own")
+    print(f"picture written to {options.out}")
     return 0

@@ -225,7 +225,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def stored(key: str, value: Tensor) -> Tensor:
-    """A weight as it is stored at half size: matrices as float16, vectors and memory as they are."""
+    """A weight as it is stored at half size: matrices as float16, all else as it is."""
     return value.half() if value.ndim > 1 and key not in ("mar.keys", "mar.values") else value
 
 

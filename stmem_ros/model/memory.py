@@ -20,12 +20,15 @@ class MemoryBank:
         values: M x C float32, the prototype of each key's class.
         classes: M int64, the class of each item.
         rule: how the keys were chosen, ``confidence`` or ``boundary``.
+        places: M x 3 int64, where each key was found: training sample, row and column in feature
+            pixels; None where that is not known.
     """
 
     keys: Tensor
     values: Tensor
     classes: Tensor
     rule: str
+    places: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.keys.shape != self.values.shape or self.keys.ndim != 2:
@@ -41,17 +44,19 @@ class MemoryBank:
             if not torch.isfinite(getattr(self, name)).all():
                 raise ValueError(f"memory bank: {name} hold values that are not finite")
 
+    def nearest_class(self) -> Tensor:
+        """For each key the class whose prototype lies nearest (Euclidean), M int64."""
+        present = self.classes.unique()
+        prototypes = torch.stack([self.values[self.classes == c].mean(0) for c in present])
+        return present[torch.cdist(self.keys, prototypes).argmin(dim=1)]
+
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file."""
-        save_file(
-            {
-                "keys": self.keys.contiguous(),
-                "values": self.values.contiguous(),
-                "classes": self.classes,
-            },
-            path,
-            {"rule": self.rule},
-        )
+        tensors = {"keys": self.keys, "values": self.values, "classes": self.classes}
+        if self.places is not None:
+            tensors["places"] = self.places
+        content = {name: value.contiguous() for name, value in tensors.items()}
+        save_file(content, path, {"rule": self.rule})
 
     @staticmethod
     def load(path: Path) -> MemoryBank:
@@ -70,6 +75,7 @@ class MemoryBank:
                     file.get_tensor("values").float(),
                     file.get_tensor("classes").long(),
                     (file.metadata() or {}).get("rule", "unknown"),
+                    file.get_tensor("places") if "places" in names else None,
                 )
         except (OSError, SafetensorError) as error:
             raise ValueError(f"memory bank {path} cannot be read: {error}") from error

@@ -82,7 +82,8 @@ class MemoryBuilder:
         hard = correct
         if self.rule == "boundary":
             hard = correct & torch.from_numpy(near_boundary(label))
-        ids = frame * label.size + torch.arange(label.size).reshape(label.shape)
+        rows, columns = torch.meshgrid(*map(torch.arange, label.shape), indexing="ij")
+        ids = (frame << 32) + (rows << 16) + columns
         for c in range(len(self.classes)):
             mine = hard & (truth == c)
             found = Candidates(features[:, mine].T, probability[mine], ids[mine])
@@ -109,13 +110,16 @@ class MemoryBuilder:
                 f"no correctly classified pixel of: {', '.join(empty)}; "
                 "train longer, or add frames that show it"
             )
-        keys, values = [], []
+        keys, values, ids = [], [], []
         for hard, sure in zip(self.hard, self.sure, strict=True):
             repeated = torch.arange(self.items) % len(hard.features)
             keys.append(hard.features[repeated])
+            ids.append(hard.ids[repeated])
             values.append(sure.features.mean(dim=0).expand(self.items, -1))
         classes = torch.arange(len(self.classes)).repeat_interleave(self.items)
-        return MemoryBank(torch.cat(keys), torch.cat(values), classes, self.rule)
+        found = torch.cat(ids)
+        places = torch.stack([found >> 32, (found >> 16) & 0xFFFF, found & 0xFFFF], dim=1)
+        return MemoryBank(torch.cat(keys), torch.cat(values), classes, self.rule, places)
 
 
 def near_boundary(label: np.ndarray) -> np.ndarray:

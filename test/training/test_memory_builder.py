@@ -96,3 +96,21 @@ def test_the_boundary_rule_takes_keys_from_boundaries_alone() -> None:
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="'luck'; allowed: confidence, boundary"):
         MemoryBuilder(CLASSES, ITEMS, 5, "luck")
+
+
+def test_the_bank_knows_where_its_keys_were_found(tmp_path) -> None:
+    frames = make_frames(5)
+    bank = build(frames, range(5)).build()
+    bank.save(tmp_path / "bank.safetensors")
+    bank = type(bank).load(tmp_path / "bank.safetensors")
+    for key, (frame, row, column) in zip(bank.keys, bank.places.tolist(), strict=True):
+        assert torch.equal(key, frames[frame][0][:, row, column])
+
+
+def test_keys_nearest_another_prototype_are_found() -> None:
+    from stmem_ros.model.memory import MemoryBank
+
+    values = torch.tensor([[0.0, 0.0], [0.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
+    keys = torch.tensor([[1.0, 0.0], [3.0, 0.0], [3.5, 1.0], [5.0, 0.0]])
+    bank = MemoryBank(keys, values, torch.tensor([0, 0, 1, 1]), "confidence")
+    assert bank.nearest_class().tolist() == [0, 1, 1, 1]
