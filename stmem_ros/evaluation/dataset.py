@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -110,12 +111,11 @@ def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
 
 def gflop_per_frame(model: BundledSegmenter, size: tuple[int, int]) -> float:
     """Multiply-adds x 2 of one frame of a running stream, in 10^9; images are height x width."""
-    stream = StreamingSegmenter(model)
-    image = np.zeros((*size, 3), np.uint8)
-    for i in range(model.architecture.window):
-        stream.push(image, i / 10)
-    with FlopCounterMode(display=False) as counter:
-        stream.push(image, model.architecture.window / 10)
+    image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    with FlopCounterMode(display=False) as counter:  # counts modules only with gradients enabled
+        features = model.features(image)
+        window = features[:, :, None].expand(-1, -1, model.architecture.window, -1, -1)
+        model.classify(model.refine(model.fuse(window)))
     return counter.get_total_flops() / 1e9
 
 

@@ -22,6 +22,7 @@ from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import train_stage
 
+ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
 name: tiny
 dataset: camvid
@@ -259,3 +260,13 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, old: str, new: str, said
     path.write_text(CONFIG.replace(old, new, 1))
     with pytest.raises(ValueError, match=said):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "config" / "training").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    config = load_config(path)
+    classes = {"cityscapes": 19, "camvid": 11, "synthetic": 11}
+    assert config.architecture.classes == classes[config.dataset]
+    assert config.stage("frame_mar") == config.mar
