@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from support.small import SMALL, small_bank
 
 from stmem_ros.data.classes import CAMVID
+from stmem_ros.model.ablation import VARIANTS
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 
@@ -40,3 +42,23 @@ def frames() -> list[np.ndarray]:
     fine = random.integers(-20, 21, (96, 176, 3))
     scene = np.clip(coarse + fine, 0, 255).astype(np.uint8)
     return [np.ascontiguousarray(scene[:, 4 * i : 4 * i + 128]) for i in range(6)]
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    """A run as training leaves it: one frame network, a classifier (and memory) a stage."""
+    torch.manual_seed(0)
+    full = Segmenter(SMALL).state_dict()
+    for i, (name, (stf, mar)) in enumerate(VARIANTS.items()):
+        architecture = dataclasses.replace(SMALL, stf=stf, mar=mar)
+        model = Segmenter(architecture)
+        model.load_state_dict({k: v for k, v in full.items() if k in model.state_dict()})
+        model.classifier.weight.data += i
+        bank = None
+        if model.mar is not None:
+            bank = small_bank(seed=i)
+            model.mar.keys.data.copy_(bank.keys)
+            model.mar.values.data.copy_(bank.values)
+        info = ModelInfo("small", architecture, CAMVID, height=96)
+        save_bundle(tmp_path / "run" / name, model, info, bank)
+    return tmp_path / "run"

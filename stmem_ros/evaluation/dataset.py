@@ -25,7 +25,7 @@ class Scores:
         miou: mean intersection over union.
         iou: the same a class, by name; None for a class that does not occur.
         pixel_accuracy: share of labelled pixels that are right.
-        boundary_f, boundary_iou: agreement of the edges, mean over classes.
+        boundary_f, boundary_iou: agreement of the edges, mean over classes; None without edges.
         temporal_consistency: mIoU of labels against the flow-warped labels of the frame before;
             None where no frames follow each other closely.
         vc8, vc16: video consistency over 8 and 16 frames; None for shorter runs.
@@ -37,8 +37,8 @@ class Scores:
     miou: float
     iou: dict[str, float | None]
     pixel_accuracy: float
-    boundary_f: float
-    boundary_iou: float
+    boundary_f: float | None
+    boundary_iou: float | None
     temporal_consistency: float | None
     vc8: float | None
     vc16: float | None
@@ -98,8 +98,8 @@ def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
         miou=confusion.miou,
         iou={n: _known(v) for n, v in zip(names, confusion.iou, strict=True)},
         pixel_accuracy=confusion.pixel_accuracy,
-        boundary_f=boundary.f,
-        boundary_iou=boundary.iou,
+        boundary_f=_known(boundary.f),
+        boundary_iou=_known(boundary.iou),
         temporal_consistency=_known(consistency.confusion.miou),
         vc8=_known(runs[8].value),
         vc16=_known(runs[16].value),

@@ -1,0 +1,74 @@
+"""``stmem evaluate`` on a small video folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stmem_ros.commands.main import main
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.model.ablation import assemble
+from stmem_ros.model.bundle import load_bundle
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+@pytest.fixture
+def clip(tmp_path: Path, frames: list[np.ndarray], small_bundle: Path) -> Path:
+    """A folder of one sequence; every second frame is labelled, with the small network's labels."""
+    root = tmp_path / "clip"
+    sequence = root / "val" / "walk"
+    (sequence / "images").mkdir(parents=True)
+    (sequence / "labels").mkdir()
+    classes = [{"name": c.name, "colour": list(c.colour)} for c in CAMVID]
+    (root / "dataset.yaml").write_text(yaml.safe_dump({"rate": 10.0, "classes": classes}))
+    stream = StreamingSegmenter(load_bundle(small_bundle, "cpu"))
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(sequence / "images" / f"{i}.png")
+        label = stream.push(frame, i / 10).label
+        if i % 2:
+            Image.fromarray(label).save(sequence / "labels" / f"{i}.png")
+    return root
+
+
+def evaluate(clip: Path, model: Path, *more: str) -> dict:
+    out = clip.parent / "scores.json"
+    arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(model)]
+    assert main(["evaluate", *arguments, "--device", "cpu", "--json", str(out), *more]) == 0
+    return json.loads(out.read_text())
+
+
+def test_a_model_that_gives_the_reference_labels_scores_one(
+    clip: Path, small_bundle: Path, capsys
+) -> None:
+    scores = evaluate(clip, small_bundle)
+    assert scores["miou"] == scores["pixel_accuracy"] == scores["boundary_iou"] == 1
+    assert scores["boundary_f"] in (1, None)  # an untrained network may see one class alone
+    assert scores["frames"] == 3
+    assert 0 < scores["temporal_consistency"] < 1
+    assert scores["vc8"] is None  # too short
+    assert scores["parameters"] > 3e6 and scores["gflop_per_frame"] > 0.1
+    assert "mIoU" in capsys.readouterr().out
+
+
+def test_ablation_puts_four_variants_side_by_side(clip: Path, small_run: Path, capsys) -> None:
+    assemble(small_run, clip.parent / "bundle")
+    scores = evaluate(clip, clip.parent / "bundle", "--ablate")
+    assert list(scores["variants"]) == ["frame", "stf", "frame_mar", "mar"]
+    assert scores["variants"]["mar"]["miou"] == scores["miou"]
+    cost = {name: v["gflop_per_frame"] for name, v in scores["variants"].items()}
+    assert cost["frame"] < cost["frame_mar"] < cost["stf"] < cost["mar"]
+    header = capsys.readouterr().out.splitlines()[0]
+    assert header.split("  ")[-1].strip() == "+STF +MAR" and "baseline" in header
+
+
+def test_a_data_set_with_other_classes_is_refused(clip: Path, small_bundle: Path, capsys) -> None:
+    path = clip / "dataset.yaml"
+    path.write_text(path.read_text().replace("road", "canal"))
+    arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(small_bundle)]
+    assert main(["evaluate", *arguments]) == 1
+    assert "'canal'" in capsys.readouterr().err
