@@ -56,6 +56,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_create(options: argparse.Namespace) -> int:
+    from stmem_ros.costmap.camera import Mounting
     from stmem_ros.data import bag_create
     from stmem_ros.data.calibration import read_calibration
 
@@ -76,7 +77,7 @@ def run_create(options: argparse.Namespace) -> int:
                 frames,
                 options.rate or rate,
                 read_calibration(options.calibration) if options.calibration else None,
-                bag_create.Mounting(options.camera_height, math.radians(options.camera_pitch))
+                Mounting(options.camera_height, math.radians(options.camera_pitch))
                 if options.camera_height
                 else None,
             )

@@ -25,6 +25,35 @@ def as_matrix(rows: Any) -> Matrix3:
 
 
 @dataclass(frozen=True)
+class Mounting:
+    """Where a camera that looks ahead sits on the vehicle.
+
+    Attributes:
+        height: over the ground, m.
+        pitch: downwards, rad.
+        forward: ahead of the base's origin, m.
+    """
+
+    height: float
+    pitch: float = 0.0
+    forward: float = 0.0
+
+    def base_from_camera(self) -> np.ndarray:
+        """4 x 4, optical frame (x right, y down, z forward) to base frame."""
+        ahead = np.array([np.cos(self.pitch), 0, -np.sin(self.pitch)])
+        right = np.array([0.0, -1.0, 0.0])
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([right, np.cross(ahead, right), ahead], axis=1)
+        pose[:3, 3] = self.forward, 0.0, self.height
+        return pose
+
+
+def resizing(sx: float, sy: float) -> np.ndarray:
+    """3 x 3 matrix that takes pixels of an image to those of the image resized by sx and sy."""
+    return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+
+
+@dataclass(frozen=True)
 class CameraModel:
     """Intrinsics of one camera.
 
@@ -83,8 +112,8 @@ class CameraModel:
                 f"camera_info is for {self.width} x {self.height} pixels but the image has "
                 f"{width} x {height}: the aspect ratios differ"
             )
-        scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
-        return replace(self, width=width, height=height, matrix=as_matrix(scale @ self._k))
+        matrix = as_matrix(resizing(sx, sy) @ self._k)
+        return replace(self, width=width, height=height, matrix=matrix)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points N x 3 in the optical frame (m) to pixels N x 2, and which are in the image.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from pytransform3d.transformations import pq_slerp, transform_from_pq
@@ -73,6 +74,15 @@ class TransformBuffer:
                 edge = self._edges[child] = _Edge(parent, static, self._keep)
             edge.add(stamp, pose)
             self._changed.notify_all()
+
+    def add_message(self, message: Any, static: bool) -> None:
+        """Add the transforms of a tf2_msgs/TFMessage, of ROS or of a bag."""
+        for t in message.transforms:
+            p, q = t.transform.translation, t.transform.rotation
+            stamp = int(t.header.stamp.sec) * 10**9 + int(t.header.stamp.nanosec)
+            parent, child = t.header.frame_id.lstrip("/"), t.child_frame_id.lstrip("/")
+            pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
+            self.add(parent, child, stamp, pose, static)
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
         """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.

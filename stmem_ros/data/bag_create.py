@@ -10,33 +10,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, Mounting
 from stmem_ros.data import bag_messages
 from stmem_ros.data.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
 from stmem_ros.data.images import read_label
-from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera, drive
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
 CAMERA_FRAME = "camera_optical_frame"
 SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-@dataclass(frozen=True)
-class Mounting:
-    """Where a camera sits on the vehicle: height over the ground (m), pitch downwards (rad)."""
-
-    height: float
-    pitch: float = 0.0
-
-    def pose(self) -> np.ndarray:
-        """4 x 4, optical frame to base frame (the camera above the base's origin)."""
-        forward = np.array([np.cos(self.pitch), 0, -np.sin(self.pitch)])
-        right = np.array([0.0, -1.0, 0.0])
-        pose = np.eye(4)
-        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-        pose[2, 3] = self.height
-        return pose
 
 
 @dataclass(frozen=True)
@@ -56,7 +39,9 @@ def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: fl
     """
     scene = make_scene(kind, seed)
     with BagWriter(path) as bag:
-        mount = bag_messages.transform(base_from_camera(), START, "base_footprint", CAMERA_FRAME)
+        mount = bag_messages.transform(
+            MOUNTING.base_from_camera(), START, "base_footprint", CAMERA_FRAME
+        )
         bag.write("/tf_static", TF, mount, START, latched=True)
         for frame in tqdm(drive(scene, frames, rate), total=frames, desc="rendering", unit="frame"):
             stamp = START + round(frame.stamp * 1e9)
@@ -90,7 +75,9 @@ def create_bag(
     count = 0
     with BagWriter(path) as bag:
         if mounting is not None:
-            pose = bag_messages.transform(mounting.pose(), START, "base_footprint", CAMERA_FRAME)
+            pose = bag_messages.transform(
+                mounting.base_from_camera(), START, "base_footprint", CAMERA_FRAME
+            )
             bag.write("/tf_static", TF, pose, START, latched=True)
         for frame in frames:
             stamp = START + round(count / rate * 1e9)

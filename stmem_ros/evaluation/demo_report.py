@@ -126,11 +126,7 @@ class Recording:
         buffer = TransformBuffer(keep=float("inf"))
         tf = {t.name: t.name.endswith("static") for t in self.source.topics if t.type == TF}
         for record in self.source.records(set(tf)):
-            for t in self.source.decode(record).transforms:
-                p, q = t.transform.translation, t.transform.rotation
-                pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-                parent, child = t.header.frame_id.lstrip("/"), t.child_frame_id.lstrip("/")
-                buffer.add(parent, child, _stamp(t), pose, tf[record.topic])
+            buffer.add_message(self.source.decode(record), tf[record.topic])
         return buffer
 
 

@@ -12,7 +12,7 @@ from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import CameraModel, as_matrix
+from stmem_ros.costmap.camera import CameraModel, as_matrix, resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
@@ -90,8 +90,7 @@ def jpeg_image(pixels: np.ndarray, header: Header) -> CompressedImage:
 
 def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
     """The camera_info of a resized image."""
-    sx, sy = width / info.width, height / info.height
-    scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+    scale = resizing(width / info.width, height / info.height)
     return CameraInfo(
         header=header,
         width=width,

@@ -84,18 +84,10 @@ class _OwnTransforms(TransformBuffer):
         """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def _moving(self, message: TFMessage) -> None:
-        self._take(message, static=False)
+        self.add_message(message, static=False)
 
     def _static(self, message: TFMessage) -> None:
-        self._take(message, static=True)
-
-    def _take(self, message: TFMessage, static: bool) -> None:
-        for t in message.transforms:
-            p, q = t.transform.translation, t.transform.rotation
-            pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-            stamp = t.header.stamp.sec * 10**9 + t.header.stamp.nanosec
-            parent, child = t.header.frame_id.lstrip("/"), t.child_frame_id.lstrip("/")
-            self.add(parent, child, stamp, pose, static)
+        self.add_message(message, static=True)
 
 
 class _InstalledTransforms:

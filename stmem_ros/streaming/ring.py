@@ -11,11 +11,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RingEntry:
-    """Features 1 x C x h x w of one frame, its stamp in seconds and its image size in pixels."""
+    """One frame in the ring.
+
+    Attributes:
+        features: 1 x C x h x w.
+        stamp: seconds.
+        size: height and width of the image, pixels.
+        inference_size: height and width of what the network saw, pixels.
+    """
 
     features: Tensor
     stamp: float
     size: tuple[int, int]
+    inference_size: tuple[int, int]
 
 
 class FeatureRing:

@@ -118,7 +118,8 @@ class StreamingSegmenter:
         features, backbone = self._timed(lambda: self.model.features(images))
         if restarted:
             self.ring.clear()
-        self.ring.append(RingEntry(features, stamp, (images.shape[-2], images.shape[-1])))
+        inference_size = (images.shape[-2], images.shape[-1])
+        self.ring.append(RingEntry(features, stamp, size, inference_size))
         window = self.ring.window()
         target = window[self.model.architecture.target if self.model.stf is not None else -1]
 
@@ -126,7 +127,7 @@ class StreamingSegmenter:
             lambda: target.features if self.model.stf is None else self.model.stf(stack(window))
         )
         refined, mar = self._timed(lambda: self.model.refine(fused))
-        (label, confidence), decode = self._timed(lambda: self._decode(refined, target.size, size))
+        (label, confidence), decode = self._timed(lambda: self._decode(refined, target))
         return Segmentation(
             label,
             confidence,
@@ -144,7 +145,7 @@ class StreamingSegmenter:
             return f"time went back by {last.stamp - stamp:.3f} s"
         if stamp - last.stamp > self.max_gap:
             return f"a gap of {stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
-        if self._inference_size(size) != last.size:
+        if size != last.size:
             return f"the image size changed to {size[1]} x {size[0]}"
         return None
 
@@ -161,15 +162,13 @@ class StreamingSegmenter:
         image = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
         return normalise(image[None], self.model.info.mean, self.model.info.std)
 
-    def _decode(
-        self, features: torch.Tensor, inference: tuple[int, int], size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        scores = upsample(self.model.classify(features), *inference).softmax(dim=1)
+    def _decode(self, features: torch.Tensor, frame: RingEntry) -> tuple[np.ndarray, np.ndarray]:
+        scores = upsample(self.model.classify(features), *frame.inference_size).softmax(dim=1)
         best, label = scores[0].max(dim=0)
         label_image = label.to(torch.uint8).cpu().numpy()
         confidence = (best * 255).round().to(torch.uint8).cpu().numpy()
-        if inference != size:
-            whole = (size[1], size[0])
+        if frame.inference_size != frame.size:
+            whole = (frame.size[1], frame.size[0])
             label_image = cv2.resize(label_image, whole, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, whole, interpolation=cv2.INTER_NEAREST)
         return label_image, confidence

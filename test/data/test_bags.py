@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from stmem_ros.costmap.camera import Mounting
 from stmem_ros.data import bag_create, bag_messages
 from stmem_ros.data.bags import (
     RAW,
@@ -64,7 +65,7 @@ def test_image_files_go_into_a_bag_byte_for_byte(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("c\na\n")
     files = bag_create.image_files(images, labels, tmp_path / "names.txt")
     camera = None
-    mounting = bag_create.Mounting(1.5, 0.1)
+    mounting = Mounting(1.5, 0.1)
     count = bag_create.create_bag(
         tmp_path / "bag", bag_create.read_files(files), 5.0, camera, mounting
     )

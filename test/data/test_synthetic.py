@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stmem_ros.data.classes import CAMVID
-from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera, drive
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import KINDS, ground_truth, make_scene
 
 ID = {c.name: c.id for c in CAMVID}
@@ -35,7 +35,7 @@ def test_depth_pose_and_ground_truth_agree() -> None:
     depth = view.depth[rows, columns]
     rays = CAMERA.rays(np.stack([columns, rows], 1).astype(float))
     points = np.c_[rays * depth[:, None], np.ones(len(rays))]
-    world = points @ (frame.world_from_base @ base_from_camera()).T
+    world = points @ (frame.world_from_base @ MOUNTING.base_from_camera()).T
     assert np.abs(world[:, 2]).max() < 1e-2
     near = depth < 30
     real = ground_truth(scene, frame.stamp, world[near, 0], world[near, 1])

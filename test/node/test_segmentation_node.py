@@ -19,7 +19,7 @@ from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.data.bag_messages import quaternion
-from stmem_ros.data.synthetic.drive import CAMERA, base_from_camera
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -122,7 +122,9 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     assert not costmaps
 
     static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-    static.publish(transform("base_footprint", "camera_optical_frame", base_from_camera(), 0.0))
+    static.publish(
+        transform("base_footprint", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
+    )
     push_until(
         lambda: costmaps and any("no odometry" in p for p in problems(diagnostics, "Costmap")),
         "a costmap without odometry",

@@ -75,6 +75,15 @@ def test_a_new_image_size_starts_the_stream_anew(small_model, frames) -> None:
     assert result.window == 1
 
 
+def test_a_new_image_size_starts_anew_even_where_the_network_sees_the_same(
+    small_model, frames
+) -> None:
+    stream = StreamingSegmenter(small_model, inference_height=96)
+    stream.push(frames[0], 0.0)
+    big = frames[1].repeat(2, 0).repeat(2, 1)
+    assert "size changed to 256 x 192" in stream.push(big, 0.1).restarted
+
+
 def test_reset_forgets(small_model, frames) -> None:
     stream = StreamingSegmenter(small_model)
     stream.push(frames[0], 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, Mounting
 from stmem_ros.data.synthetic.render import View, render
 from stmem_ros.data.synthetic.scene import CROSSING, Scene
 
@@ -16,8 +16,7 @@ SPEED = 6.0  # m/s
 TURN_RADIUS = 5.0  # m
 
 CAMERA = CameraModel(480, 360, ((375.0, 0.0, 239.5), (0.0, 375.0, 170.0), (0.0, 0.0, 1.0)))
-MOUNT = (1.4, 0.0, 1.45)  # camera in the base frame, m
-PITCH = 0.03  # downwards, rad
+MOUNTING = Mounting(height=1.45, pitch=0.03, forward=1.4)
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,6 @@ class DriveFrame:
     stamp: float
     view: View
     world_from_base: np.ndarray
-
-
-def base_from_camera() -> np.ndarray:
-    """Mounting of the camera: optical frame (x right, y down, z forward) to base frame."""
-    forward = np.array([np.cos(PITCH), 0, -np.sin(PITCH)])
-    right = np.array([0.0, -1.0, 0.0])
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = MOUNT
-    return pose
 
 
 def ego_pose(scene: Scene, seconds: float) -> np.ndarray:
@@ -65,7 +54,7 @@ def drive(
     scene: Scene, frames: int, rate: float = 10.0, start: float = 0.0
 ) -> Iterator[DriveFrame]:
     """Frames of a drive at ``rate`` Hz, beginning ``start`` seconds into it."""
-    mount = base_from_camera()
+    mount = MOUNTING.base_from_camera()
     for i in range(frames):
         seconds = start + i / rate
         pose = ego_pose(scene, seconds)
