@@ -3,6 +3,10 @@
 import dataclasses
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +95,40 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     resumed = train_stage("frame", config, data, tmp_path / "cut", resume=True)
     a, b = weights(whole), weights(resumed)
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_ctrl_c_in_an_epoch_says_how_to_go_on(
+    data: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 12", 1))
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "stmem_ros.commands.main", "train", "frame"]
+    command += ["--config", str(config_path), "--data", str(data), "--run", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    checkpoint = run / "frame.checkpoint.pt"
+    end = time.monotonic() + 120
+    while not checkpoint.is_file():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = errors.strip().splitlines()[-1]
+    assert said == "stmem train: interrupted; --resume continues from the last whole epoch"
+    assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] >= 1
+    assert not (run / "frame").exists()
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=240)
+    assert resumed.returncode == 0, resumed.stderr
+    losses = torch.load(checkpoint, weights_only=True)["progress"]["losses"]
+    train_stage("frame", load_config(config_path), data, tmp_path / "whole")
+    whole = torch.load(tmp_path / "whole" / "frame.checkpoint.pt", weights_only=True)
+    assert losses == whole["progress"]["losses"] and len(losses) == 12
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_trains_in_reduced_precision(data: Path, tmp_path: Path, config_path: Path) -> None:
+    bundle = train_stage("frame", load_config(config_path), data, tmp_path)
+    assert all(torch.isfinite(w).all() for w in weights(bundle).values())
 
 
 def test_stf_training_leaves_backbone_and_head_untouched(
