@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -26,7 +26,6 @@ class Counters:
     invalid: int = 0
     last_error: str = ""
     last_image: float | None = None  # monotonic seconds
-    since: float = field(default_factory=time.monotonic)
 
 
 class CameraStream:

@@ -32,6 +32,10 @@ class Diagnostics:
             )
         )
 
+    def destroy(self) -> None:
+        """Take the publisher away."""
+        self._node.destroy_publisher(self._publisher)
+
     def publish(self) -> None:
         """Send what was added since the last time."""
         message = DiagnosticArray(status=self._statuses)

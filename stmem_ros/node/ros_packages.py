@@ -48,6 +48,8 @@ class Transforms(Protocol):
 
     def time_went_back(self) -> None: ...
 
+    def close(self) -> None: ...
+
 
 def listen_to_transforms(node: Node) -> Transforms:
     """Follow ``/tf`` and ``/tf_static``."""
@@ -74,6 +76,7 @@ def image_to_rgb(message: Image) -> np.ndarray:
 class _OwnTransforms(TransformBuffer):
     def __init__(self, node: Node) -> None:
         super().__init__()
+        self._node = node
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", self._moving, 100),
@@ -82,6 +85,10 @@ class _OwnTransforms(TransformBuffer):
 
     def time_went_back(self) -> None:
         """Nothing to do: a transform that goes back in time replaces what was later."""
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def _moving(self, message: TFMessage) -> None:
         self.add_message(message, static=False)
@@ -97,6 +104,9 @@ class _InstalledTransforms:
 
     def time_went_back(self) -> None:
         self._buffer.clear()
+
+    def close(self) -> None:
+        self._listener.unregister()
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
         if not self._buffer.can_transform(target, source, Time()):

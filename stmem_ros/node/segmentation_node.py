@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -44,7 +45,6 @@ from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.resources import resource
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
 
-Work = tuple[Image | CompressedImage, float]  # a message and when it came, monotonic seconds
 SILENCE = 2.0  # seconds without an image that diagnostics warn about
 
 
@@ -93,7 +93,7 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
-        self._mailbox: Mailbox[Work] = Mailbox()
+        self._mailbox: Mailbox[Image | CompressedImage] = Mailbox()
         for name in p.cameras:
             segmenter = StreamingSegmenter(model, p.max_gap, height)
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
@@ -102,6 +102,7 @@ class SegmentationNode(LifecycleNode):
         self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
         header = Header(stamp=self.get_clock().now().to_msg())
         self._label_info.publish(conversions.label_info(model.info.name, rules, header))
+        self._vision_info = None
         if VisionLabelInfo is not None:
             self._vision_info = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
             self._vision_info.publish(conversions.vision_label_info(rules, header))
@@ -134,7 +135,11 @@ class SegmentationNode(LifecycleNode):
             stream.destroy(self)
         self._streams.clear()
         self._costmap.destroy()
+        self._transforms.close()
+        self._diagnostics.destroy()
         self.destroy_publisher(self._label_info)
+        if self._vision_info is not None:
+            self.destroy_publisher(self._vision_info)
         self.destroy_service(self._reset_service)
         self.destroy_timer(self._diagnostics_timer)
         del self._model, self._transforms
@@ -179,7 +184,7 @@ class SegmentationNode(LifecycleNode):
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if self._worker is not None:
-            self._mailbox.put(camera, (message, time.monotonic()))
+            self._mailbox.put(camera, message)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._work_lock:
@@ -206,16 +211,14 @@ class SegmentationNode(LifecycleNode):
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            for camera, (message, arrival) in self._mailbox.take(timeout=0.1).items():
+            for camera, message in self._mailbox.take(timeout=0.1).items():
                 with self._work_lock:
                     try:
-                        self._process(self._streams[camera], message, arrival)
+                        self._process(self._streams[camera], message)
                     except Exception as error:  # a bad frame must not end the node
                         self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
-    def _process(
-        self, stream: CameraStream, message: Image | CompressedImage, arrival: float
-    ) -> None:
+    def _process(self, stream: CameraStream, message: Image | CompressedImage) -> None:
         start = time.perf_counter()
         if self._new_bank is not None:
             stream.segmenter.swap_memory(self._new_bank)
@@ -265,7 +268,7 @@ class SegmentationNode(LifecycleNode):
         self,
         stream: CameraStream,
         header: Header,
-        rgb: object,
+        rgb: np.ndarray,
         segmentation: Segmentation,
     ) -> None:
         label, confidence = segmentation.label, segmentation.confidence

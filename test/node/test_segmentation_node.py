@@ -297,6 +297,7 @@ def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> 
     start_node("-p", "autostart:=false")
     labels = peer.collect(Image, f"{NODE}/label")
     assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+    unconfigured = endpoints(peer)
     for _ in range(2):
         assert peer.transition(Transition.TRANSITION_CONFIGURE)
         assert peer.transition(Transition.TRANSITION_ACTIVATE)
@@ -305,7 +306,16 @@ def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> 
         assert peer.transition(Transition.TRANSITION_DEACTIVATE)
         assert peer.state() == State.PRIMARY_STATE_INACTIVE
         assert peer.transition(Transition.TRANSITION_CLEANUP)
+        peer.wait(lambda: endpoints(peer) == unconfigured, "its topics to be gone")
     assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def endpoints(peer: Peer) -> set[str]:
+    """Topics the node publishes or subscribes."""
+    name = (NODE.removeprefix("/"), "/")
+    listed = peer.node.get_publisher_names_and_types_by_node(*name)
+    listed += peer.node.get_subscriber_names_and_types_by_node(*name)
+    return {topic for topic, _ in listed}
 
 
 def test_sigint_ends_the_node_cleanly(peer: Peer, start_node) -> None:
