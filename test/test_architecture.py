@@ -42,6 +42,12 @@ def test_the_core_never_imports_ros(part: str) -> None:
             assert not name.startswith("stmem_ros.msg"), f"{path} imports {name}"
 
 
+def test_only_the_node_imports_rclpy() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent != PACKAGE / "node":
+            assert not any(name.split(".")[0] == "rclpy" for name in imports(path)), path
+
+
 @pytest.mark.parametrize("part", CORE)
 def test_arrows_between_the_parts_point_one_way(part: str) -> None:
     for path in (PACKAGE / part).rglob("*.py"):

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -76,16 +75,13 @@ def check_python() -> Finding:
 
 def check_ros() -> Finding:
     try:
-        from rclpy.utilities import get_rmw_implementation_identifier
+        from stmem_ros.node.environment import installed_helpers, middleware_name
 
-        middleware = get_rmw_implementation_identifier()
+        middleware = middleware_name()
     except ImportError as error:
         return Finding("ROS 2", False, str(error), "source ROS 2's setup.bash, or run make demo")
-    helpers = [p for p in ("tf2_ros", "cv_bridge", "message_filters") if find_spec(p)]
-    seen = f"rclpy with {middleware}; installed beside it: {', '.join(helpers) or 'none of '}"
-    if not helpers:
-        seen += "tf2_ros, cv_bridge, message_filters (the package's own stand-ins are used)"
-    return Finding("ROS 2", True, seen)
+    helpers = ", ".join(installed_helpers()) or "no helpers (stand-ins are used)"
+    return Finding("ROS 2", True, f"rclpy with {middleware}; {helpers}")
 
 
 def check_messages() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from stmem_ros.resources import resource
@@ -25,3 +26,19 @@ def private_environment(logs: Path) -> dict[str, str]:
     }
     chosen = {key: os.environ.get(key, value) for key, value in defaults.items()}
     return middleware_environment() | chosen
+
+
+def middleware_name() -> str:
+    """The middleware rclpy uses, e.g. ``rmw_fastrtps_cpp``.
+
+    Raises:
+        ImportError: rclpy is not installed.
+    """
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    return get_rmw_implementation_identifier()
+
+
+def installed_helpers() -> list[str]:
+    """Which of the packages that have stand-ins here are installed."""
+    return [name for name in ("tf2_ros", "cv_bridge") if find_spec(name)]
