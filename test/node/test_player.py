@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -36,4 +37,4 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     assert static
     times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clocks]
     steps = [b - a for a, b in itertools.pairwise(times) if b >= a]
-    assert len(clocks) > 12 and max(steps) < 0.09  # it runs between messages, too
+    assert statistics.median(steps) < 0.05  # it runs between messages, which are 0.1 s apart
