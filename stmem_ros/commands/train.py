@@ -38,8 +38,14 @@ def run(options: argparse.Namespace) -> int:
             options.start,
         )
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        # From a loading process, the message is a traceback whose last line is `class: message`.
+        last = str(error).strip().splitlines()[-1]
+        raise CommandError(last.removeprefix(f"{_path(type(error))}: ")) from error
     except KeyboardInterrupt:
         raise CommandError("interrupted; --resume continues from the last whole epoch") from None
     print(f"bundle written to {bundle}")
     return 0
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from support.small import small_bank
 
+from stmem_ros.commands.main import main
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
@@ -265,6 +266,19 @@ def test_damaged_data_are_named(
     damage(tmp_path / "data")
     with pytest.raises(ValueError, match=said):
         train_stage("frame", load_config(config_path), tmp_path / "data", tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_one_line_for_the_user(
+    data: Path, tmp_path: Path, config_path: Path, workers: int, capsys
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "images" / "f1.jpg").write_bytes(b"no")
+    config_path.write_text(CONFIG + f"workers: {workers}\n")
+    arguments = ["--config", config_path, "--data", tmp_path / "data", "--run", tmp_path / "run"]
+    assert main(["train", "frame", *map(str, arguments)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"stmem train: {tmp_path}/data/images/f1.jpg is missing or no readable")
 
 
 def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None:
