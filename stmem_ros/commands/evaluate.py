@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.data.dataset import DATASETS
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.dataset import Scores
-
-
-DATASETS = ("camvid", "cityscapes", "video_folder", "synthetic")  # those of data.dataset
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

@@ -13,13 +13,12 @@ from tqdm import tqdm
 from stmem_ros.costmap.camera import CameraModel, Mounting
 from stmem_ros.data import bag_messages
 from stmem_ros.data.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
-from stmem_ros.data.images import read_label
+from stmem_ros.data.images import IMAGE_SUFFIXES, read_label
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
 CAMERA_FRAME = "camera_optical_frame"
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,10 @@ def image_files(
     found = {
         p.stem: p
         for p in (sorted(images.iterdir()) if images.is_dir() else [])
-        if p.suffix.lower() in SUFFIXES
+        if p.suffix.lower() in IMAGE_SUFFIXES
     }
     if not found:
-        raise BagError(f"no {', '.join(SUFFIXES)} files in {images}")
+        raise BagError(f"no {', '.join(IMAGE_SUFFIXES)} files in {images}")
     chosen = names.read_text().split() if names else list(found)
     if missing := [name for name in chosen if name not in found]:
         raise BagError(f"{names} names {missing[0]} (and {len(missing) - 1} more) not in {images}")

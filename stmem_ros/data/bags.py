@@ -189,13 +189,9 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     Raises:
         BagError: no such topic, no images, or several cameras to choose from.
     """
-    images = [t for t in topics if t.type.replace("/msg/", "/") in _IMAGE_TYPES]
+    images = [t for t in topics if t.type in (RAW, COMPRESSED)]
     if wanted is not None:
-        for topic in images:
-            if topic.name == wanted:
-                return topic
-        have = ", ".join(t.name for t in images) or "none"
-        raise BagError(f"the bag has no image topic {wanted!r}; its image topics: {have}")
+        return _named(images, wanted, "image")
     cameras = [t for t in images if not any(w in t.name for w in _NO_CAMERA)]
     if not cameras:
         have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
@@ -226,11 +222,7 @@ def find_info_topic(
     """
     infos = [t for t in topics if t.type == CAMERA_INFO]
     if wanted is not None:
-        for topic in infos:
-            if topic.name == wanted:
-                return topic
-        have = ", ".join(t.name for t in infos) or "none"
-        raise BagError(f"the bag has no camera_info topic {wanted!r}; it has: {have}")
+        return _named(infos, wanted, "camera_info")
     namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
     for topic in infos:
         if topic.name == f"{namespace}/camera_info":
@@ -238,7 +230,14 @@ def find_info_topic(
     return infos[0] if len(infos) == 1 else None
 
 
-_IMAGE_TYPES = ("sensor_msgs/Image", "sensor_msgs/CompressedImage")
+def _named(topics: list[Topic], name: str, kind: str) -> Topic:
+    for topic in topics:
+        if topic.name == name:
+            return topic
+    have = ", ".join(t.name for t in topics) or "none"
+    raise BagError(f"the bag has no {kind} topic {name!r}; its {kind} topics: {have}")
+
+
 _NO_CAMERA = ("label", "depth", "confidence", "overlay", "mask")
 
 

@@ -16,9 +16,7 @@ import yaml
 
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.dataset import Clip, DatasetError
-from stmem_ros.data.images import read_label, read_rgb
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
+from stmem_ros.data.images import IMAGE_SUFFIXES, read_label, read_rgb
 
 
 class VideoFolder:
@@ -36,10 +34,12 @@ class VideoFolder:
             f"{sequence.name}/{path.stem}": path
             for sequence in sequences
             for path in sorted((sequence / "images").iterdir())
-            if path.suffix.lower() in SUFFIXES
+            if path.suffix.lower() in IMAGE_SUFFIXES
         }
         if not self._paths:
-            raise DatasetError(f"no {', '.join(SUFFIXES)} files in {self._folder}/SEQUENCE/images")
+            raise DatasetError(
+                f"no {', '.join(IMAGE_SUFFIXES)} files in {self._folder}/SEQUENCE/images"
+            )
         self.clips = tuple(
             Clip(
                 sequence.name,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
-from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.reference import renamed
 from stmem_ros.model.segmenter import Architecture
 
@@ -59,7 +59,7 @@ def convert_checkpoint(
     model.eval()
     if model.mar is None:
         return model, None
-    per_class = torch.arange(architecture.classes).repeat_interleave(architecture.items_per_class)
+    per_class = item_classes(architecture.classes, architecture.items_per_class)
     keys, values = model.mar.keys.detach(), model.mar.values.detach()
     return model, MemoryBank(keys, values, per_class, "published")
 
@@ -84,7 +84,7 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
     items = len(arrays[0])
     if items % classes:
         raise CheckpointError(f"{keys} holds {items} items, no multiple of {classes} classes")
-    per_class = torch.arange(classes).repeat_interleave(items // classes)
+    per_class = item_classes(classes, items // classes)
     try:
         return MemoryBank(arrays[0], arrays[1], per_class, "published")
     except ValueError as error:

@@ -11,6 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
+def item_classes(classes: int, items_per_class: int) -> Tensor:
+    """The class of each item of a class-major memory, int64."""
+    return torch.arange(classes).repeat_interleave(items_per_class)
+
+
 @dataclass(frozen=True)
 class MemoryBank:
     """Items of a memory, class by class.

@@ -58,26 +58,12 @@ def to_camera(info: CameraInfo, rectified: bool) -> CameraModel:
 
 def mono_image(pixels: np.ndarray, header: Header) -> Image:
     """uint8 H x W as a mono8 image without row padding."""
-    return Image(
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding="mono8",
-        step=pixels.shape[1],
-        data=_array("B", pixels),
-    )
+    return _image(pixels, "mono8", header)
 
 
 def rgb_image(pixels: np.ndarray, header: Header) -> Image:
-    """uint8 H x W x 3 as an rgb8 image."""
-    return Image(
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding="rgb8",
-        step=3 * pixels.shape[1],
-        data=_array("B", pixels),
-    )
+    """uint8 H x W x 3 as an rgb8 image without row padding."""
+    return _image(pixels, "rgb8", header)
 
 
 def jpeg_image(pixels: np.ndarray, header: Header) -> CompressedImage:
@@ -175,6 +161,17 @@ def obstacle_points(update: MapUpdate, rules: CostRules, header: Header) -> Poin
         row_step=POINT.itemsize * len(points),
         data=_array("B", points.view(np.uint8)),
         is_dense=True,
+    )
+
+
+def _image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    return Image(
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=pixels[0].nbytes,
+        data=_array("B", pixels),
     )
 
 

@@ -108,7 +108,7 @@ def train(
     steps = count * settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     progress = Progress()
-    best = copy.deepcopy(model.state_dict()) if holdout else None
+    best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
 
     checkpoint = run / f"{stage}.checkpoint.pt"
     if resume and checkpoint.is_file():
@@ -124,6 +124,7 @@ def train(
         if process.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         parallel = DistributedDataParallel(network)
+    trained = [p for part in network.trained for p in part.parameters()]
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
     for epoch in range(progress.epoch, settings.epochs):
         seed = [config.seed, STAGES.index(stage), epoch]
@@ -141,7 +142,6 @@ def train(
             loss = step(parallel, rgb, label, weights, process)
             optimiser.zero_grad()
             loss.backward()
-            trained = [p for part in network.trained for p in part.parameters()]
             nn.utils.clip_grad_norm_(trained, settings.clip)
             optimiser.step()
             schedule.step()
@@ -176,8 +176,8 @@ def train(
         model.load_state_dict(best)
     return TrainingResult(
         tuple(progress.losses),
-        progress.best_epoch if holdout else settings.epochs,
-        progress.best_miou if holdout else None,
+        settings.epochs if holdout is None else progress.best_epoch,
+        None if holdout is None else progress.best_miou,
     )
 
 

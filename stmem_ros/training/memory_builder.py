@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.classes import UNLABELLED, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.samples import Samples, full_window
 
@@ -116,7 +116,7 @@ class MemoryBuilder:
             keys.append(hard.features[repeated])
             ids.append(hard.ids[repeated])
             values.append(sure.features.mean(dim=0).expand(self.items, -1))
-        classes = torch.arange(len(self.classes)).repeat_interleave(self.items)
+        classes = item_classes(len(self.classes), self.items)
         found = torch.cat(ids)
         places = torch.stack([found >> 32, (found >> 16) & 0xFFFF, found & 0xFFFF], dim=1)
         return MemoryBank(torch.cat(keys), torch.cat(values), classes, self.rule, places)

@@ -57,7 +57,7 @@ class Samples:
         self._places: list[tuple[Clip, int]] = [
             (clip, i)
             for clip in self._dataset.clips
-            if clip.sequence.startswith(config.holdout) == held_out or not config.holdout
+            if clip.sequence.startswith(config.holdout) == held_out
             for i, name in enumerate(clip.names)
             if self._dataset.has_label(name)
         ]
