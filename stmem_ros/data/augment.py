@@ -26,6 +26,7 @@ class Augmentation:
         zoom: largest zoom between two frames.
         noise: largest standard deviation of pixel noise, in grey levels.
         occluder: probability that something covers a part of the earlier frames.
+        degrade: probability that all frames are blurred by motion, and that they went through JPEG.
     """
 
     crop: tuple[int, int] = (360, 480)
@@ -37,6 +38,7 @@ class Augmentation:
     zoom: float = 0.02
     noise: float = 8.0
     occluder: float = 0.3
+    degrade: float = 0.0
 
 
 def make_window(
@@ -87,7 +89,12 @@ def make_window(
             _occlude(window, target, random)
     sigma = random.uniform(0, settings.noise)
     noise = random.standard_normal(window.shape, dtype=np.float32)
-    return np.clip(window + sigma * noise, 0, 255).astype(np.uint8), target_label
+    seen = np.clip(window + sigma * noise, 0, 255).astype(np.uint8)
+    if random.random() < settings.degrade:
+        seen = _blurred(seen, random)
+    if random.random() < settings.degrade:
+        seen = _compressed(seen, random)
+    return seen, target_label
 
 
 def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Generator) -> np.ndarray:
@@ -145,3 +152,19 @@ def _occlude(window: np.ndarray, target: int, random: np.random.Generator) -> No
         if t != target:
             at = int(np.clip(left + speed * (t - target), 0, width - w))
             window[t, top : top + h, at : at + w] = patch
+
+
+def _blurred(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Each image averaged along a short straight line."""
+    length, angle = random.integers(2, 6), random.uniform(0, np.pi)
+    kernel = np.zeros((2 * length + 1,) * 2, np.float32)
+    tip = np.rint(length * (1 + np.array([np.cos(angle), np.sin(angle)]))).astype(int)
+    cv2.line(kernel, tuple(2 * length - tip), tuple(tip), 1.0)
+    return np.stack([cv2.filter2D(image, -1, kernel / kernel.sum()) for image in window])
+
+
+def _compressed(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Each image through JPEG of one low quality."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 80))]
+    coded = [cv2.imencode(".jpg", image, quality)[1] for image in window]
+    return np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])

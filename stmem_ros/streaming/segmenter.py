@@ -13,7 +13,7 @@ import torch
 
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.model.segmenter import normalise, upsample
+from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.ring import FeatureRing, RingEntry, stack
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
@@ -163,7 +163,8 @@ class StreamingSegmenter:
         return normalise(image[None], self.model.info.mean, self.model.info.std)
 
     def _decode(self, features: torch.Tensor, frame: RingEntry) -> tuple[np.ndarray, np.ndarray]:
-        scores = upsample(self.model.classify(features), *frame.inference_size).softmax(dim=1)
+        logits = self.model.classify(features)
+        scores = self.model.upsample(logits, *frame.inference_size).softmax(dim=1)
         best, label = scores[0].max(dim=0)
         label_image = label.to(torch.uint8).cpu().numpy()
         confidence = (best * 255).round().to(torch.uint8).cpu().numpy()

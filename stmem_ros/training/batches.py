@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from stmem_ros.data.augment import make_window
+from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.training.config import StageConfig
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
@@ -27,16 +28,32 @@ class Windows(Dataset):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        sample = self._samples[index]
         random = np.random.default_rng([*self._seed, index])
+        window, label = self._augmented(index, random)
+        if random.random() < self._settings.paste:
+            paste_rare(window, label, *self._augmented(int(random.integers(len(self))), random))
+        return window, label
+
+    def _augmented(self, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        sample = self._samples[index]
+        settings = self._settings.augmentation
         return make_window(
-            sample.images,
-            sample.label,
-            self._frames,
-            self._target,
-            self._settings.augmentation,
-            random,
+            sample.images, sample.label, self._frames, self._target, settings, random
         )
+
+
+def paste_rare(
+    window: np.ndarray, label: np.ndarray, other: np.ndarray, other_label: np.ndarray
+) -> None:
+    """Copy the rare classes of another single frame over this one, where they are there.
+
+    Rare is what covers less than 2 % of the other frame: poles stay upright on pavements, as the
+    frames are street scenes of one layout (Olsson et al., ClassMix, WACV 2021).
+    """
+    ids, counts = np.unique(other_label[other_label != UNLABELLED], return_counts=True)
+    mask = np.isin(other_label, ids[counts < 0.02 * other_label.size])
+    window[:, mask] = other[:, mask]
+    label[mask] = other_label[mask]
 
 
 def batch_count(samples: Samples, settings: StageConfig) -> int:

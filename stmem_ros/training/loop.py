@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
-from stmem_ros.model.segmenter import Segmenter, normalise, upsample
+from stmem_ros.model.segmenter import Segmenter, normalise
 from stmem_ros.training.batches import Windows, batch_count, epoch_batches
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
 from stmem_ros.training.processes import TrainingProcess
@@ -28,13 +28,16 @@ from stmem_ros.training.samples import Samples, full_window
 class StageNetwork(nn.Module):
     """What a stage computes; parts before the trained ones run without gradients.
 
+    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
+
     ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
-    logits N x classes x H/8 x W/8 of the target.
+    logits N x classes x H x W of the target.
     """
 
-    def __init__(self, model: Segmenter, stage: str) -> None:
+    def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.model = model
+        self.frozen = [model.get_submodule(name) for name in frozen]
         self.stage = stage
         self.trained: list[nn.Module] = [model]
         if stage != "frame":
@@ -44,6 +47,8 @@ class StageNetwork(nn.Module):
         model.requires_grad_(False)
         for part in self.trained:
             part.requires_grad_(True)
+        for part in self.frozen:
+            part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> StageNetwork:
         """Only trained parts leave evaluation mode: frozen batch norms must not move."""
@@ -51,17 +56,20 @@ class StageNetwork(nn.Module):
         if mode:
             for part in self.trained:
                 part.train()
+        for part in self.frozen:
+            part.eval()
         return self
 
     def forward(self, frames: Tensor) -> Tensor:
         model, (n, t) = self.model, frames.shape[:2]
         with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
             window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        if model.stf is None:
-            return model.classify(model.refine(window[:, :, 0]))
-        with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-            fused = model.fuse(window)
-        return model.classify(model.refine(fused))
+        fused = window[:, :, 0]
+        if model.stf is not None:
+            with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
+                fused = model.fuse(window)
+        logits = model.classify(model.refine(fused))
+        return model.upsample(logits.float(), *frames.shape[-2:])
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def train(
             disable=process.rank > 0,
         )
         for rgb, label in bar:
-            loss = step(parallel, rgb, label, weights, process)
+            loss = step(parallel, rgb, label, weights, process, settings, config.bfloat16)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(trained, settings.clip)
@@ -182,22 +190,42 @@ def train(
 
 
 def step(
-    network: nn.Module, rgb: Tensor, label: Tensor, weights: Tensor, process: TrainingProcess
+    network: nn.Module,
+    rgb: Tensor,
+    label: Tensor,
+    weights: Tensor,
+    process: TrainingProcess,
+    settings: StageConfig,
+    bfloat16: bool,
 ) -> Tensor:
     """Loss of this process's share of a batch, uint8 N x T x h x w x 3 and N x h x w.
 
-    The loss is a mean over the pixels of all processes: DDP, which averages gradients, then gives
-    those of one process with the whole batch.
+    Cross-entropy is a mean over the pixels of all processes: DDP, which averages gradients, then
+    gives those of one process with the whole batch. The IoU loss is each process's own.
     """
     rgb, label = rgb.to(process.device), label.to(process.device).long()
     images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
-    with torch.autocast(process.device.type, torch.bfloat16, process.device.type == "cuda"):
+    with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
         logits = network(images)
-    full = upsample(logits.float(), label.shape[-2], label.shape[-1])
-    total = F.cross_entropy(full, label, weights, ignore_index=UNLABELLED, reduction="sum")
+    total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
     known = label[label != UNLABELLED]
     share = process.total(weights[known].sum())
-    return total / share.clamp(min=1e-6) * process.count
+    loss = total / share.clamp(min=1e-6) * process.count
+    return loss + settings.iou_loss * soft_iou_loss(logits, label) if settings.iou_loss else loss
+
+
+def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """One minus the mean IoU of the probabilities over the classes that the batch shows.
+
+    Rare classes weigh as much as frequent ones, as they do in mIoU (Rahman and Wang, ISVC 2016).
+    """
+    known = label != UNLABELLED
+    probability = logits.softmax(dim=1) * known[:, None]
+    truth = F.one_hot(label.where(known, 0), logits.shape[1]).movedim(-1, 1) * known[:, None]
+    shared = (probability * truth).sum(dim=(0, 2, 3))
+    union = probability.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3)) - shared
+    shown = truth.any(dim=3).any(dim=2).any(dim=0)
+    return 1 - (shared[shown] / union[shown]).mean() if shown.any() else logits.sum() * 0
 
 
 def class_weights(samples: Samples) -> Tensor:
@@ -225,6 +253,7 @@ def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Opti
         }
         for part in network.trained
         for p in part.parameters()
+        if p.requires_grad
     ]
     return torch.optim.AdamW(groups, foreach=False)
 
@@ -245,8 +274,7 @@ def _score(network: StageNetwork, holdout: Samples, frames: int, process: Traini
     for i in range(process.rank, len(holdout), process.count):
         sample = holdout[i]
         rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
-        logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])
-        found = upsample(logits.float(), *sample.label.shape)[0].argmax(0)
+        found = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[0].argmax(0)
         truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
         known = truth != UNLABELLED
         pairs = truth[known] * classes + found[known]

