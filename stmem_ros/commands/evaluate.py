@@ -27,13 +27,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
-    parser.add_argument("--ablate", action="store_true", help="also without STF, MAR, and both")
+    parser.add_argument(
+        "--ablate",
+        action="store_true",
+        help="also without STF, MAR, and both, and with an average along optical flow",
+    )
+    parser.add_argument(
+        "--robustness", action="store_true", help="also with disturbed images and dropped frames"
+    )
     parser.set_defaults(run_command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from stmem_ros.data.dataset import open_dataset
     from stmem_ros.evaluation.dataset import evaluate
+    from stmem_ros.evaluation.disturbance import DISTURBANCES
+    from stmem_ros.evaluation.flow_average import FlowAverage
     from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import load_bundle
 
@@ -46,14 +55,25 @@ def run(options: argparse.Namespace) -> int:
         around = a.target, a.window - 1 - a.target
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
         scores = {name: evaluate(model, dataset) for name, model in models.items()}
+        if options.ablate:
+            rival = FlowAverage(models["frame"], a.window)
+            scores["flow"] = evaluate(models["frame"], dataset, rival)
+        disturbed = {"none": scores["mar"]}
+        for disturbance in DISTURBANCES[1:] if options.robustness else ():
+            disturbed[disturbance.name] = evaluate(models["mar"], dataset, disturbance=disturbance)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     titles = [TITLES[name] for name in scores] if options.ablate else [options.model]
     print(table(titles, list(scores.values())))
+    if options.robustness:
+        print("\nwith disturbed images")
+        print(table(list(disturbed), list(disturbed.values())))
     if options.json:
         content = dataclasses.asdict(scores["mar"])
         if options.ablate:
             content["variants"] = {n: dataclasses.asdict(s) for n, s in scores.items()}
+        if options.robustness:
+            content["disturbed"] = {n: dataclasses.asdict(s) for n, s in disturbed.items()}
         options.json.write_text(json.dumps(content, indent=1))
     return 0
 
@@ -79,6 +99,7 @@ def table(titles: list[str], scores: list[Scores]) -> str:
     for name, counts in (
         ("M parameters", [s.parameters / 1e6 for s in scores]),
         ("GFLOP a frame", [s.gflop_per_frame for s in scores]),
+        ("ms a frame", [s.ms_per_frame for s in scores]),
     ):
         lines.append(f"{name:>14}" + "".join(f"{count:>15.2f}" for count in counts))
     return "\n".join(lines)

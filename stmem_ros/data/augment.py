@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.data.images import jpeg_coded
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,5 @@ def _blurred(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def _compressed(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Each image through JPEG of one low quality."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 80))]
-    coded = [cv2.imencode(".jpg", image, quality)[1] for image in window]
-    return np.stack([cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
+    quality = int(random.integers(20, 80))
+    return np.stack([jpeg_coded(image, quality) for image in window])

@@ -162,3 +162,11 @@ def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:
     pixels = data.view(kind).astype(np.dtype(dtype), copy=False)
     shape = (image.height, image.width) + ((channels,) if channels > 1 else ())
     return pixels.reshape(shape)
+
+
+def jpeg_coded(image: np.ndarray, quality: int) -> np.ndarray:
+    """An H x W x 3 uint8 image as it comes back from JPEG of ``quality`` (1 to 100)."""
+    code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded

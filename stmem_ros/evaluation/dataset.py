@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +14,30 @@ from tqdm import tqdm
 from stmem_ros.data.dataset import SegmentationDataset
 from stmem_ros.evaluation.boundary import BoundaryScores
 from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
 from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+class Labelled(Protocol):
+    """Labels of one frame: class ids, uint8 H x W, and the frame's stamp in seconds."""
+
+    @property
+    def label(self) -> np.ndarray: ...
+
+    @property
+    def stamp(self) -> float: ...
+
+
+class Stream(Protocol):
+    """Labels frames in order."""
+
+    def push(self, rgb: np.ndarray, stamp: float) -> Labelled:
+        """Take the next frame, H x W x 3 uint8 and seconds; return the labels that are ready."""
+
+    def reset(self) -> None:
+        """Forget all frames."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,8 @@ class Scores:
         vc8, vc16: video consistency over 8 and 16 frames; None for shorter runs.
         frames: evaluated frames.
         parameters: parameters of the model.
-        gflop_per_frame: multiply-adds x 2 of one streamed frame of the split, in 10^9.
+        gflop_per_frame: multiply-adds x 2 of the network for one streamed frame, in 10^9.
+        ms_per_frame: milliseconds from image to labels, median; compare within one run only.
     """
 
     miou: float
@@ -45,12 +69,24 @@ class Scores:
     frames: int
     parameters: int
     gflop_per_frame: float
+    ms_per_frame: float
 
 
-def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
+def evaluate(
+    model: BundledSegmenter,
+    dataset: SegmentationDataset,
+    stream: Stream | None = None,
+    disturbance: Disturbance = DISTURBANCES[0],
+) -> Scores:
     """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
     Runs whose frames lie too far apart are streamed too, each frame on its own.
+
+    Args:
+        stream: another way to use the model than :class:`StreamingSegmenter`.
+        disturbance: done to the images before the model sees them; the optical flow of the
+            consistency is still that of the undisturbed ones. Frames that do not arrive are not
+            scored.
 
     Raises:
         ValueError: the model has other classes than the data set.
@@ -66,21 +102,28 @@ def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
     consistency = TemporalConsistency(len(names))
     runs = {8: VideoConsistency(8), 16: VideoConsistency(16)}
     total = sum(len(clip.names) for clip in dataset.clips)
+    stream = stream or StreamingSegmenter(model)
     labelled = 0
+    seconds: list[float] = []
     with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
-            segmenter = StreamingSegmenter(model)
+            stream.reset()
             references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
             consistency.restart()
             for run in runs.values():
                 run.restart()
             for i, name in enumerate(clip.names):
+                progress.update()
+                if not disturbance.arrives(i):
+                    continue
                 stamp = i / clip.rate
                 if not clip.is_video:
-                    segmenter.reset()
+                    stream.reset()
                 references[stamp] = dataset.image(name), dataset.label(name)
-                result = segmenter.push(references[stamp][0], stamp)
-                progress.update()
+                seen = disturbance.apply(references[stamp][0], i)
+                start = time.perf_counter()
+                result = stream.push(seen, stamp)
+                seconds.append(time.perf_counter() - start)
                 if result.stamp not in references:
                     continue  # a centred model labels its first frame twice
                 rgb, reference = references.pop(result.stamp)
@@ -106,6 +149,7 @@ def evaluate(model: BundledSegmenter, dataset: SegmentationDataset) -> Scores:
         frames=labelled,
         parameters=sum(p.numel() for p in model.parameters()),
         gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),
+        ms_per_frame=1e3 * float(np.median(seconds)),
     )
 
 

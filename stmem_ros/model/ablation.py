@@ -31,7 +31,13 @@ VARIANTS = {
     "frame_mar": (False, True),
     "mar": (True, True),
 }
-TITLES = {"frame": "baseline", "stf": "+STF", "frame_mar": "+MAR", "mar": "+STF +MAR"}
+TITLES = {
+    "frame": "baseline",
+    "stf": "+STF",
+    "frame_mar": "+MAR",
+    "mar": "+STF +MAR",
+    "flow": "flow average",  # the rival of STF: no variant of the network, nothing to train
+}
 
 
 def assemble(run: Path, out: Path) -> None:

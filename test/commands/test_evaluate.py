@@ -55,15 +55,27 @@ def test_a_model_that_gives_the_reference_labels_scores_one(
     assert "mIoU" in capsys.readouterr().out
 
 
-def test_ablation_puts_four_variants_side_by_side(clip: Path, small_run: Path, capsys) -> None:
+def test_ablation_puts_the_variants_and_the_flow_average_side_by_side(
+    clip: Path, small_run: Path, capsys
+) -> None:
     assemble(small_run, clip.parent / "bundle")
     scores = evaluate(clip, clip.parent / "bundle", "--ablate")
-    assert list(scores["variants"]) == ["frame", "stf", "frame_mar", "mar"]
+    assert list(scores["variants"]) == ["frame", "stf", "frame_mar", "mar", "flow"]
     assert scores["variants"]["mar"]["miou"] == scores["miou"]
     cost = {name: v["gflop_per_frame"] for name, v in scores["variants"].items()}
     assert cost["frame"] < cost["frame_mar"] < cost["stf"] < cost["mar"]
     header = capsys.readouterr().out.splitlines()[0]
-    assert header.split("  ")[-1].strip() == "+STF +MAR" and "baseline" in header
+    assert header.split("  ")[-1].strip() == "flow average" and "baseline" in header
+
+
+def test_robustness_scores_the_same_clip_with_disturbed_images(
+    clip: Path, small_bundle: Path, capsys
+) -> None:
+    scores = evaluate(clip, small_bundle, "--robustness")
+    disturbed = scores["disturbed"]
+    assert disturbed["none"]["miou"] == scores["miou"]
+    assert disturbed["noise 15"]["miou"] < 1
+    assert "half as bright" in capsys.readouterr().out
 
 
 def test_a_data_set_with_other_classes_is_refused(clip: Path, small_bundle: Path, capsys) -> None:

@@ -1,0 +1,55 @@
+"""The plain rival of temporal fusion: class probabilities averaged along optical flow."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from stmem_ros.evaluation.temporal import optical_flow, warp
+from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.segmenter import normalise
+
+
+@dataclass(frozen=True)
+class FlowAveraged:
+    """Class ids of one frame, uint8 H x W, and its stamp in seconds."""
+
+    label: np.ndarray
+    stamp: float
+
+
+class FlowAverage:
+    """Labels of the mean of the last ``frames`` probability maps, warped to the newest frame.
+
+    Args:
+        model: a network of single frames, without STF.
+        frames: how many maps are averaged; each earlier one costs an optical flow a frame.
+    """
+
+    def __init__(self, model: BundledSegmenter, frames: int) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self._earlier: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=frames - 1)
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._earlier.clear()
+
+    @torch.inference_mode()
+    def push(self, rgb: np.ndarray, stamp: float) -> FlowAveraged:
+        """Label the next frame, H x W x 3 uint8."""
+        image = torch.from_numpy(rgb)[None].to(self.device)
+        features = self.model.features(normalise(image, self.model.info.mean, self.model.info.std))
+        logits = self.model.classify(self.model.refine(features))
+        scores = self.model.upsample(logits, *rgb.shape[:2]).softmax(dim=1)
+        probability = scores[0].permute(1, 2, 0).cpu().numpy()
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        total = probability.copy()
+        for then, earlier in self._earlier:
+            total += warp(earlier, optical_flow(grey, then), cv2.INTER_LINEAR)
+        self._earlier.append((grey, probability))
+        return FlowAveraged(total.argmax(axis=-1).astype(np.uint8), stamp)
