@@ -20,18 +20,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training run")
     parser.add_argument("--start", type=Path, help="bundle to begin with, e.g. a centred one")
+    parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.set_defaults(run_command=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    import dataclasses
+
     from stmem_ros.training.config import load_config
     from stmem_ros.training.stages import train_stage
 
     try:
+        config = load_config(options.config)
+        if options.seed is not None:
+            config = dataclasses.replace(config, seed=options.seed)
         bundle = train_stage(
             options.stage,
-            load_config(options.config),
+            config,
             options.data,
             options.run,
             options.resume,

@@ -13,6 +13,23 @@ import numpy as np
 
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.images import jpeg_coded
+from stmem_ros.data.motion import affine_flow, optical_flow
+
+
+@dataclass(frozen=True)
+class TrainingWindow:
+    """Views of a window, and what is known of its target frame.
+
+    Attributes:
+        images: T x h x w x 3 uint8.
+        label: h x w uint8, of the target frame.
+        flow: h x w x 2 float32, where each pixel of the target frame lies in the frame before, as a
+            shift in pixels; zero for the first frame of a window.
+    """
+
+    images: np.ndarray
+    label: np.ndarray
+    flow: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,16 +66,18 @@ def make_window(
     target: int,
     settings: Augmentation,
     random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A training window of ``frames`` views, and the label of frame ``target``.
+    pair: bool = False,
+) -> TrainingWindow:
+    """A training window of ``frames`` views around the labelled frame ``target``.
 
     Args:
         images: N x H x W x 3 uint8: one image, from which a moving camera's views are made, or
             ``frames`` images of real motion.
         label: H x W uint8, of the one image, or of image ``target``.
+        pair: the frame before the target is to get the same labels: nothing passes in front of it.
 
     Returns:
-        T x h x w x 3 uint8 and h x w uint8, h x w being ``settings.crop``.
+        views of the size ``settings.crop``.
     """
     height, width = settings.crop
     base = _view(label.shape, settings, random)
@@ -83,11 +102,17 @@ def make_window(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=UNLABELLED,
     )
+    flow = np.zeros((height, width, 2), np.float32)
+    if target and len(images) == 1:
+        flow = affine_flow(step, (height, width))
+    elif target:
+        here, before = (cv2.cvtColor(views[t], cv2.COLOR_RGB2GRAY) for t in (target, target - 1))
+        flow = optical_flow(here, before)
     window = _light(np.stack(views).astype(np.float32), settings, random)
     if frames > 1:
         window *= random.uniform(0.95, 1.05, (frames, 1, 1, 1)).astype(np.float32)
         if random.random() < settings.occluder:
-            _occlude(window, target, random)
+            _occlude(window, {target, target - 1} if pair else {target}, random)
     sigma = random.uniform(0, settings.noise)
     noise = random.standard_normal(window.shape, dtype=np.float32)
     seen = np.clip(window + sigma * noise, 0, 255).astype(np.uint8)
@@ -95,7 +120,7 @@ def make_window(
         seen = _blurred(seen, random)
     if random.random() < settings.degrade:
         seen = _compressed(seen, random)
-    return seen, target_label
+    return TrainingWindow(seen, target_label, flow)
 
 
 def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Generator) -> np.ndarray:
@@ -141,8 +166,8 @@ def _light(window: np.ndarray, settings: Augmentation, random: np.random.Generat
     return (window * (1 + random.uniform(-1, 1) * settings.brightness)).astype(np.float32)
 
 
-def _occlude(window: np.ndarray, target: int, random: np.random.Generator) -> None:
-    """Put a patch of the scene in front of the frames other than the target, moving."""
+def _occlude(window: np.ndarray, spared: set[int], random: np.random.Generator) -> None:
+    """Put a moving patch of the scene in front of the frames that are not spared."""
     frames, height, width = window.shape[:3]
     h, w = random.integers(height // 8, height // 3), random.integers(width // 12, width // 4)
     y, x = random.integers(0, height - h), random.integers(0, width - w)
@@ -150,8 +175,8 @@ def _occlude(window: np.ndarray, target: int, random: np.random.Generator) -> No
     top, left = random.integers(0, height - h), random.integers(0, width - w)
     speed = random.integers(-width // 16, width // 16 + 1)
     for t in range(frames):
-        if t != target:
-            at = int(np.clip(left + speed * (t - target), 0, width - w))
+        if t not in spared:
+            at = int(np.clip(left + speed * t, 0, width - w))
             window[t, top : top + h, at : at + w] = patch
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.data.motion import optical_flow, warp
 from stmem_ros.evaluation.confusion import ConfusionMatrix
 
 
@@ -22,28 +23,6 @@ def warp_label(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.n
         The labels as they would lie in ``after``, 255 where the flow leaves the image.
     """
     return warp(label, optical_flow(after, before), cv2.INTER_NEAREST, UNLABELLED)
-
-
-def optical_flow(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Where each pixel of ``here`` lies in ``there``: x and y shift in pixels, H x W x 2 float32.
-
-    Both are grey, H x W uint8; OpenCV's DIS (Kroeger et al., ECCV 2016), preset medium.
-    """
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return dis.calc(here, there, np.empty(0, np.float32))
-
-
-def warp(there: np.ndarray, flow: np.ndarray, interpolation: int, outside: int = 0) -> np.ndarray:
-    """Values H x W (x channels) looked up where ``flow`` points; ``outside`` beyond the image."""
-    rows, columns = np.indices(flow.shape[:2], dtype=np.float32)
-    return cv2.remap(
-        there,
-        columns + flow[..., 0],
-        rows + flow[..., 1],
-        interpolation,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=outside,
-    )
 
 
 class TemporalConsistency:

@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
+from stmem_ros.model.light_fusion import LightFusion
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 
 STRIDE = 8  # input pixels to a feature pixel
+FORMS = ("published", "light")
 BACKBONES = (*REPEATS, "resnet50", "resnet101")
 
 
@@ -35,6 +37,9 @@ class Architecture:
         block: rows and columns of an STF block, in feature pixels.
         positions: rows and columns of STF's position tables.
         items_per_class: memory items of MAR a class.
+        form: ``published``, STF and MAR as in the paper; or ``light``, what an on-board computer can
+            afford: LightFusion, and a MAR without layer norms. Both begin as no change at all.
+        width: channels of queries, keys and values of a light fusion.
         stf: temporal fusion is part of the network.
         mar: memory refinement is part of the network.
     """
@@ -50,12 +55,16 @@ class Architecture:
     block: tuple[int, int] = (9, 10)
     positions: tuple[int, int] = (24, 32)
     items_per_class: int = 10
+    form: str = "published"
+    width: int = 48
     stf: bool = True
     mar: bool = True
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is {self.backbone!r}; allowed: {', '.join(BACKBONES)}")
+        if self.form not in FORMS:
+            raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
         if self.window < 1 or self.classes < 2 or self.classes > 255:
             raise ValueError(
                 f"window is {self.window} and classes {self.classes}; "
@@ -109,15 +118,21 @@ class Segmenter(nn.Module):
         else:
             self.backbone = ResNetV1c(int(a.backbone.removeprefix("resnet")))
             self.head = PyramidPoolingHead(ResNetV1c.channels, a.channels)
-        self.stf = (
-            SpatialTemporalFusion(
+        self.stf: SpatialTemporalFusion | LightFusion | None = None
+        if a.stf and a.form == "published":
+            self.stf = SpatialTemporalFusion(
                 a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target
             )
-            if a.stf
-            else None
-        )
+        elif a.stf:
+            self.stf = LightFusion(
+                a.channels, a.heads, a.width, a.hidden, a.block, a.window, a.positions, a.target
+            )
         self.mar = (
-            MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class) if a.mar else None
+            MemoryAugmentedRefinement(
+                a.channels, a.classes * a.items_per_class, norms=a.form == "published"
+            )
+            if a.mar
+            else None
         )
         self.classifier = nn.Conv2d(a.channels, a.classes * a.subpixels**2, 1)
         # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.

@@ -17,16 +17,19 @@ Block = tuple[int, int]
 class MultiHeadAttention(nn.Module):
     """Multi-head attention with packed query, key and value projections, scaled by 1/sqrt(d).
 
+    ``width`` is that of queries, keys and values over all heads; ``channels`` if not given.
+
     Args of ``forward``: query B x L x C, key and value B x S x C, ``visible`` a bool tensor that
     broadcasts to B x heads x L x S, False where a key must not be attended to. Returns B x L x C.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, width: int | None = None) -> None:
         super().__init__()
+        width = width or channels
         self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
-        self.out_proj = nn.Linear(channels, channels)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, channels)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -54,11 +57,11 @@ class InterlacedAttention(nn.Module):
     frames. Positions go to queries and keys, never to values.
     """
 
-    def __init__(self, channels: int, heads: int, block: Block) -> None:
+    def __init__(self, channels: int, heads: int, block: Block, width: int | None = None) -> None:
         super().__init__()
         self.block = block
-        self.long = MultiHeadAttention(channels, heads)
-        self.short = MultiHeadAttention(channels, heads)
+        self.long = MultiHeadAttention(channels, heads, width)
+        self.short = MultiHeadAttention(channels, heads, width)
 
     def forward(
         self,
@@ -85,6 +88,21 @@ class InterlacedAttention(nn.Module):
             self._visible(real, shape[2], strided=False, batch=shape[0]),
         )
         return self._unblocks(x, shape)
+
+    def of_target(
+        self, window: Tensor, position: Tensor, target: int, real: Tensor | None
+    ) -> Tensor:
+        """Self-attention of a window, N x C x T x H x W, computed for one of its frames alone."""
+        n, t = window.shape[0], window.shape[2]
+        tokens = self._strided(window + position)
+        visible = self._visible(real, t, strided=True, batch=n)
+        x = self.long(tokens, tokens, self._strided(window), visible)
+        x = self._unstrided(x, window.shape)
+        keys = x + position
+        query = keys[:, :, target : target + 1]
+        visible = self._visible(real, t, strided=False, batch=n)
+        y = self.short(self._blocks(query), self._blocks(keys), self._blocks(x), visible)
+        return self._unblocks(y, query.shape)
 
     def _split(self, x: Tensor) -> Tensor:
         """N C T H W -> N C T rows row columns column (block index and offset inside it)."""
@@ -218,24 +236,26 @@ class SpatialTemporalFusion(nn.Module):
     def forward(self, window: Tensor) -> Tensor:
         """Features N x C x T x h x w in, fused features of the target frame N x C x h x w out."""
         height, width = window.shape[-2:]
-        x, real = self._pad(window)
-        window_position, _ = self._pad(self._resized(self.window_position, window.shape))
-        target_position, _ = self._pad(self._resized(self.target_position, window.shape))
+        x, real = padded(window, self.block)
+        window_position, _ = padded(resized(self.window_position, window.shape), self.block)
+        target_position, _ = padded(resized(self.target_position, window.shape), self.block)
         encoded = self.encoder(x, window_position, real)
         target = x[:, :, self.target : self.target + 1]
         fused = self.decoder(target, encoded, target_position, window_position, real)
         return fused[:, :, 0, :height, :width]
 
-    @staticmethod
-    def _resized(position: Tensor, shape: torch.Size) -> Tensor:
-        size = (position.shape[2], *shape[-2:])
-        return F.interpolate(position, size=size, mode="trilinear", align_corners=False)
 
-    def _pad(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Pad to whole blocks; also the H x W mask of real tokens, None where all are real."""
-        height, width = x.shape[-2:]
-        bottom, right = -height % self.block[0], -width % self.block[1]
-        if not bottom and not right:
-            return x, None
-        real = torch.ones(height, width, dtype=torch.bool, device=x.device)
-        return F.pad(x, (0, right, 0, bottom)), F.pad(real, (0, right, 0, bottom))
+def resized(position: Tensor, shape: torch.Size) -> Tensor:
+    """A position table 1 x C x T x H0 x W0 at the feature size of ``shape``, N x C x T x h x w."""
+    size = (position.shape[2], *shape[-2:])
+    return F.interpolate(position, size=size, mode="trilinear", align_corners=False)
+
+
+def padded(x: Tensor, block: Block) -> tuple[Tensor, Tensor | None]:
+    """Padded to whole blocks; also the H x W mask of real tokens, None where all are real."""
+    height, width = x.shape[-2:]
+    bottom, right = -height % block[0], -width % block[1]
+    if not bottom and not right:
+        return x, None
+    real = torch.ones(height, width, dtype=torch.bool, device=x.device)
+    return F.pad(x, (0, right, 0, bottom)), F.pad(real, (0, right, 0, bottom))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from stmem_ros.data.augment import make_window
+from stmem_ros.data.augment import TrainingWindow, make_window
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.training.config import StageConfig
 from stmem_ros.training.processes import TrainingProcess
@@ -27,33 +27,31 @@ class Windows(Dataset):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         random = np.random.default_rng([*self._seed, index])
-        window, label = self._augmented(index, random)
+        window = self._augmented(index, random)
         if random.random() < self._settings.paste:
-            paste_rare(window, label, *self._augmented(int(random.integers(len(self))), random))
-        return window, label
+            paste_rare(window, self._augmented(int(random.integers(len(self))), random))
+        return window.images, window.label, window.flow
 
-    def _augmented(self, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _augmented(self, index: int, random: np.random.Generator) -> TrainingWindow:
         sample = self._samples[index]
-        settings = self._settings.augmentation
+        settings, pair = self._settings.augmentation, self._settings.consistency > 0
         return make_window(
-            sample.images, sample.label, self._frames, self._target, settings, random
+            sample.images, sample.label, self._frames, self._target, settings, random, pair
         )
 
 
-def paste_rare(
-    window: np.ndarray, label: np.ndarray, other: np.ndarray, other_label: np.ndarray
-) -> None:
+def paste_rare(window: TrainingWindow, other: TrainingWindow) -> None:
     """Copy the rare classes of another single frame over this one, where they are there.
 
     Rare is what covers less than 2 % of the other frame: poles stay upright on pavements, as the
     frames are street scenes of one layout (Olsson et al., ClassMix, WACV 2021).
     """
-    ids, counts = np.unique(other_label[other_label != UNLABELLED], return_counts=True)
-    mask = np.isin(other_label, ids[counts < 0.02 * other_label.size])
-    window[:, mask] = other[:, mask]
-    label[mask] = other_label[mask]
+    ids, counts = np.unique(other.label[other.label != UNLABELLED], return_counts=True)
+    mask = np.isin(other.label, ids[counts < 0.02 * other.label.size])
+    window.images[:, mask] = other.images[:, mask]
+    window.label[mask] = other.label[mask]
 
 
 def batch_count(samples: Samples, settings: StageConfig) -> int:
@@ -66,7 +64,8 @@ def epoch_batches(
 ) -> DataLoader:
     """This process's share of each of the epoch's ``count`` batches.
 
-    Yields uint8 tensors: windows N x T x h x w x 3 and labels N x h x w.
+    Yields the fields of :class:`TrainingWindow`: images N x T x h x w x 3, labels N x h x w, flows
+    N x h x w x 2.
     """
     order = np.random.default_rng(seed).permutation(len(windows))
     mine = [b[process.rank :: process.count].tolist() for b in np.array_split(order, count)]

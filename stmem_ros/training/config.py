@@ -35,6 +35,8 @@ class StageConfig:
         iou_loss: weight of a soft IoU loss beside the cross-entropy; it favours rare classes.
         frozen: modules, such as ``backbone.stem``, that keep pretrained weights and statistics
             (the early ones take half of a step's time and have little to learn).
+        consistency: weight of the divergence between the class probabilities of the target and of
+            the frame before, along their motion; windows are one frame longer for it. STF alone.
         paste: probability that rare things of another frame are pasted in; single frames alone.
         augmentation: random changes of the training windows.
     """
@@ -48,6 +50,7 @@ class StageConfig:
     class_balance: bool = True
     iou_loss: float = 0.0
     frozen: tuple[str, ...] = ()
+    consistency: float = 0.0
     paste: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -109,7 +112,8 @@ class TrainingConfig:
         """Length of a stage's windows, and index of the labelled frame in them."""
         if stage in ("frame", "frame_mar"):
             return 1, 0
-        return self.architecture.window, self.architecture.target
+        more = 1 if self.stage(stage).consistency else 0
+        return self.architecture.window + more, self.architecture.target + more
 
 
 def load_config(path: Path) -> TrainingConfig:

@@ -31,7 +31,9 @@ class StageNetwork(nn.Module):
     ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
 
     ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
-    logits N x classes x H x W of the target.
+    logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
+    P windows that lie in the frames, earliest first. There are two where successive targets are to
+    agree, else one.
     """
 
     def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
@@ -64,12 +66,13 @@ class StageNetwork(nn.Module):
         model, (n, t) = self.model, frames.shape[:2]
         with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
             window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        fused = window[:, :, 0]
+        length = 1 if model.stf is None else model.architecture.window
+        windows = window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1)
+        fused = windows[:, :, 0]
         if model.stf is not None:
             with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused = model.fuse(window)
-        logits = model.classify(model.refine(fused))
-        return model.upsample(logits.float(), *frames.shape[-2:])
+                fused = model.fuse(windows)
+        return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,10 @@ def train(
             unit="batch",
             disable=process.rank > 0,
         )
-        for rgb, label in bar:
-            loss = step(parallel, rgb, label, weights, process, settings, config.bfloat16)
+        for rgb, label, flow in bar:
+            loss = step(
+                parallel, model, rgb, label, flow, weights, process, settings, config.bfloat16
+            )
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(trained, settings.clip)
@@ -191,27 +196,38 @@ def train(
 
 def step(
     network: nn.Module,
+    model: Segmenter,
     rgb: Tensor,
     label: Tensor,
+    flow: Tensor,
     weights: Tensor,
     process: TrainingProcess,
     settings: StageConfig,
     bfloat16: bool,
 ) -> Tensor:
-    """Loss of this process's share of a batch, uint8 N x T x h x w x 3 and N x h x w.
+    """Loss of this process's share of a batch: fields of :class:`TrainingWindow`, stacked.
 
     Cross-entropy is a mean over the pixels of all processes: DDP, which averages gradients, then
-    gives those of one process with the whole batch. The IoU loss is each process's own.
+    gives those of one process with the whole batch. The other terms are each process's own.
+
+    Args:
+        network: computes the logits; the :class:`StageNetwork` of ``model``, or DDP around it.
     """
     rgb, label = rgb.to(process.device), label.to(process.device).long()
     images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
     with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
-        logits = network(images)
+        pair = network(images)
+    logits = model.upsample(pair[:, -1], label.shape[-2], label.shape[-1])
     total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
     known = label[label != UNLABELLED]
     share = process.total(weights[known].sum())
     loss = total / share.clamp(min=1e-6) * process.count
-    return loss + settings.iou_loss * soft_iou_loss(logits, label) if settings.iou_loss else loss
+    if settings.iou_loss:
+        loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
+    if pair.shape[1] > 1:
+        flow = flow.to(process.device)
+        loss = loss + settings.consistency * inconsistency(pair[:, -1], pair[:, -2], flow)
+    return loss
 
 
 def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -231,6 +247,33 @@ def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
     count = torch.bincount(truth, minlength=logits.shape[1])
     union = probability.sum(dim=0) + count - shared
     return 1 - (shared / union)[count > 0].mean()
+
+
+def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+    """How much the class probabilities of two successive frames differ along their motion.
+
+    Symmetric Kullback-Leibler divergence, mean over what both frames see. Labels alone do not ask
+    for it: where a network is unsure, any of its answers costs the same, steady or not.
+
+    Args:
+        newest, before: logits N x classes x h x w.
+        flow: N x H x W x 2, where each image pixel of ``newest`` lies in ``before``, as a shift.
+    """
+    height, width = flow.shape[1:3]
+    size = torch.tensor([width, height], device=flow.device)
+    rows, columns = torch.meshgrid(
+        torch.arange(height, device=flow.device),
+        torch.arange(width, device=flow.device),
+        indexing="ij",
+    )
+    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
+    grid = F.interpolate(there.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
+    seen = (grid.abs().amax(dim=-1) <= 1).float()
+    log_newest = newest.log_softmax(dim=1)
+    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
+    carried = carried.clamp(min=1e-5)
+    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
+    return (divergence * seen).sum() / seen.sum().clamp(min=1)
 
 
 def class_weights(samples: Samples) -> Tensor:
@@ -279,7 +322,8 @@ def _score(network: StageNetwork, holdout: Samples, frames: int, process: Traini
     for i in range(process.rank, len(holdout), process.count):
         sample = holdout[i]
         rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
-        found = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[0].argmax(0)
+        logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[:, -1]
+        found = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
         truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
         known = truth != UNLABELLED
         pairs = truth[known] * classes + found[known]

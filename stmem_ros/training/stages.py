@@ -101,8 +101,8 @@ def _begin(
         raise FileNotFoundError(f"{before} is missing; run `stmem train {before.name}` first")
     previous = load_bundle(before, "cpu")
     kept = previous.state_dict()
-    if stage == "stf" and previous.stf is None:
-        # STF and a fresh classifier are trained on the frozen features.
+    if stage == "stf" and previous.stf is None and config.architecture.form == "published":
+        # STF gives features of its own, to a fresh classifier; the light form keeps the frame's.
         kept = {key: value for key, value in kept.items() if not key.startswith("classifier")}
     own = model.state_dict()
     if wrong := [k for k, v in kept.items() if k in own and own[k].shape != v.shape]:

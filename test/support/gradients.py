@@ -20,12 +20,13 @@ if __name__ == "__main__":
     config = load_config(Path(sys.argv[1]))
     process = TrainingProcess.join()
     torch.manual_seed(0)
-    network = StageNetwork(Segmenter(config.architecture), "stf").train()
+    model = Segmenter(config.architecture)
+    network = StageNetwork(model, "stf").train()
     samples = Samples(config, Path(sys.argv[2]), *config.window("stf"))
     windows = Windows(samples, *config.window("stf"), config.stf, [1])
     parallel = DistributedDataParallel(network) if process.count > 1 else network
-    for rgb, label in epoch_batches(windows, 1, [2], process, workers=0):
-        step(parallel, rgb, label, class_weights(samples), process, config.stf, False).backward()
+    for batch in epoch_batches(windows, 1, [2], process, workers=0):
+        step(parallel, model, *batch, class_weights(samples), process, config.stf, False).backward()
     trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])
