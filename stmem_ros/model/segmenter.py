@@ -37,7 +37,7 @@ class Architecture:
         block: rows and columns of an STF block, in feature pixels.
         positions: rows and columns of STF's position tables.
         items_per_class: memory items of MAR a class.
-        form: ``published``, STF and MAR as in the paper; or ``light``, what an on-board computer can
+        form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
             afford: LightFusion, and a MAR without layer norms. Both begin as no change at all.
         width: channels of queries, keys and values of a light fusion.
         stf: temporal fusion is part of the network.

