@@ -151,5 +151,6 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         label = F.interpolate(
             torch.from_numpy(sample.label)[None, None].float(), fused.shape[-2:], mode="nearest"
         )
-        builder.add(index, fused[0], model.classify(fused)[0], label[0, 0].byte().numpy())
+        logits = F.adaptive_avg_pool2d(model.classify(fused), fused.shape[-2:])
+        builder.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
     return builder.build()

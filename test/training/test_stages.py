@@ -24,7 +24,7 @@ from stmem_ros.model.bundle import load_bundle
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import load_config
 from stmem_ros.training.loop import class_weights
-from stmem_ros.training.memory_builder import build_memory
+from stmem_ros.training.memory_builder import MemoryBuilder, build_memory
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import imagenet_weights, train_stage
 
@@ -340,7 +340,9 @@ mar: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]
 """
 
 
-def test_the_light_form_goes_through_all_stages(data: Path, tmp_path: Path) -> None:
+def test_the_light_form_goes_through_all_stages(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "light.yaml"
     path.write_text(LIGHT)
     arguments = ["--config", str(path), "--data", str(data), "--run", str(tmp_path)]
@@ -356,4 +358,13 @@ def test_the_light_form_goes_through_all_stages(data: Path, tmp_path: Path) -> N
     moved = "backbone.stages.2.0.expand.0.weight"
     assert not torch.allclose(frame[moved], before[moved[9:]], rtol=1e-3)
     assert stf["stf.attention.short.out_proj.weight"].abs().max() > 0
-    assert load_bundle(tmp_path / "stf", "cpu").info.training["seed"] == 5
+    model = load_bundle(tmp_path / "stf", "cpu")
+    assert model.info.training["seed"] == 5
+    config = load_config(path)
+    builder = MemoryBuilder(CAMVID, 10, 32, "confidence")
+    monkeypatch.setattr(builder, "build", small_bank)  # two steps do not find all classes
+    monkeypatch.setattr("stmem_ros.training.memory_builder.MemoryBuilder", lambda *_: builder)
+    build_memory(model, Samples(config, data, *config.window("mar")), "confidence")
+    assert sum(len(c.features) for c in builder.sure) > 0
+    small_bank().save(tmp_path / "mar.memory.safetensors")
+    assert main(["train", "mar", *arguments]) == 0
