@@ -9,7 +9,7 @@ from importlib import import_module
 
 from stmem_ros.commands.errors import CommandError
 
-COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model")
+COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -129,6 +129,15 @@ class RollingGrid:
         seen[labels, np.arange(len(cells))] += 2 * step
         flat[:, cells] = np.clip(seen, -self.config.limit, self.config.limit)
 
+    def hide(self, cells: np.ndarray) -> None:
+        """Forget what ground was seen in cells that something may now stand on, or moves before.
+
+        What was free before a car drove there is unknown, not free.
+        """
+        flat = self.evidence.reshape(len(self._costs), -1)
+        for ground in np.flatnonzero(self._kinds == Kind.GROUND):
+            flat[ground, cells] = 0
+
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
         known = self.evidence > self.config.known

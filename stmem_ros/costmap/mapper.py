@@ -90,6 +90,7 @@ class SemanticMapper:
         contact_cells, contact_labels, contact_weights = _strongest(
             touched[inside], seen.contact_labels[inside], seen.contact_weights[inside]
         )
+        grid.hide(seen.hidden)
         grid.add(contact_cells, contact_labels, contact_weights)
         # Where an obstacle touches the ground, ground seen in the same cell does not clear it.
         free = ~np.isin(seen.cells, contact_cells)

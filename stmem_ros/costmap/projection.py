@@ -7,7 +7,9 @@ are 4 x 4 matrices, ``a_from_b`` takes points of frame b to frame a.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from stmem_ros.costmap.camera import CameraModel
@@ -22,6 +24,7 @@ class GroundObservation:
         cells: indices of observed cells, in the order the cell centres were given in.
         labels: class of each, uint8.
         weights: how much to trust each, 0..1.
+        hidden: indices of cells that an obstacle may stand on, or a moving one stands before.
         contacts: ground points N x 2 (m, base frame) where an obstacle meets the ground.
         contact_labels: class of each, uint8.
         contact_weights: how much to trust each, 0..1.
@@ -30,6 +33,7 @@ class GroundObservation:
     cells: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    hidden: np.ndarray
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
@@ -47,7 +51,8 @@ def observe_ground(
     """Read the cells' classes out of a label image, and find where obstacles stand.
 
     Each cell centre is projected into the image and takes the label it meets, if that is a ground
-    class. Obstacles are placed by their contact line: the lowest pixels above ground pixels.
+    class and no obstacle may hang over it. Obstacles are placed by their contact line: the lowest
+    pixels above ground pixels.
 
     Args:
         label, confidence: H x W uint8, as in ``Segmentation``.
@@ -63,23 +68,63 @@ def observe_ground(
     pixels, inside = camera.project(points)
     cells = near[inside]
     column, row = np.rint(pixels[inside]).astype(np.intp).T
-    ground = kinds[row, column] == Kind.GROUND
+    # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
+    obstacles = (kinds == Kind.OBSTACLE).view(np.uint8)
+    edge = cv2.dilate(obstacles, np.ones((3, 3), np.uint8))[row, column].view(bool)
+    ground = (kinds[row, column] == Kind.GROUND) & ~edge
+    standing = cells[rules.moving[label[row, column]]]
     cells, row, column = cells[ground], row[ground], column[ground]
+    under = _under_obstacle(
+        cells, row, column, label, kinds, camera, camera_from_base, centres, rules
+    )
+    hidden = np.concatenate([standing, cells[under]])
+    cells, row, column = cells[~under], row[~under], column[~under]
 
     contact_row, contact_column = np.nonzero(contact_line(kinds))
-    contacts, on_ground = ground_points(
-        np.stack([contact_column, contact_row + 0.5], axis=1), camera, camera_from_base
-    )
+    rays = lower_edge_rays(camera)[contact_row, contact_column]
+    contacts, on_ground = meet_ground(rays, camera_from_base)
     kept = on_ground & ((contacts**2).sum(axis=1) <= max_range**2)
     contact_row, contact_column = contact_row[kept], contact_column[kept]
     return GroundObservation(
         cells,
         label[row, column],
         confidence[row, column] / np.float32(255),
+        hidden,
         contacts[kept],
         label[contact_row, contact_column],
         confidence[contact_row, contact_column] / np.float32(255),
     )
+
+
+def _under_obstacle(
+    cells: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    label: np.ndarray,
+    kinds: np.ndarray,
+    camera: CameraModel,
+    camera_from_base: np.ndarray,
+    centres: np.ndarray,
+    rules: CostRules,
+) -> np.ndarray:
+    """Which cells, though they show ground at their pixel, may lie under an obstacle.
+
+    The obstacle is the next one above in the image. A car's body ends some way over the ground
+    (``clearance`` of its rule): ground seen up to its lower edge lies partly under it.
+    """
+    rows = np.arange(len(kinds), dtype=np.int16)[:, None]
+    obstacle_rows = np.where(kinds == Kind.OBSTACLE, rows, np.int16(-1))
+    above = np.maximum.accumulate(obstacle_rows, axis=0)[row, column]
+    under = np.zeros(len(cells), bool)
+    clearance = rules.clearances[label[above, column]]
+    asked = np.flatnonzero((above >= 0) & (clearance > 0))
+    rays = lower_edge_rays(camera)[above[asked], column[asked]]
+    edges, on_ground = meet_ground(rays, camera_from_base)
+    eye = np.linalg.inv(camera_from_base)[:3, 3]
+    # The lower edge, seen at the height of the clearance, stands this much nearer to the camera.
+    nearest = np.hypot(*(edges - eye[:2]).T) * (1 - clearance[asked] / eye[2])
+    under[asked] = on_ground & (np.hypot(*(centres[cells[asked]] - eye[:2]).T) > nearest)
+    return under
 
 
 def contact_line(kinds: np.ndarray) -> np.ndarray:
@@ -90,15 +135,31 @@ def contact_line(kinds: np.ndarray) -> np.ndarray:
     return obstacle & (below == Kind.GROUND)
 
 
-def ground_points(
-    pixels: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the rays of pixels N x 2 meet the ground: N x 2 in the base frame (m), and whether."""
+@lru_cache(maxsize=8)
+def lower_edge_rays(camera: CameraModel) -> np.ndarray:
+    """Rays through the middle of each pixel's lower edge, H x W x 3 float32, z = 1.
+
+    Once a calibration; NaN where the distortion model has no ray.
+    """
+    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height) + 0.5)
+    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
+    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
+def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where rays N x 3 of the camera meet the ground: N x 2 in the base frame (m), and whether."""
     base_from_camera = np.linalg.inv(camera_from_base)
-    directions = camera.rays(pixels) @ base_from_camera[:3, :3].T
+    directions = rays @ base_from_camera[:3, :3].T
     origin = base_from_camera[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = -origin[2] / directions[:, 2]
     meets = np.isfinite(distance) & (distance > 0)
     distance = np.where(meets, distance, 0)
     return origin[:2] + directions[:, :2] * distance[:, None], meets
+
+
+def ground_points(
+    pixels: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the rays of pixels N x 2 meet the ground: N x 2 in the base frame (m), and whether."""
+    return meet_ground(camera.rays(pixels), camera_from_base)

@@ -11,6 +11,8 @@ import yaml
 
 from stmem_ros.data.classes import SemanticClass
 
+KEYS = ("kind", "cost", "layer", "moving", "clearance")
+
 
 class Kind(IntEnum):
     """How a class is placed in the grid; the values are those of stmem_ros/SemanticClass."""
@@ -22,12 +24,21 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class ClassRule:
-    """Rule of one class: kind, cost 0..100 (-1 for ignored classes), layer, whether it moves."""
+    """Rule of one class.
+
+    Attributes:
+        kind: how it is placed.
+        cost: 0..100; -1 for ignored classes.
+        layer: name of its layer.
+        moving: it may drive or walk away.
+        clearance: how far over the ground its body may end, m.
+    """
 
     kind: Kind
     cost: int = -1
     layer: str = ""
     moving: bool = False
+    clearance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,20 @@ class CostRules:
         """Kind of every label value, 256 uint8; values that are no class are ignored."""
         table = np.full(256, Kind.IGNORE, np.uint8)
         table[: len(self.rules)] = [rule.kind for rule in self.rules]
+        return table
+
+    @property
+    def moving(self) -> np.ndarray:
+        """Whether a label value is of a moving obstacle, 256 bool."""
+        table = np.zeros(256, bool)
+        table[: len(self.rules)] = [r.moving and r.kind is Kind.OBSTACLE for r in self.rules]
+        return table
+
+    @property
+    def clearances(self) -> np.ndarray:
+        """Clearance of every label value, 256 float32, m."""
+        table = np.zeros(256, np.float32)
+        table[: len(self.rules)] = [rule.clearance for rule in self.rules]
         return table
 
 
@@ -75,8 +100,8 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
 
 def _rule(path: Path, name: str, raw: object) -> ClassRule:
     where = f"cost rules {path}, class {name}"
-    if not isinstance(raw, dict) or set(raw) - {"kind", "cost", "layer", "moving"}:
-        raise ValueError(f"{where}: {raw!r}; allowed are kind, cost, layer and moving")
+    if not isinstance(raw, dict) or set(raw) - set(KEYS):
+        raise ValueError(f"{where}: {raw!r}; allowed are {', '.join(KEYS)}")
     kind = str(raw.get("kind")).upper()
     if kind not in Kind.__members__:
         raise ValueError(f"{where}: kind is {raw.get('kind')!r}; allowed: ground, obstacle, ignore")
@@ -87,4 +112,7 @@ def _rule(path: Path, name: str, raw: object) -> ClassRule:
         raise ValueError(f"{where}: cost is {cost!r}; allowed: 0 to 100")
     if not isinstance(layer, str) or not layer.isidentifier():
         raise ValueError(f"{where}: layer is {layer!r}; it must be a name such as drivable")
-    return ClassRule(Kind[kind], cost, layer, bool(raw.get("moving", False)))
+    clearance = raw.get("clearance", 0.0)
+    if not isinstance(clearance, int | float) or not 0 <= clearance <= 2:
+        raise ValueError(f"{where}: clearance is {clearance!r}; allowed: 0 to 2 m")
+    return ClassRule(Kind[kind], cost, layer, bool(raw.get("moving", False)), float(clearance))

@@ -112,7 +112,7 @@ def test_the_shipped_rules_know_every_class() -> None:
         ("road: {kind: water, cost: 1, layer: a}", "class road: kind is 'water'; allowed: ground"),
         ("road: {kind: ground, cost: 300, layer: a}", "cost is 300; allowed: 0 to 100"),
         ("road: {kind: ground, cost: 1}", "layer is None"),
-        ("road: {kind: ground, prize: 1}", "allowed are kind, cost, layer and moving"),
+        ("road: {kind: ground, prize: 1}", "allowed are kind, cost, layer, moving"),
         ("rode: {kind: ignore}", "no rule for road"),
     ],
 )

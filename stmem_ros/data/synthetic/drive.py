@@ -21,9 +21,17 @@ MOUNTING = Mounting(height=1.45, pitch=0.03, forward=1.4)
 
 @dataclass(frozen=True)
 class DriveFrame:
-    """One moment of a drive: time (s), the camera's view, 4 x 4 pose of the base in the world."""
+    """One moment of a drive.
+
+    Attributes:
+        stamp: time since the drive began, s.
+        seconds: time of the scene, which tells where moving things are, s.
+        view: what the camera sees.
+        world_from_base: 4 x 4 pose of the base in the world.
+    """
 
     stamp: float
+    seconds: float
     view: View
     world_from_base: np.ndarray
 
@@ -58,4 +66,4 @@ def drive(
     for i in range(frames):
         seconds = start + i / rate
         pose = ego_pose(scene, seconds)
-        yield DriveFrame(i / rate, render(scene, seconds, CAMERA, pose @ mount), pose)
+        yield DriveFrame(i / rate, seconds, render(scene, seconds, CAMERA, pose @ mount), pose)

@@ -1,0 +1,193 @@
+"""How far a costmap can be trusted: the mapper against the synthetic world's ground truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stmem_ros.costmap.camera import CameraModel, Mounting
+from stmem_ros.costmap.grid import GridConfig, GridSnapshot
+from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
+from stmem_ros.data.synthetic.render import render
+from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth, make_scene
+from stmem_ros.model.bundle import load_bundle
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
+SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
+FRAMES = 20
+RATE = 10.0  # Hz
+TURN = (5.6, 26)  # start (s) and frames of a drive that ends after the right turn
+# One update of a planner's local grid from a wide image, as KITTI's camera takes them.
+WIDE = CameraModel(1242, 375, ((720.0, 0.0, 610.0), (0.0, 720.0, 173.0), (0.0, 0.0, 1.0)))
+LOCAL = GridConfig(size=40.0, resolution=0.2)
+
+Labeller = Callable[[DriveFrame], tuple[np.ndarray, np.ndarray]]  # label, confidence
+
+
+@dataclass(frozen=True)
+class CostmapScores:
+    """What ``stmem bench costmap`` reports; shares, not percent.
+
+    Attributes:
+        occupied_not_free: of the truly occupied cells in view that were seen, the share not taken
+            for ground.
+        drivable_iou: IoU of drivable cells over the cells that were seen.
+        front_edge_error_m: largest distance between a box's front edge 10 m ahead and the nearest
+            cell that holds it, over several places.
+        turn_iou: ``drivable_iou`` of the last window of drives round a corner of 90 degrees.
+        seen: of the ground in view within range, the share that was seen.
+        update_ms_median: one update of a 200 x 200 grid from a 1242 x 375 image.
+    """
+
+    occupied_not_free: float
+    drivable_iou: float
+    front_edge_error_m: float
+    turn_iou: float
+    seen: float
+    update_ms_median: float
+
+
+def true_labels(frame: DriveFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The world's own labels, beyond doubt."""
+    return frame.view.label, np.full_like(frame.view.label, 255)
+
+
+def model_labels(name: str, device: str = "auto") -> Labeller:
+    """Labels of a model bundle, streamed; a drive that begins anew restarts the stream.
+
+    Raises:
+        BundleError, ValueError: the model cannot be loaded.
+    """
+    stream = StreamingSegmenter(load_bundle(name, device))
+
+    def label(frame: DriveFrame) -> tuple[np.ndarray, np.ndarray]:
+        segmentation = stream.push(frame.view.rgb, frame.stamp)
+        return segmentation.label, segmentation.confidence
+
+    return label
+
+
+def bench_costmap(rules: CostRules, labeller: Labeller = true_labels) -> CostmapScores:
+    """Drive through held-out synthetic scenes and compare the last grid of each with the truth."""
+    kind = np.array([rule.kind for rule in rules.rules])
+    counts = np.zeros(6)
+    turned = np.zeros(2)
+    for seed in SEEDS:
+        scene = make_scene(KINDS[seed % len(KINDS)], seed)
+        grid, frame = _last_grid(rules, scene, drive(scene, FRAMES, RATE, seed % 5), labeller)
+        counts += _count(grid, scene, frame, kind)
+    for seed in SEEDS[:4]:
+        scene = make_scene("turn", seed)
+        grid, frame = _last_grid(rules, scene, drive(scene, TURN[1], RATE, TURN[0]), labeller)
+        turned += _count(grid, scene, frame, kind)[2:4]
+    return CostmapScores(
+        occupied_not_free=counts[0] / counts[1],
+        drivable_iou=counts[2] / counts[3],
+        front_edge_error_m=max(_front_edge_errors(rules)),
+        turn_iou=turned[0] / turned[1],
+        seen=counts[4] / counts[5],
+        update_ms_median=_update_ms(rules),
+    )
+
+
+def _last_grid(
+    rules: CostRules, scene: Scene, frames: Iterator[DriveFrame], labeller: Labeller
+) -> tuple[GridSnapshot, DriveFrame]:
+    mapper = SemanticMapper(GRID, rules)
+    camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
+    for frame in frames:
+        label, confidence = labeller(frame)
+        update = mapper.update(
+            label, confidence, frame.stamp, CAMERA, camera_from_base, frame.world_from_base
+        )
+    return update.grid, frame
+
+
+def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
+    """Occupied not free, occupied; drivable in both, in either; ground seen, ground in view."""
+    x, y = _centres(grid)
+    truth = ground_truth(scene, frame.seconds, x, y)
+    seen = grid.label != UNLABELLED
+    in_view, shown = _visible(frame, x, y)
+    occupied = seen & in_view & (kind[truth] == Kind.OBSTACLE)
+    free = seen & (kind[np.where(seen, grid.label, 0)] == Kind.GROUND)
+    mine, real = seen & (grid.label == ID["road"]), seen & (truth == ID["road"])
+    visible = shown & (kind[truth] == Kind.GROUND)
+    return np.array(
+        [
+            (occupied & ~free).sum(),
+            occupied.sum(),
+            (mine & real).sum(),
+            (mine | real).sum(),
+            (visible & seen).sum(),
+            visible.sum(),
+        ],
+        float,
+    )
+
+
+def _visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ground points in the last image's view within range, and those nothing stands before."""
+    camera_from_world = np.linalg.inv(frame.world_from_base @ MOUNTING.base_from_camera())
+    points = np.stack([x, y, np.zeros_like(x), np.ones_like(x)], axis=-1).reshape(-1, 4)
+    seen = (points @ camera_from_world.T)[:, :3]
+    pixels, inside = CAMERA.project(seen)
+    column, row = np.rint(pixels[inside]).astype(int).T
+    in_view, shown = np.zeros(len(points), bool), np.zeros(len(points), bool)
+    near = np.hypot(*(points[:, :2] - frame.world_from_base[:2, 3]).T)[inside] < GRID.max_range
+    depth = frame.view.depth[row, column]
+    in_view[inside] = near
+    shown[inside] = near & (np.abs(depth - seen[inside, 2]) < 0.05 * seen[inside, 2])
+    return in_view.reshape(x.shape), shown.reshape(x.shape)
+
+
+def _centres(grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
+    n = grid.label.shape[0]
+    steps = (np.arange(n) + 0.5) * grid.resolution
+    x, y = np.meshgrid(grid.origin[0] + steps, grid.origin[1] + steps)
+    return x, y
+
+
+def _front_edge_errors(rules: CostRules) -> Iterator[float]:
+    """Errors for boxes 10 m ahead of the base, at several places across and of the base."""
+    empty = make_scene("straight", 0)
+    for start, across in ((2.0, 0.0), (2.03, 1.5), (2.06, -2.2), (2.09, 3.0)):
+        front = start + 10.0
+        box = Solid("box", (front + 1.0, across, 0.75), (2.0, 1.8, 1.5), ID["car"], (90, 90, 90))
+        scene = Scene("straight", 0, (box,), empty.sun, empty.haze)
+        pose = np.eye(4)
+        pose[0, 3] = start
+        view = render(scene, 0.0, CAMERA, pose @ MOUNTING.base_from_camera())
+        mapper = SemanticMapper(GRID, rules)
+        sure = np.full_like(view.label, 255)
+        camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
+        grid = mapper.update(view.label, sure, 0.0, CAMERA, camera_from_base, pose).grid
+        x, y = _centres(grid)
+        lethal = grid.cost == 100
+        for row in np.flatnonzero(np.abs(y[:, 0] - across) < 0.8):
+            hits = np.flatnonzero(lethal[row])
+            yield abs(x[row, hits[0]] - grid.resolution / 2 - front) if len(hits) else np.inf
+
+
+def _update_ms(rules: CostRules, repeats: int = 30) -> float:
+    scene = make_scene("crowded", SEEDS[0])
+    mounting = Mounting(height=1.65)
+    view = render(scene, 0.0, WIDE, mounting.base_from_camera())
+    sure = np.full_like(view.label, 255)
+    mapper = SemanticMapper(LOCAL, rules)
+    camera_from_base = np.linalg.inv(mounting.base_from_camera())
+    seconds = []
+    for i in range(repeats):
+        pose = np.eye(4)
+        pose[0, 3] = 0.13 * i
+        start = time.perf_counter()
+        mapper.update(view.label, sure, 0.1 * i, WIDE, camera_from_base, pose)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(seconds[3:]))
