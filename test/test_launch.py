@@ -1,4 +1,4 @@
-"""The launch file, resolved by a stand-in for `launch` where that package is not installed."""
+"""The launch files, resolved by a stand-in for `launch` where that package is not installed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ class Recorded:
     def __init__(self, *positional: object, **named: object) -> None:
         self.positional, self.named = positional, named
 
+    def perform(self, context: dict[str, str]) -> str:
+        """The value of a launch configuration."""
+        return context[self.positional[0]]
+
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {
-        "launch": ("LaunchDescription",),
-        "launch.actions": ("DeclareLaunchArgument", "SetEnvironmentVariable"),
+        "launch": ("LaunchContext", "LaunchDescription"),
+        "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
         "launch.substitutions": ("LaunchConfiguration",),
         "launch_ros": (),
         "launch_ros.actions": ("LifecycleNode",),
@@ -36,15 +40,28 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, module, made)
 
 
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "launch" / f"{name}.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def description(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     stand_in(monkeypatch)
-    spec = importlib.util.spec_from_file_location(
-        "segmentation_launch", ROOT / "launch" / "segmentation.launch.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.generate_launch_description()
+    return load("segmentation").generate_launch_description()
+
+
+@pytest.fixture
+def surround(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    stand_in(monkeypatch)
+    return load("surround")
+
+
+def defaults(description: Recorded) -> dict[str, str]:
+    declared = parts(description, "DeclareLaunchArgument")
+    return {a.positional[0]: a.named["default_value"] for a in declared}
 
 
 def parts(description: Recorded, kind: str) -> list[Recorded]:
@@ -75,6 +92,28 @@ def test_what_it_sets_are_parameters_of_the_node(description: Recorded) -> None:
     own = set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
     assert set(node.named["parameters"][1]) <= own
     assert node.named["executable"] == "segmentation_node"
+
+
+def test_surround_gives_one_node_all_cameras_with_their_topics(surround: ModuleType) -> None:
+    description = surround.generate_launch_description()
+    assert all(
+        len(a.named["description"]) > 10 for a in parts(description, "DeclareLaunchArgument")
+    )
+    given = defaults(description) | {"cameras": "front, rear", "image": "image_color"}
+    (opaque,) = parts(description, "OpaqueFunction")
+    (node,) = opaque.named["function"](given)
+    parameters = node.named["parameters"][1]
+    assert parameters["cameras"] == ["front", "rear"]
+    assert set(parameters) <= set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    remapped = dict(node.named["remappings"])
+    assert remapped["rear/image_raw"] == "rear/image_color"
+    assert remapped["front/image_raw/compressed"] == "front/image_color/compressed"
+
+
+def test_surround_without_cameras_says_what_is_missing(surround: ModuleType) -> None:
+    given = defaults(surround.generate_launch_description()) | {"cameras": " , "}
+    with pytest.raises(ValueError, match="cameras is empty"):
+        surround.surround_node(given)
 
 
 def test_it_sets_the_middleware_profile_unless_the_user_did(

@@ -25,13 +25,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_costmap(options: argparse.Namespace) -> int:
-    from stmem_ros.costmap.rules import load_rules
+    from stmem_ros.costmap.rules import default_rules
     from stmem_ros.data.classes import CAMVID
     from stmem_ros.evaluation.costmap_bench import bench_costmap, model_labels, true_labels
-    from stmem_ros.resources import resource
 
     try:
-        rules = load_rules(resource("config", "cost_rules", "camvid.yaml"), CAMVID)
+        rules = default_rules(CAMVID)
         labeller = true_labels
         if options.model:
             labeller = model_labels(options.model, options.device)

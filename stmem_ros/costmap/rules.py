@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from stmem_ros.data.classes import SemanticClass
+from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.resources import resource
 
 KEYS = ("kind", "cost", "layer", "moving", "clearance")
 
@@ -73,6 +74,22 @@ class CostRules:
         table = np.zeros(256, np.float32)
         table[: len(self.rules)] = [rule.clearance for rule in self.rules]
         return table
+
+
+def default_rules(classes: tuple[SemanticClass, ...]) -> CostRules:
+    """The shipped rules for a label set: those of CamVid's or Cityscapes' classes.
+
+    Raises:
+        ValueError: there are none for these classes.
+    """
+    shipped = {"camvid.yaml": CAMVID, "cityscapes.yaml": CITYSCAPES}
+    for file, known in shipped.items():
+        if [c.name for c in classes] == [c.name for c in known]:
+            return load_rules(resource("config", "cost_rules", file), classes)
+    raise ValueError(
+        f"no cost rules for the classes {', '.join(c.name for c in classes)}; write a file like "
+        f"config/cost_rules/{next(iter(shipped))} and name it in parameter cost_rules"
+    )
 
 
 def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from stmem_ros.costmap.rules import CostRules, load_rules
+from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.data.images import ImageError
 from stmem_ros.evaluation.overlay import overlay
 from stmem_ros.model.bundle import (
@@ -42,7 +42,6 @@ from stmem_ros.node.parameters import (
     read_parameters,
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
-from stmem_ros.resources import resource
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
 
 SILENCE = 2.0  # seconds without an image that diagnostics warn about
@@ -178,7 +177,7 @@ class SegmentationNode(LifecycleNode):
     def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
         if p.cost_rules:
             return load_rules(Path(p.cost_rules), model.info.classes)
-        return load_rules(resource("config", "cost_rules", "camvid.yaml"), model.info.classes)
+        return default_rules(model.info.classes)
 
     # Callbacks: none of them works on images
 

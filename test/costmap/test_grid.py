@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from stmem_ros.costmap.grid import GridConfig, RollingGrid
-from stmem_ros.costmap.rules import Kind, load_rules
+from stmem_ros.costmap.rules import Kind, default_rules, load_rules
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.resources import resource
 
 ID = {c.name: c.id for c in CAMVID}
-RULES = load_rules(resource("config", "cost_rules", "camvid.yaml"), CAMVID)
+RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=4.0, resolution=0.5)  # 8 x 8 cells
 
 

@@ -6,13 +6,12 @@ import pytest
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.projection import contact_line, ground_points
-from stmem_ros.costmap.rules import Kind, load_rules
+from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive, ego_pose
 from stmem_ros.data.synthetic.scene import ground_truth, make_scene
-from stmem_ros.resources import resource
 
-RULES = load_rules(resource("config", "cost_rules", "camvid.yaml"), CAMVID)
+RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=40.0, resolution=0.2, max_range=20.0)
 CAMERA_FROM_BASE = np.linalg.inv(MOUNTING.base_from_camera())
 
