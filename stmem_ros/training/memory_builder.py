@@ -151,6 +151,7 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         label = F.interpolate(
             torch.from_numpy(sample.label)[None, None].float(), fused.shape[-2:], mode="nearest"
         )
-        logits = F.adaptive_avg_pool2d(model.classify(fused), fused.shape[-2:])
+        size = (fused.shape[-2], fused.shape[-1])
+        logits = F.adaptive_avg_pool2d(model.classify(fused), size)
         builder.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
     return builder.build()

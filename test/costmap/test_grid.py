@@ -7,7 +7,7 @@ import pytest
 
 from stmem_ros.costmap.grid import GridConfig, RollingGrid
 from stmem_ros.costmap.rules import Kind, default_rules, load_rules
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.classes import CAMVID, CITYSCAPES
 from stmem_ros.resources import resource
 
 ID = {c.name: c.id for c in CAMVID}
@@ -124,3 +124,14 @@ def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
     )
     with pytest.raises(ValueError, match=said):
         load_rules(path, CAMVID)
+
+
+def test_cityscapes_classes_have_rules_of_their_own_and_unknown_ones_are_refused() -> None:
+    rules = default_rules(CITYSCAPES)
+    by_name = dict(zip([c.name for c in CITYSCAPES], rules.rules, strict=True))
+    assert by_name["road"].kind is Kind.GROUND and by_name["truck"].moving
+    assert {"drivable", "walkable", "vegetation", "static_obstacle", "moving_obstacle"} == set(
+        rules.layers
+    )
+    with pytest.raises(ValueError, match="cost_rules"):
+        default_rules(CITYSCAPES[:4])
