@@ -115,6 +115,28 @@ class CameraModel:
         matrix = as_matrix(resizing(sx, sy) @ self._k)
         return replace(self, width=width, height=height, matrix=matrix)
 
+    def region(
+        self, x: int, y: int, width: int, height: int, binning: tuple[int, int]
+    ) -> CameraModel:
+        """The same camera with a part of its sensor read out, and pixels binned together.
+
+        Args:
+            x, y, width, height: the part, in pixels of the whole image.
+            binning: columns and rows that make one pixel of the image.
+
+        Raises:
+            ValueError: the part does not lie in the image.
+        """
+        bx, by = binning
+        if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
+            raise ValueError(
+                f"region of interest {width} x {height} at ({x}, {y}) does not lie in the image of "
+                f"{self.width} x {self.height} pixels"
+            )
+        moved = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ self._k
+        matrix = as_matrix(resizing(1 / bx, 1 / by) @ moved)
+        return replace(self, width=width // bx, height=height // by, matrix=matrix)
+
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points N x 3 in the optical frame (m) to pixels N x 2, and which are in the image.
 

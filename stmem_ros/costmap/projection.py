@@ -15,6 +15,8 @@ import numpy as np
 from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.costmap.rules import CostRules, Kind
 
+LOWEST = 0.05  # m, of a camera over the ground
+
 
 @dataclass(frozen=True)
 class GroundObservation:
@@ -37,6 +39,29 @@ class GroundObservation:
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
+
+
+def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: float) -> None:
+    """Refuse a camera that cannot say anything about the ground.
+
+    Raises:
+        ValueError: it lies in or under the ground, or no pixel shows ground within ``max_range`` m.
+    """
+    base_from_camera = np.linalg.inv(camera_from_base)
+    height = base_from_camera[2, 3]
+    if height < LOWEST:
+        raise ValueError(
+            f"the camera lies {height:.2f} m over the ground; it must be at least {LOWEST} m: "
+            "check its transform to the base frame"
+        )
+    steps = np.s_[:: max(1, camera.height // 32), :: max(1, camera.width // 32)]
+    points, meets = meet_ground(lower_edge_rays(camera)[steps].reshape(-1, 3), camera_from_base)
+    if not (meets & ((points**2).sum(axis=1) <= max_range**2)).any():
+        pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
+        raise ValueError(
+            f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
+            f"and looks up by {pitch:.0f} degrees; check its transform to the base frame"
+        )
 
 
 def observe_ground(
@@ -71,14 +96,15 @@ def observe_ground(
     # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
     obstacles = (kinds == Kind.OBSTACLE).view(np.uint8)
     edge = cv2.dilate(obstacles, np.ones((3, 3), np.uint8))[row, column].view(bool)
-    ground = (kinds[row, column] == Kind.GROUND) & ~edge
+    ground = kinds[row, column] == Kind.GROUND
     standing = cells[rules.moving[label[row, column]]]
-    cells, row, column = cells[ground], row[ground], column[ground]
+    cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
     under = _under_obstacle(
         cells, row, column, label, kinds, camera, camera_from_base, centres, rules
     )
     hidden = np.concatenate([standing, cells[under]])
-    cells, row, column = cells[~under], row[~under], column[~under]
+    clear = ~under & ~edge
+    cells, row, column = cells[clear], row[clear], column[clear]
 
     contact_row, contact_column = np.nonzero(contact_line(kinds))
     rays = lower_edge_rays(camera)[contact_row, contact_column]
@@ -88,12 +114,25 @@ def observe_ground(
     return GroundObservation(
         cells,
         label[row, column],
-        confidence[row, column] / np.float32(255),
+        confidence[row, column] * sharpness(centres[cells], camera, camera_from_base),
         hidden,
         contacts[kept],
         label[contact_row, contact_column],
-        confidence[contact_row, contact_column] / np.float32(255),
+        confidence[contact_row, contact_column]
+        * sharpness(contacts[kept], camera, camera_from_base),
     )
+
+
+def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray) -> np.ndarray:
+    """Trust in ground points N x 2 for their distance, per grey level of confidence, float32.
+
+    A pixel covers (d^2 + h^2) / (f h) metres of ground along the view, at the distance d from a
+    camera of height h: at one metre a pixel, trust is half of that close by.
+    """
+    eye = np.linalg.inv(camera_from_base)[:3, 3]
+    squared = ((points - eye[:2]) ** 2).sum(axis=1) + eye[2] ** 2
+    footprint = squared / (camera.matrix[1][1] * eye[2])
+    return (1 / (255 * (1 + footprint))).astype(np.float32)
 
 
 def _under_obstacle(

@@ -71,3 +71,16 @@ def test_unusable_intrinsics_are_refused(change: dict, said: str) -> None:
 def test_an_image_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="640 x 480 pixels but the image has 640 x 200"):
         CAMERAS["rectified"].scaled(640, 200)
+
+
+def test_a_region_and_binned_pixels_are_the_same_camera() -> None:
+    camera = CameraModel(640, 480, ((500.0, 0, 320.0), (0, 510.0, 240.0), (0, 0, 1)))
+    part = camera.region(100, 60, 400, 300, (2, 2))
+    assert (part.width, part.height) == (200, 150)
+    points = np.array([[0.1, 0.05, 1.0], [-0.2, 0.1, 2.0]])
+    whole, _ = camera.project(points)
+    mine, _ = part.project(points)
+    # A binned pixel's centre lies between those of the two it is made of.
+    assert np.allclose(mine, (whole - (100, 60) - 0.5) / 2)
+    with pytest.raises(ValueError, match="region of interest 400 x 300 at \\(300, 60\\)"):
+        camera.region(300, 60, 400, 300, (1, 1))

@@ -1,15 +1,19 @@
 """From labels to the grid, against the synthetic world's ground truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from stmem_ros.costmap.camera import Mounting
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.projection import contact_line, ground_points
+from stmem_ros.costmap.projection import contact_line, ground_points, sharpness
 from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive, ego_pose
-from stmem_ros.data.synthetic.scene import ground_truth, make_scene
+from stmem_ros.data.synthetic.render import render
+from stmem_ros.data.synthetic.scene import ID, Solid, ground_truth, make_scene
 
 RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=40.0, resolution=0.2, max_range=20.0)
@@ -107,3 +111,76 @@ def test_what_cannot_be_used_leaves_the_grid_as_it_was() -> None:
     with pytest.raises(ValueError, match="not finite"):
         mapper.update(label, sure, 0.1, CAMERA, CAMERA_FROM_BASE, np.full((4, 4), np.nan))
     assert np.array_equal(mapper.grid.evidence, before)
+
+
+def looking(pitch: float, height: float = 1.45) -> np.ndarray:
+    return np.linalg.inv(Mounting(height=height, pitch=pitch).base_from_camera())
+
+
+@pytest.mark.parametrize(
+    ("camera_from_base", "said"),
+    [
+        (looking(-1.2), "sees no ground within 20 m: it lies 1.45 m over it and looks up by 69"),
+        (looking(0.0, height=-0.3), "lies -0.30 m over the ground"),
+    ],
+)
+def test_a_camera_that_sees_no_ground_is_refused(camera_from_base: np.ndarray, said: str) -> None:
+    *_, frame = drive(make_scene("straight", 5), 1)
+    label, sure = frame.view.label, np.full_like(frame.view.label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
+    before = mapper.grid.evidence.copy()
+    with pytest.raises(ValueError, match=said):
+        mapper.update(label, sure, 0.1, CAMERA, camera_from_base, np.eye(4))
+    assert np.array_equal(mapper.grid.evidence, before)
+
+
+def test_odometry_that_jumps_is_refused_and_believed_when_it_stays() -> None:
+    *_, frame = drive(make_scene("straight", 5), 1)
+    label, sure = frame.view.label, np.full_like(frame.view.label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+
+    def at(x: float, stamp: float):
+        pose = np.eye(4)
+        pose[0, 3] = x
+        return mapper.update(label, sure, stamp, CAMERA, CAMERA_FROM_BASE, pose)
+
+    at(0.0, 0.0)
+    before = mapper.grid.evidence.copy()
+    with pytest.raises(ValueError, match=r"odometry jumped by 500\.0 m in 0\.10 s"):
+        at(500.0, 0.1)
+    assert np.array_equal(mapper.grid.evidence, before)
+    assert at(0.5, 0.2).grid.origin[0] == pytest.approx(-19.4, abs=0.3)  # it was a glitch
+    with pytest.raises(ValueError, match="jumped"):
+        at(500.0, 0.3)
+    moved = at(501.0, 0.4).grid
+    assert moved.origin[0] == pytest.approx(481, abs=0.2)
+    assert (moved.label[:, :90] == 255).all()  # nothing of the old place is left
+
+
+def test_what_is_under_a_car_is_not_free() -> None:
+    """Ground seen below a car's body is not taken for free, and what was free is forgotten."""
+    empty = make_scene("straight", 0)
+    body = Solid("box", (12.0, 0.0, 0.6), (4.0, 1.8, 0.7), ID["car"], (90, 90, 90))
+    before, after = (replace(empty, solids=solids) for solids in ((), (body,)))
+    pose = MOUNTING.base_from_camera()
+    mapper = SemanticMapper(CONFIG, RULES)
+    for i, scene in enumerate((before, before, before, after)):
+        label = render(scene, 0.0, CAMERA, pose).label
+        update = mapper.update(
+            label, np.full_like(label, 255), 0.1 * i, CAMERA, CAMERA_FROM_BASE, np.eye(4)
+        )
+    n = update.grid.label.shape[0]
+    steps = -20 + 0.2 * (np.arange(n) + 0.5)
+    x, y = np.meshgrid(steps, steps)
+    under = (np.abs(y) < 0.8) & (x > 10.2) & (x < 13.8)
+    road = update.grid.label == ID["road"]
+    assert not road[under].any()
+    assert road[(np.abs(y) < 0.8) & (x > 7) & (x < 9)].all()
+
+
+def test_trust_falls_with_distance() -> None:
+    points = np.array([[3.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
+    near, middle, far = 255 * sharpness(points, CAMERA, CAMERA_FROM_BASE)
+    assert 0.97 < near < 1 and near > middle > far
+    assert far == pytest.approx(1 / (1 + (18.6**2 + 1.45**2) / (375 * 1.45)), rel=1e-3)
