@@ -23,6 +23,7 @@ class GridConfig:
         gain: log-odds a fully trusted observation adds.
         limit: largest log-odds of a cell, so that any cell can change its mind.
         known: log-odds above which a cell counts as seen.
+        max_height: what a depth image shows higher over the ground blocks nothing, m.
     """
 
     size: float = 40.0
@@ -33,6 +34,7 @@ class GridConfig:
     gain: float = 0.9
     limit: float = 3.5
     known: float = 0.2
+    max_height: float = 2.5
 
     @property
     def cells(self) -> int:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.depth import check_depth, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import check_view, observe_ground
 from stmem_ros.costmap.rules import CostRules
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
+STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
+CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
 SLACK = 1.0  # m, of odometry that corrects itself
 
 
@@ -21,7 +24,8 @@ class MapUpdate:
 
     Attributes:
         grid: the fused grid.
-        obstacles: N x 2, where obstacles met the ground in this image, in the grid's frame, m.
+        obstacles: N x 3, where obstacles met the ground in this image, or with depth all that was
+            seen of them; in the grid's frame, m.
         obstacle_labels: class of each, uint8.
     """
 
@@ -56,6 +60,7 @@ class SemanticMapper:
         camera: CameraModel,
         camera_from_base: np.ndarray,
         odom_from_base: np.ndarray | None,
+        depth: np.ndarray | None = None,
     ) -> MapUpdate:
         """Fuse one label image.
 
@@ -65,9 +70,10 @@ class SemanticMapper:
             camera: intrinsics, for any image of the same aspect ratio.
             camera_from_base: 4 x 4, base frame to the camera's optical frame.
             odom_from_base: 4 x 4, or None without odometry.
+            depth: H x W float32, m along the optical axis, NaN where not known; None without depth.
 
         Raises:
-            ValueError: the camera model does not fit the image, a pose is not finite, the camera
+            ValueError: camera model or depth do not fit the image, a pose is not finite, the camera
                 sees no ground, or odometry jumped; the grid stays as it was. Where odometry stays
                 after a jump, the grid begins anew there.
         """
@@ -77,6 +83,8 @@ class SemanticMapper:
             raise ValueError("a transform holds values that are not finite")
         grid = self.grid
         check_view(camera, camera_from_base, grid.config.max_range)
+        if depth is not None:
+            check_depth(depth, label)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
         elif self._stamp is not None:
@@ -84,23 +92,71 @@ class SemanticMapper:
         self._stamp, self._pose, self._jumped = stamp, odom_from_base, None
         grid.roll_to(pose[0, 3], pose[1, 3])
 
+        if depth is None:
+            return self._add_contacts(label, confidence, camera, camera_from_base, pose)
+        return self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
+
+    def _add_contacts(
+        self,
+        label: np.ndarray,
+        confidence: np.ndarray,
+        camera: CameraModel,
+        camera_from_base: np.ndarray,
+        pose: np.ndarray,
+    ) -> MapUpdate:
+        """Ground where cells are seen, obstacles where they touch it."""
+        grid = self.grid
         # A cell is the point of the base frame's ground plane right above or below its centre.
         base_from_grid = np.linalg.inv(pose[:2, :2])
         centres = (grid.centres() - pose[:2, 3]) @ base_from_grid.T
         seen = observe_ground(
             label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
         )
-        obstacles = seen.contacts @ pose[:2, :2].T + pose[:2, 3]
-        touched, inside = grid.cells_of(obstacles)
-        contact_cells, contact_labels, contact_weights = _strongest(
-            touched[inside], seen.contact_labels[inside], seen.contact_weights[inside]
-        )
+        height = np.full(len(seen.contacts), CONTACT_HEIGHT)
+        obstacles = np.column_stack([seen.contacts, height]) @ pose[:3, :3].T + pose[:3, 3]
+        occupied = self._cells(obstacles[:, :2], seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
-        grid.add(contact_cells, contact_labels, contact_weights)
-        # Where an obstacle touches the ground, ground seen in the same cell does not clear it.
-        free = ~np.isin(seen.cells, contact_cells)
-        grid.add(seen.cells[free], seen.labels[free], seen.weights[free])
+        self._add(occupied, (seen.cells, seen.labels, seen.weights))
         return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
+
+    def _add_depth(
+        self,
+        label: np.ndarray,
+        confidence: np.ndarray,
+        depth: np.ndarray,
+        camera: CameraModel,
+        camera_from_base: np.ndarray,
+        pose: np.ndarray,
+    ) -> MapUpdate:
+        """Each pixel where its depth puts it."""
+        config = self.grid.config
+        seen = observe_depth(
+            label, confidence, depth, camera, camera_from_base, self.grid.rules,
+            config.max_range, config.max_height, STEP,
+        )  # fmt: skip
+        ground = seen.ground @ pose[:2, :2].T + pose[:2, 3]
+        obstacles = seen.obstacles @ pose[:3, :3].T + pose[:3, 3]
+        occupied = self._cells(obstacles[:, :2], seen.obstacle_labels, seen.obstacle_weights)
+        self._add(occupied, self._cells(ground, seen.ground_labels, seen.ground_weights))
+        return MapUpdate(self.grid.snapshot(), obstacles, seen.obstacle_labels)
+
+    def _cells(
+        self, points: np.ndarray, labels: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cells that points N x 2 of the grid's frame lie in, each with its surest label."""
+        cells, inside = self.grid.cells_of(points)
+        return _strongest(cells[inside], labels[inside], weights[inside])
+
+    def _add(
+        self,
+        occupied: tuple[np.ndarray, np.ndarray, np.ndarray],
+        ground: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ) -> None:
+        """Add cells, labels and weights; ground seen in the same cell clears no obstacle."""
+        self.grid.add(*occupied)
+        cells, labels, weights = ground
+        free = ~np.isin(cells, occupied[0])
+        self.grid.add(cells[free], labels[free], weights[free])
 
     def _began_anew(self, pose: np.ndarray, stamp: float) -> bool:
         """Whether odometry has settled somewhere else.

@@ -21,7 +21,6 @@ from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
-POINT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
 
 
 def nanoseconds(stamp: TimeMessage) -> int:
@@ -147,10 +146,9 @@ def vision_label_info(rules: CostRules, header: Header) -> Any:
 
 
 def obstacle_points(update: MapUpdate, rules: CostRules, header: Header) -> PointCloud2:
-    """Where obstacles met the ground in one image: x y z label cost, in the grid's frame."""
+    """The obstacles of one image: x y z label cost, in the grid's frame."""
     points = np.zeros(len(update.obstacles), POINT)
-    points["x"], points["y"] = update.obstacles.T
-    points["z"] = POINT_HEIGHT
+    points["x"], points["y"], points["z"] = update.obstacles.T
     points["label"] = update.obstacle_labels
     points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[
         update.obstacle_labels

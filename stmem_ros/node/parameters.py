@@ -89,6 +89,9 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     "costmap.gain": ("Log-odds one fully trusted observation adds.", 0.05, 10.0, True),
     "costmap.limit": ("Largest log-odds of a cell.", 0.1, 20.0, True),
     "costmap.known": ("Log-odds above which a cell counts as seen.", 0.01, 5.0, True),
+    "costmap.max_height": (
+        "What a depth image shows higher over the ground blocks nothing, m.", 0.2, 20.0, True,
+    ),
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def test_the_grid_lies_in_odom_and_its_origin_is_snapped() -> None:
 
 def test_obstacles_stand_where_they_touch_the_ground() -> None:
     update, scene, frame = map_drive("crowded", 1)
-    x, y = update.obstacles.T
+    x, y, _ = update.obstacles.T
     near = np.hypot(x - frame.world_from_base[0, 3], y - frame.world_from_base[1, 3]) < 12
     car = next(c.id for c in CAMVID if c.name == "car")
     mine = near & (update.obstacle_labels == car)

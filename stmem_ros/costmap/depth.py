@@ -1,0 +1,112 @@
+"""Placing labels by a depth image: each pixel where it is, instead of where flat ground would be.
+
+Frames as in :mod:`stmem_ros.costmap.projection`. Depth is the distance along the optical axis in m,
+NaN where it is not known (REP-118).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.rules import CostRules, Kind
+
+
+@dataclass(frozen=True)
+class DepthObservation:
+    """What one image with depth says; points in the base frame, m.
+
+    Attributes:
+        ground: N x 2, where ground was seen.
+        ground_labels: class of each, uint8.
+        ground_weights: how much to trust each, 0..1.
+        obstacles: M x 3, what stands there and is in the way.
+        obstacle_labels, obstacle_weights: as of the ground.
+    """
+
+    ground: np.ndarray
+    ground_labels: np.ndarray
+    ground_weights: np.ndarray
+    obstacles: np.ndarray
+    obstacle_labels: np.ndarray
+    obstacle_weights: np.ndarray
+
+
+def check_depth(depth: np.ndarray, label: np.ndarray) -> None:
+    """Refuse a depth image that is not aligned with the labels.
+
+    Raises:
+        ValueError: it has another size.
+    """
+    if depth.shape != label.shape:
+        raise ValueError(
+            f"depth image is {depth.shape[1]} x {depth.shape[0]} pixels but the labels are "
+            f"{label.shape[1]} x {label.shape[0]}: it must be aligned with the image"
+        )
+
+
+def observe_depth(
+    label: np.ndarray,
+    confidence: np.ndarray,
+    depth: np.ndarray,
+    camera: CameraModel,
+    camera_from_base: np.ndarray,
+    rules: CostRules,
+    max_range: float,
+    max_height: float,
+    step: float,
+) -> DepthObservation:
+    """Place each pixel of a label image by its depth.
+
+    Args:
+        label, confidence: H x W uint8, as in ``Segmentation``.
+        depth: H x W float32, m, aligned with the labels.
+        camera: of the same image size.
+        camera_from_base: base frame to the camera's optical frame.
+        rules: kinds of the classes.
+        max_range: what is farther from the base is not placed, m.
+        max_height: what is higher over the ground blocks nothing (bridges, branches), m.
+        step: what reaches less high is taken for ground it may stand on, m.
+    """
+    kinds = rules.kinds[label]
+    known = np.isfinite(depth) & (depth > 0)
+    base_from_camera = np.linalg.inv(camera_from_base).astype(np.float32)
+    points = (pixel_rays(camera) * depth[..., None]) @ base_from_camera[:3, :3].T
+    points += base_from_camera[:3, 3]
+    height = points[..., 2]
+    known &= (points[..., 0] ** 2 + points[..., 1] ** 2) <= max_range**2
+    obstacle = known & (kinds == Kind.OBSTACLE) & (height > step) & (height <= max_height)
+    ground = known & (kinds == Kind.GROUND) & (np.abs(height) < max_height)
+    ground &= ~_below_nearer(obstacle, depth)
+    # The points of a pixel spread with its footprint: across the view, depth / f.
+    weights = confidence / (255 * (1 + 10 * depth / np.float32(camera.matrix[0][0])))
+    return DepthObservation(
+        points[ground, :2],
+        label[ground],
+        weights[ground].astype(np.float32),
+        points[obstacle],
+        label[obstacle],
+        weights[obstacle].astype(np.float32),
+    )
+
+
+def _below_nearer(obstacle: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Pixels whose next obstacle above in the image is no farther: under a car, it is seen through.
+
+    Bool H x W.
+    """
+    rows = np.arange(len(depth), dtype=np.int16)[:, None]
+    above = np.maximum.accumulate(np.where(obstacle, rows, np.int16(-1)), axis=0)
+    nearer = np.take_along_axis(depth, np.maximum(above, 0).astype(np.intp), axis=0) <= depth
+    return (above >= 0) & nearer
+
+
+@lru_cache(maxsize=8)
+def pixel_rays(camera: CameraModel) -> np.ndarray:
+    """Rays through pixel centres, H x W x 3 float32, z = 1; once a calibration."""
+    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
+    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
