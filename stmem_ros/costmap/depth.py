@@ -20,6 +20,7 @@ class DepthObservation:
     """What one image with depth says; points in the base frame, m.
 
     Attributes:
+        points: H x W x 3 float32, of every pixel, NaN where depth is not known.
         ground: N x 2, where ground was seen.
         ground_labels: class of each, uint8.
         ground_weights: how much to trust each, 0..1.
@@ -27,6 +28,7 @@ class DepthObservation:
         obstacle_labels, obstacle_weights: as of the ground.
     """
 
+    points: np.ndarray
     ground: np.ndarray
     ground_labels: np.ndarray
     ground_weights: np.ndarray
@@ -84,6 +86,7 @@ def observe_depth(
     # The points of a pixel spread with its footprint: across the view, depth / f.
     weights = confidence / (255 * (1 + 10 * depth / np.float32(camera.matrix[0][0])))
     return DepthObservation(
+        points,
         points[ground, :2],
         label[ground],
         weights[ground].astype(np.float32),

@@ -27,11 +27,14 @@ class MapUpdate:
         obstacles: N x 3, where obstacles met the ground in this image, or with depth all that was
             seen of them; in the grid's frame, m.
         obstacle_labels: class of each, uint8.
+        cloud: with depth H x W x 3 float32, every pixel in the grid's frame, m, NaN where depth is
+            not known; else None.
     """
 
     grid: GridSnapshot
     obstacles: np.ndarray
     obstacle_labels: np.ndarray
+    cloud: np.ndarray | None = None
 
 
 class SemanticMapper:
@@ -138,7 +141,8 @@ class SemanticMapper:
         obstacles = seen.obstacles @ pose[:3, :3].T + pose[:3, 3]
         occupied = self._cells(obstacles[:, :2], seen.obstacle_labels, seen.obstacle_weights)
         self._add(occupied, self._cells(ground, seen.ground_labels, seen.ground_weights))
-        return MapUpdate(self.grid.snapshot(), obstacles, seen.obstacle_labels)
+        cloud = (seen.points @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32)
+        return MapUpdate(self.grid.snapshot(), obstacles, seen.obstacle_labels, cloud)
 
     def _cells(
         self, points: np.ndarray, labels: np.ndarray, weights: np.ndarray

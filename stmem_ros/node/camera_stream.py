@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.parameters import NodeParameters
+from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -28,6 +29,14 @@ class Counters:
     last_image: float | None = None  # monotonic seconds
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """An image, and the depth image of the same moment where depth is used."""
+
+    image: Image | CompressedImage
+    depth: Image | None = None
+
+
 class CameraStream:
     """Subscriptions, publishers and state of one camera.
 
@@ -36,7 +45,7 @@ class CameraStream:
         name: the camera's namespace, '' for the node's own.
         parameters: of the node.
         segmenter: this camera's stream.
-        on_image: called with each image message; must return at once.
+        on_image: called with each image that arrives; must return at once.
     """
 
     def __init__(
@@ -45,7 +54,7 @@ class CameraStream:
         name: str,
         parameters: NodeParameters,
         segmenter: StreamingSegmenter,
-        on_image: Callable[[str, Image | CompressedImage], None],
+        on_image: Callable[[str, Arrival], None],
     ) -> None:
         self.name = name
         self.segmenter = segmenter
@@ -58,14 +67,18 @@ class CameraStream:
         self.image_topic = f"{inputs}image_raw" + ("" if raw else "/compressed")
         reliability = ReliabilityPolicy[parameters.image_reliability.upper()]
         newest = QoSProfile(depth=1, reliability=reliability)
+        image = (Image if raw else CompressedImage, self.image_topic)
         self._subscriptions = [
             node.create_subscription(
-                Image if raw else CompressedImage, self.image_topic, self._image, newest
-            ),
-            node.create_subscription(
                 CameraInfo, f"{inputs}camera_info", self._camera_info, qos_profile_sensor_data
-            ),
+            )
         ]
+        self._pairs: Pairs | None = None
+        if parameters.depth:
+            depth = (Image, f"{inputs}depth")
+            self._pairs = subscribe_pairs(node, image, depth, newest, self._arrived)
+        else:
+            self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))
         self.label = node.create_publisher(Image, f"{outputs}label", 5)
         self.label_camera_info = (
             node.create_publisher(CameraInfo, f"{outputs}label/camera_info", 5)
@@ -83,6 +96,8 @@ class CameraStream:
         """Take the subscriptions and publishers away."""
         for subscription in self._subscriptions:
             node.destroy_subscription(subscription)
+        if self._pairs is not None:
+            self._pairs.close()
         for publisher in (
             self.label, self.label_camera_info, self.confidence, self.overlay, self.overlay_jpeg,
             self.statistics,
@@ -90,10 +105,10 @@ class CameraStream:
             if publisher is not None:
                 node.destroy_publisher(publisher)
 
-    def _image(self, message: Image | CompressedImage) -> None:
+    def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
         self.counters.received += 1
         self.counters.last_image = time.monotonic()
-        self._on_image(self.name, message)
+        self._on_image(self.name, Arrival(image, depth))
 
     def _camera_info(self, message: CameraInfo) -> None:
         self.counters.infos += 1

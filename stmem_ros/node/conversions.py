@@ -16,7 +16,7 @@ from stmem_ros.costmap.camera import CameraModel, as_matrix, resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.images import decode_compressed
+from stmem_ros.data.images import decode_compressed, decode_depth
 from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
@@ -145,14 +145,27 @@ def vision_label_info(rules: CostRules, header: Header) -> Any:
     )
 
 
-def obstacle_points(update: MapUpdate, rules: CostRules, header: Header) -> PointCloud2:
-    """The obstacles of one image: x y z label cost, in the grid's frame."""
-    points = np.zeros(len(update.obstacles), POINT)
-    points["x"], points["y"], points["z"] = update.obstacles.T
-    points["label"] = update.obstacle_labels
-    points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[
-        update.obstacle_labels
-    ]
+def to_depth(message: Image) -> np.ndarray:
+    """A depth image (32FC1 m or 16UC1 mm, REP-118) as float32 m, NaN where it is not known.
+
+    Raises:
+        ImageError: it is no depth image.
+    """
+    return decode_depth(message)
+
+
+def cloud(update: MapUpdate, label: np.ndarray, rules: CostRules, header: Header) -> PointCloud2:
+    """Points x y z label cost in the grid's frame.
+
+    The contact points of obstacles, unorganised; with depth every pixel, organised as the image.
+    """
+    xyz, labels = update.obstacles[None], update.obstacle_labels[None]
+    if update.cloud is not None:
+        xyz, labels = update.cloud, label
+    points = np.zeros(labels.shape, POINT)
+    points["x"], points["y"], points["z"] = np.moveaxis(xyz, -1, 0)
+    points["label"] = labels
+    points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[labels]
     kinds = {"<f4": PointField.FLOAT32, "|u1": PointField.UINT8}
     fields = [
         PointField(name=name, offset=offset, datatype=kinds[dtype.str], count=1)
@@ -160,13 +173,13 @@ def obstacle_points(update: MapUpdate, rules: CostRules, header: Header) -> Poin
     ]
     return PointCloud2(
         header=header,
-        height=1,
-        width=len(points),
+        height=points.shape[0],
+        width=points.shape[1],
         fields=fields,
         point_step=POINT.itemsize,
-        row_step=POINT.itemsize * len(points),
+        row_step=POINT.itemsize * points.shape[1],
         data=_array("B", points.view(np.uint8)),
-        is_dense=True,
+        is_dense=update.cloud is None,
     )
 
 

@@ -7,7 +7,7 @@ import time
 from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
@@ -62,7 +62,13 @@ class CostmapOutput:
         self._mapper.reset()
         self._published = None
 
-    def update(self, stream: CameraStream, header: Header, segmentation: Segmentation) -> None:
+    def update(
+        self,
+        stream: CameraStream,
+        header: Header,
+        segmentation: Segmentation,
+        depth: Image | None,
+    ) -> None:
         """Fuse one image's labels and publish the grid; ``problem`` says if that failed."""
         stamp = conversions.nanoseconds(header.stamp)
         p = self._parameters
@@ -95,6 +101,7 @@ class CostmapOutput:
                 camera,
                 camera_from_base,
                 odom_from_base,
+                None if depth is None else conversions.to_depth(depth),
             )
         except (TransformError, ValueError) as error:
             self.problem = f"costmap not updated: {error}"
@@ -103,11 +110,13 @@ class CostmapOutput:
         self.updates += 1
         self.updated = time.monotonic()
         frame = p.base_frame if odom_from_base is None else p.odom_frame
-        self._publish(update, Header(stamp=header.stamp, frame_id=frame), stamp)
+        header = Header(stamp=header.stamp, frame_id=frame)
+        if self._points.get_subscription_count():
+            points = conversions.cloud(update, segmentation.label, self._rules, header)
+            self._points.publish(points)
+        self._publish(update, header, stamp)
 
     def _publish(self, update: MapUpdate, header: Header, stamp: int) -> None:
-        if self._points.get_subscription_count():
-            self._points.publish(conversions.obstacle_points(update, self._rules, header))
         # A tenth of a period of slack: stamps of a camera at just this rate jitter.
         period = 0.9e9 / self._parameters.costmap_rate
         if self._published is not None and 0 <= stamp - self._published < period:

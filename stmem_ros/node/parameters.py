@@ -29,6 +29,7 @@ class NodeParameters:
     cameras: tuple[str, ...] = ("",)
     image_transport: str = "raw"
     image_reliability: str = "best_effort"
+    depth: bool = False
     rectified: bool = False
     inference_height: int = 0
     max_gap: float = 1.0
@@ -55,6 +56,10 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     "image_transport": ("raw: image_raw; compressed: image_raw/compressed.", None, None, True),
     "image_reliability": (
         "QoS of the image subscription: best_effort or reliable.", None, None, True,
+    ),
+    "depth": (
+        "Images come with depth images (topic depth): each pixel is placed by its depth.",
+        None, None, True,
     ),
     "rectified": (
         "The images are rectified: use P of camera_info and no distortion.", None, None, True,

@@ -1,13 +1,16 @@
 """ROS packages that may be missing, and what stands in for them: the only place that chooses.
 
-On a stock ROS 2, ``tf2_ros`` and ``cv_bridge`` are installed and used. ROS 2 from Python wheels has
-neither: transforms then come from ``stmem_ros.costmap.transforms``, and images from the package's
-own converter alone.
+On a stock ROS 2, ``tf2_ros``, ``cv_bridge`` and ``message_filters`` are installed and used. ROS 2
+from Python wheels has none of them: transforms then come from ``stmem_ros.costmap.transforms``,
+images from the package's own converter alone, and messages are paired here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from rclpy.duration import Duration
@@ -31,14 +34,28 @@ try:
 except ImportError:
     cv_bridge = None
 try:
+    import message_filters
+except ImportError:
+    message_filters = None
+try:
     from vision_msgs.msg import LabelInfo as VisionLabelInfo
     from vision_msgs.msg import VisionClass
 except ImportError:
     VisionLabelInfo = VisionClass = None
 
 __all__ = [
-    "Transforms", "VisionClass", "VisionLabelInfo", "image_to_rgb", "listen_to_transforms",
-]  # fmt: skip
+    "Pairs",
+    "Transforms",
+    "VisionClass",
+    "VisionLabelInfo",
+    "image_to_rgb",
+    "listen_to_transforms",
+    "subscribe_pairs",
+]
+
+SLOP = 0.02  # s that the stamps of a pair may lie apart
+QUEUE = 10  # messages of each topic that wait for their partner
+Pair = Callable[[Any, Any], None]  # fmt: skip
 
 
 class Transforms(Protocol):
@@ -71,6 +88,82 @@ def image_to_rgb(message: Image) -> np.ndarray:
         return cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     except (cv_bridge.CvBridgeError, ValueError) as error:
         raise ImageError(f"encoding {message.encoding!r}: {error}") from error
+
+
+class Pairs(Protocol):
+    """Subscriptions whose messages are handed over in pairs."""
+
+    def close(self) -> None: ...
+
+
+def subscribe_pairs(
+    node: Node, first: tuple[type, str], second: tuple[type, str], qos: QoSProfile, callback: Pair
+) -> Pairs:
+    """Call ``callback`` with messages of two topics (type, name) whose stamps are close."""
+    kind = _OwnPairs if message_filters is None else _FilteredPairs
+    return kind(node, first, second, qos, callback)
+
+
+class _OwnPairs:
+    def __init__(
+        self,
+        node: Node,
+        first: tuple[type, str],
+        second: tuple[type, str],
+        qos: QoSProfile,
+        callback: Pair,
+    ) -> None:
+        self._node, self._callback = node, callback
+        self._waiting: tuple[deque[Any], deque[Any]] = (deque(maxlen=QUEUE), deque(maxlen=QUEUE))
+        self._subscriptions = [
+            node.create_subscription(kind, topic, partial(self._take, side), qos)
+            for side, (kind, topic) in enumerate((first, second))
+        ]
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _take(self, side: int, message: Any) -> None:
+        mine, others = self._waiting[side], self._waiting[1 - side]
+        match = min(others, key=lambda other: _apart(message, other), default=None)
+        if match is None or _apart(message, match) > SLOP:
+            mine.append(message)
+            return
+        for waiting in (mine, others):  # what is older will find no partner any more
+            while waiting and _seconds(waiting[0]) <= _seconds(match) + SLOP:
+                waiting.popleft()
+        self._callback(*((message, match) if side == 0 else (match, message)))
+
+
+class _FilteredPairs:
+    def __init__(
+        self,
+        node: Node,
+        first: tuple[type, str],
+        second: tuple[type, str],
+        qos: QoSProfile,
+        callback: Pair,
+    ) -> None:
+        self._node = node
+        self._filters = [
+            message_filters.Subscriber(node, kind, topic, qos_profile=qos)
+            for kind, topic in (first, second)
+        ]
+        self._pairs = message_filters.ApproximateTimeSynchronizer(self._filters, QUEUE, SLOP)
+        self._pairs.registerCallback(callback)
+
+    def close(self) -> None:
+        for subscriber in self._filters:
+            self._node.destroy_subscription(subscriber.sub)
+
+
+def _seconds(message: Any) -> float:
+    return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+
+
+def _apart(a: Any, b: Any) -> float:
+    return abs(_seconds(a) - _seconds(b))
 
 
 class _OwnTransforms(TransformBuffer):

@@ -13,7 +13,6 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -31,7 +30,7 @@ from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import STRIDE
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node import conversions
-from stmem_ros.node.camera_stream import CameraStream, Counters
+from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.mailbox import Mailbox
@@ -92,7 +91,7 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
-        self._mailbox: Mailbox[Image | CompressedImage] = Mailbox()
+        self._mailbox: Mailbox[Arrival] = Mailbox()
         for name in p.cameras:
             segmenter = StreamingSegmenter(model, p.max_gap, height)
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
@@ -181,9 +180,9 @@ class SegmentationNode(LifecycleNode):
 
     # Callbacks: none of them works on images
 
-    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+    def _on_image(self, camera: str, arrival: Arrival) -> None:
         if self._worker is not None:
-            self._mailbox.put(camera, message)
+            self._mailbox.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._work_lock:
@@ -210,15 +209,16 @@ class SegmentationNode(LifecycleNode):
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            for camera, message in self._mailbox.take(timeout=0.1).items():
+            for camera, arrival in self._mailbox.take(timeout=0.1).items():
                 with self._work_lock:
                     try:
-                        self._process(self._streams[camera], message)
+                        self._process(self._streams[camera], arrival)
                     except Exception as error:  # a bad frame must not end the node
                         self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
-    def _process(self, stream: CameraStream, message: Image | CompressedImage) -> None:
+    def _process(self, stream: CameraStream, arrival: Arrival) -> None:
         start = time.perf_counter()
+        message = arrival.image
         if self._new_bank is not None:
             stream.segmenter.swap_memory(self._new_bank)
             self._new_bank = None
@@ -243,7 +243,7 @@ class SegmentationNode(LifecycleNode):
         self._publish_label(stream, message.header, rgb, segmentation)
         latency = (self.get_clock().now().nanoseconds - stamp) / 1e9
         published = time.perf_counter()
-        self._costmap.update(stream, message.header, segmentation)
+        self._costmap.update(stream, message.header, segmentation, arrival.depth)
         end = time.perf_counter()
         statistics = FrameStatistics(
             header=message.header,

@@ -14,12 +14,13 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
-from support.ros import LATCHED, NODE, Peer
+from support.ros import LATCHED, NODE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.data.bag_messages import quaternion
-from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
+from stmem_ros.data.synthetic.scene import ID, make_scene
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -150,6 +151,52 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     assert len(layers[-1].data) == 200 * 200
     assert [f.name for f in points[-1].fields] == ["x", "y", "z", "label", "cost"]
     assert len(points[-1].data) == points[-1].width * points[-1].point_step
+
+
+def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> None:
+    start_node("-p", "depth:=true")
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    points = peer.collect(PointCloud2, f"{NODE}/points")
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    images = peer.node.create_publisher(Image, "/image_raw", 5)
+    depths = peer.node.create_publisher(Image, "/depth", 5)
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    static.publish(
+        transform("base_footprint", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
+    )
+    info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
+    info.k = [v for row in CAMERA.matrix for v in row]
+    frame = next(drive(make_scene("straight", 4), 1))
+    metres = np.nan_to_num(frame.view.depth, nan=0.0)
+    millimetres = np.minimum(1000 * metres, 65535).astype(np.uint16)
+    stamps = (100.0 + i / 10 for i in range(1000))
+
+    def push_until(condition, depth: np.ndarray, what: str) -> None:
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, what
+            stamp = next(stamps)
+            infos.publish(info)
+            images.publish(image_message(frame.view.rgb, stamp))
+            depths.publish(image_message(depth, stamp + 0.005, "16UC1"))
+            time.sleep(0.2)
+
+    push_until(lambda: points and costmaps, millimetres, "a costmap from depth")
+    cloud = points[-1]
+    assert (cloud.height, cloud.width) == (360, 480) and not cloud.is_dense
+    kinds = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
+    sent = np.frombuffer(cloud.data, kinds).reshape(360, 480)
+    assert np.isnan(sent["x"][metres == 0]).all()
+    road = (frame.view.label == ID["road"]) & (metres > 0) & (metres < 15)
+    assert np.abs(sent["z"][road]).max() < 0.05  # the ground lies in the base frame's plane
+
+    push_until(
+        lambda: any("depth image is 240 x 180" in p for p in problems(diagnostics, "Costmap")),
+        millimetres[::2, ::2],
+        "a diagnostic that names the depth's size",
+    )
 
 
 def transform(parent: str, child: str, pose: np.ndarray, stamp: float) -> TFMessage:

@@ -86,9 +86,9 @@ def _texture(seed: int) -> np.ndarray:
 def _noise(scene: Scene, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
     """Noise at surface coordinates (m); ``scale`` is the tile's size in m."""
     index = 512 / scale
-    return _texture(scene.seed)[
-        np.mod(u * index, 512).astype(np.intp), np.mod(v * index, 512).astype(np.intp)
-    ]
+    # A tiny negative number modulo 512 is rounded to 512 itself: so integers wrap, not floats.
+    rows, columns = (np.floor(value * index).astype(np.intp) % 512 for value in (u, v))
+    return _texture(scene.seed)[rows, columns]
 
 
 def _background(
