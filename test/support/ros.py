@@ -117,7 +117,7 @@ class Peer:
 
 def image_message(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> Image:
     message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding=encoding)
-    message.step = rgb.size // rgb.shape[0]
+    message.step = rgb[0].nbytes
     message.data = array("B", rgb.tobytes())
     message.header.frame_id = "camera_optical_frame"
     nanoseconds = round(stamp * 1e9)
