@@ -142,26 +142,31 @@ class RollingGrid:
 
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
-        known = self.evidence > self.config.known
-        placed = (self._kinds != Kind.IGNORE)[:, None, None]
-        obstacle = (self._kinds == Kind.OBSTACLE)[:, None, None]
+        n, resolution = self.config.cells, self.config.resolution
+        flat = self.evidence.reshape(len(self._costs), -1)
+        seen = np.flatnonzero(flat.max(axis=0) > self.config.known)
+        evidence = flat[:, seen]
         # Obstacles outrank ground: lift them above any ground evidence.
-        rank = np.where(known & placed, self.evidence + obstacle * 2 * self.config.limit, -np.inf)
-        label = rank.argmax(axis=0)
-        seen = np.isfinite(rank.max(axis=0))
-        strength = np.take_along_axis(self.evidence, label[None], axis=0)[0]
-        confidence = np.where(seen, 255 / (1 + np.exp(-strength)), 0).astype(np.uint8)
-        layers = {}
-        for name in self.rules.layers:
-            mine = np.array([rule.layer == name for rule in self.rules.rules])
-            costs = np.where(mine[label], self._costs[label], 0)
-            layers[name] = np.where(seen, costs, -1).astype(np.int8)
-        resolution = self.config.resolution
+        lift = np.where(self._kinds == Kind.OBSTACLE, 2 * self.config.limit, 0).astype(np.float32)
+        rank = np.where(evidence > self.config.known, evidence + lift[:, None], -np.inf)
+        best = rank.argmax(axis=0)
+        strength = evidence[best, np.arange(len(seen))]
+
+        def filled(empty: int, values: np.ndarray, kind: type) -> np.ndarray:
+            cells: np.ndarray = np.full(n * n, empty, kind)
+            cells[seen] = values
+            return cells.reshape(n, n)
+
+        costs = self._costs[best]
+        layer_of = np.array([rule.layer for rule in self.rules.rules])
         return GridSnapshot(
             origin=(self.corner[0] * resolution, self.corner[1] * resolution),
             resolution=resolution,
-            label=np.where(seen, label, UNLABELLED).astype(np.uint8),
-            cost=np.where(seen, self._costs[label], -1).astype(np.int8),
-            confidence=confidence,
-            layers=layers,
+            label=filled(UNLABELLED, best, np.uint8),
+            cost=filled(-1, costs, np.int8),
+            confidence=filled(0, 255 / (1 + np.exp(-strength)), np.uint8),
+            layers={
+                name: filled(-1, np.where((layer_of == name)[best], costs, 0), np.int8)
+                for name in self.rules.layers
+            },
         )

@@ -87,28 +87,31 @@ def observe_ground(
         rules: kinds of the classes.
         max_range: ground farther from the base than this is not read, m.
     """
+    top = _horizon(camera, camera_from_base)
+    label, confidence = label[top:], confidence[top:]
     kinds = rules.kinds[label]
     near = np.flatnonzero((centres**2).sum(axis=1) <= max_range**2)
     points = centres[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
     pixels, inside = camera.project(points)
     cells = near[inside]
     column, row = np.rint(pixels[inside]).astype(np.intp).T
+    row = np.maximum(row - top, 0)
     # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
     obstacles = (kinds == Kind.OBSTACLE).view(np.uint8)
     edge = cv2.dilate(obstacles, np.ones((3, 3), np.uint8))[row, column].view(bool)
     ground = kinds[row, column] == Kind.GROUND
     standing = cells[rules.moving[label[row, column]]]
     cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
+    rays = lower_edge_rays(camera)[top:]
     under = _under_obstacle(
-        cells, row, column, label, kinds, camera, camera_from_base, centres, rules
+        cells, row, column, label, kinds, rays, camera_from_base, centres, rules
     )
     hidden = np.concatenate([standing, cells[under]])
     clear = ~under & ~edge
     cells, row, column = cells[clear], row[clear], column[clear]
 
     contact_row, contact_column = np.nonzero(contact_line(kinds))
-    rays = lower_edge_rays(camera)[contact_row, contact_column]
-    contacts, on_ground = meet_ground(rays, camera_from_base)
+    contacts, on_ground = meet_ground(rays[contact_row, contact_column], camera_from_base)
     kept = on_ground & ((contacts**2).sum(axis=1) <= max_range**2)
     contact_row, contact_column = contact_row[kept], contact_column[kept]
     return GroundObservation(
@@ -121,6 +124,14 @@ def observe_ground(
         confidence[contact_row, contact_column]
         * sharpness(contacts[kept], camera, camera_from_base),
     )
+
+
+def _horizon(camera: CameraModel, camera_from_base: np.ndarray) -> int:
+    """The first image row that shows ground; nothing above it is looked at."""
+    columns = np.s_[:, :: max(1, (camera.width - 1) // 4)]
+    rays = lower_edge_rays(camera)[columns]
+    _, meets = meet_ground(rays.reshape(-1, 3), camera_from_base)
+    return int(meets.reshape(rays.shape[:2]).any(axis=1).argmax())
 
 
 def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray) -> np.ndarray:
@@ -141,7 +152,7 @@ def _under_obstacle(
     column: np.ndarray,
     label: np.ndarray,
     kinds: np.ndarray,
-    camera: CameraModel,
+    rays: np.ndarray,
     camera_from_base: np.ndarray,
     centres: np.ndarray,
     rules: CostRules,
@@ -157,8 +168,7 @@ def _under_obstacle(
     under = np.zeros(len(cells), bool)
     clearance = rules.clearances[label[above, column]]
     asked = np.flatnonzero((above >= 0) & (clearance > 0))
-    rays = lower_edge_rays(camera)[above[asked], column[asked]]
-    edges, on_ground = meet_ground(rays, camera_from_base)
+    edges, on_ground = meet_ground(rays[above[asked], column[asked]], camera_from_base)
     eye = np.linalg.inv(camera_from_base)[:3, 3]
     # The lower edge, seen at the height of the clearance, stands this much nearer to the camera.
     nearest = np.hypot(*(edges - eye[:2]).T) * (1 - clearance[asked] / eye[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
 
     infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
     peer.wait(infos.get_subscription_count, "a subscription of camera_info")
-    info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
-    info.k = [v for row in CAMERA.matrix for v in row]
+    info = camera_info()
     infos.publish(info)
     push_until(
         lambda: any("no transforms connect" in p for p in problems(diagnostics, "Costmap")),
@@ -122,10 +122,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     )
     assert not costmaps
 
-    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-    static.publish(
-        transform("base_footprint", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
-    )
+    mount_camera(peer)
     push_until(
         lambda: costmaps and any("no odometry" in p for p in problems(diagnostics, "Costmap")),
         "a costmap without odometry",
@@ -162,12 +159,8 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
     images = peer.node.create_publisher(Image, "/image_raw", 5)
     depths = peer.node.create_publisher(Image, "/depth", 5)
     infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
-    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-    static.publish(
-        transform("base_footprint", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
-    )
-    info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
-    info.k = [v for row in CAMERA.matrix for v in row]
+    mount_camera(peer)
+    info = camera_info()
     frame = next(drive(make_scene("straight", 4), 1))
     metres = np.nan_to_num(frame.view.depth, nan=0.0)
     millimetres = np.minimum(1000 * metres, 65535).astype(np.uint16)
@@ -197,6 +190,40 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
         millimetres[::2, ::2],
         "a diagnostic that names the depth's size",
     )
+
+
+def test_costmaps_come_no_faster_than_costmap_rate(peer: Peer, start_node, frames) -> None:
+    start_node("-p", "costmap_rate:=5.0")
+    labels = peer.collect(Image, f"{NODE}/label")
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    peer.wait_until_active()
+    mount_camera(peer)
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    peer.wait(infos.get_subscription_count, "a subscription of camera_info")
+    infos.publish(camera_info())
+    send = peer.image_sender()
+    image = next(drive(make_scene("straight", 4), 1)).view.rgb
+    for i in range(30):  # 20 Hz
+        send(image, 100 + i / 20)
+        peer.wait(lambda n=i + 1: len(labels) >= n, f"label {i + 1}")
+    peer.wait(lambda: len(costmaps) >= 3, "costmaps")
+    stamps = [c.header.stamp.sec + c.header.stamp.nanosec / 1e9 for c in costmaps]
+    assert all(b - a > 0.17 for a, b in pairwise(stamps))
+    assert len(costmaps) <= 9
+
+
+def camera_info() -> CameraInfo:
+    """Of the synthetic world's camera."""
+    info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
+    info.k = [v for row in CAMERA.matrix for v in row]
+    return info
+
+
+def mount_camera(peer: Peer) -> None:
+    """Say on /tf_static where the camera is."""
+    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    pose = MOUNTING.base_from_camera()
+    static.publish(transform("base_footprint", "camera_optical_frame", pose, 0.0))
 
 
 def transform(parent: str, child: str, pose: np.ndarray, stamp: float) -> TFMessage:
