@@ -102,7 +102,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 def test_ctrl_c_in_an_epoch_says_how_to_go_on(
     data: Path, tmp_path: Path, config_path: Path
 ) -> None:
-    config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 12", 1))
+    config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 4", 1))
     run = tmp_path / "run"
     command = [sys.executable, "-m", "stmem_ros.commands.main", "train", "frame"]
     command += ["--config", str(config_path), "--data", str(data), "--run", str(run)]
