@@ -188,6 +188,17 @@ class CameraModel:
         return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
 
 
+@lru_cache(maxsize=16)
+def ray_table(camera: CameraModel, below: float = 0.0) -> np.ndarray:
+    """Rays of all pixels, H x W x 3 float32, z = 1; computed once a calibration.
+
+    Through the points ``below`` pixels under the centres; NaN where no ray meets one.
+    """
+    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height) + below)
+    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
+    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
 @lru_cache(maxsize=64)
 def _largest_radius(camera: CameraModel) -> float:
     """Up to which distance from the axis, at z = 1, what lies farther out is seen farther out.

@@ -7,11 +7,10 @@ NaN where it is not known (REP-118).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 
@@ -76,7 +75,7 @@ def observe_depth(
     kinds = rules.kinds[label]
     known = np.isfinite(depth) & (depth > 0)
     base_from_camera = np.linalg.inv(camera_from_base).astype(np.float32)
-    points = (pixel_rays(camera) * depth[..., None]) @ base_from_camera[:3, :3].T
+    points = (ray_table(camera) * depth[..., None]) @ base_from_camera[:3, :3].T
     points += base_from_camera[:3, 3]
     height = points[..., 2]
     known &= (points[..., 0] ** 2 + points[..., 1] ** 2) <= max_range**2
@@ -105,11 +104,3 @@ def _below_nearer(obstacle: np.ndarray, depth: np.ndarray) -> np.ndarray:
     above = np.maximum.accumulate(np.where(obstacle, rows, np.int16(-1)), axis=0)
     nearer = np.take_along_axis(depth, np.maximum(above, 0).astype(np.intp), axis=0) <= depth
     return (above >= 0) & nearer
-
-
-@lru_cache(maxsize=8)
-def pixel_rays(camera: CameraModel) -> np.ndarray:
-    """Rays through pixel centres, H x W x 3 float32, z = 1; once a calibration."""
-    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
-    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)

@@ -7,15 +7,15 @@ are 4 x 4 matrices, ``a_from_b`` takes points of frame b to frame a.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground
+LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
             "check its transform to the base frame"
         )
     steps = np.s_[:: max(1, camera.height // 32), :: max(1, camera.width // 32)]
-    points, meets = meet_ground(lower_edge_rays(camera)[steps].reshape(-1, 3), camera_from_base)
+    points, meets = meet_ground(
+        ray_table(camera, LOWER_EDGE)[steps].reshape(-1, 3), camera_from_base
+    )
     if not (meets & ((points**2).sum(axis=1) <= max_range**2)).any():
         pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
         raise ValueError(
@@ -102,7 +104,7 @@ def observe_ground(
     ground = kinds[row, column] == Kind.GROUND
     standing = cells[rules.moving[label[row, column]]]
     cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
-    rays = lower_edge_rays(camera)[top:]
+    rays = ray_table(camera, LOWER_EDGE)[top:]
     under = _under_obstacle(
         cells, row, column, label, kinds, rays, camera_from_base, centres, rules
     )
@@ -129,7 +131,7 @@ def observe_ground(
 def _horizon(camera: CameraModel, camera_from_base: np.ndarray) -> int:
     """The first image row that shows ground; nothing above it is looked at."""
     columns = np.s_[:, :: max(1, (camera.width - 1) // 4)]
-    rays = lower_edge_rays(camera)[columns]
+    rays = ray_table(camera, LOWER_EDGE)[columns]
     _, meets = meet_ground(rays.reshape(-1, 3), camera_from_base)
     return int(meets.reshape(rays.shape[:2]).any(axis=1).argmax())
 
@@ -182,17 +184,6 @@ def contact_line(kinds: np.ndarray) -> np.ndarray:
     below = np.full_like(kinds, Kind.GROUND)
     below[:-1] = kinds[1:]
     return obstacle & (below == Kind.GROUND)
-
-
-@lru_cache(maxsize=8)
-def lower_edge_rays(camera: CameraModel) -> np.ndarray:
-    """Rays through the middle of each pixel's lower edge, H x W x 3 float32, z = 1.
-
-    Once a calibration; NaN where the distortion model has no ray.
-    """
-    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height) + 0.5)
-    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
-    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
 
 
 def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

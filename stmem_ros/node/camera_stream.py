@@ -76,7 +76,7 @@ class CameraStream:
         self._pairs: Pairs | None = None
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
-            self._pairs = subscribe_pairs(node, image, depth, newest, self._arrived)
+            self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
         else:
             self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))
         self.label = node.create_publisher(Image, f"{outputs}label", 5)

@@ -16,7 +16,7 @@ from stmem_ros.costmap.camera import CameraModel, as_matrix, resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.images import decode_compressed, decode_depth
+from stmem_ros.data.images import decode_compressed
 from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
@@ -143,15 +143,6 @@ def vision_label_info(rules: CostRules, header: Header) -> Any:
         header=header,
         class_map=[VisionClass(class_id=c.id, class_name=c.name) for c in rules.classes],
     )
-
-
-def to_depth(message: Image) -> np.ndarray:
-    """A depth image (32FC1 m or 16UC1 mm, REP-118) as float32 m, NaN where it is not known.
-
-    Raises:
-        ImageError: it is no depth image.
-    """
-    return decode_depth(message)
 
 
 def cloud(update: MapUpdate, label: np.ndarray, rules: CostRules, header: Header) -> PointCloud2:

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformError
+from stmem_ros.data.images import decode_depth
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream
@@ -101,7 +102,7 @@ class CostmapOutput:
                 camera,
                 camera_from_base,
                 odom_from_base,
-                None if depth is None else conversions.to_depth(depth),
+                None if depth is None else decode_depth(depth),
             )
         except (TransformError, ValueError) as error:
             self.problem = f"costmap not updated: {error}"

@@ -41,4 +41,4 @@ def middleware_name() -> str:
 
 def installed_helpers() -> list[str]:
     """Which of the packages that have stand-ins here are installed."""
-    return [name for name in ("tf2_ros", "cv_bridge") if find_spec(name)]
+    return [name for name in ("tf2_ros", "cv_bridge", "message_filters") if find_spec(name)]

@@ -55,7 +55,8 @@ __all__ = [
 
 SLOP = 0.02  # s that the stamps of a pair may lie apart
 QUEUE = 10  # messages of each topic that wait for their partner
-Pair = Callable[[Any, Any], None]  # fmt: skip
+Topic = tuple[type, str]  # message type and name
+Pair = Callable[[Any, Any], None]
 
 
 class Transforms(Protocol):
@@ -97,27 +98,22 @@ class Pairs(Protocol):
 
 
 def subscribe_pairs(
-    node: Node, first: tuple[type, str], second: tuple[type, str], qos: QoSProfile, callback: Pair
+    node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
 ) -> Pairs:
-    """Call ``callback`` with messages of two topics (type, name) whose stamps are close."""
+    """Call ``callback`` with messages of two topics whose stamps are close."""
     kind = _OwnPairs if message_filters is None else _FilteredPairs
-    return kind(node, first, second, qos, callback)
+    return kind(node, topics, qos, callback)
 
 
 class _OwnPairs:
     def __init__(
-        self,
-        node: Node,
-        first: tuple[type, str],
-        second: tuple[type, str],
-        qos: QoSProfile,
-        callback: Pair,
+        self, node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
     ) -> None:
         self._node, self._callback = node, callback
         self._waiting: tuple[deque[Any], deque[Any]] = (deque(maxlen=QUEUE), deque(maxlen=QUEUE))
         self._subscriptions = [
             node.create_subscription(kind, topic, partial(self._take, side), qos)
-            for side, (kind, topic) in enumerate((first, second))
+            for side, (kind, topic) in enumerate(topics)
         ]
 
     def close(self) -> None:
@@ -138,17 +134,11 @@ class _OwnPairs:
 
 class _FilteredPairs:
     def __init__(
-        self,
-        node: Node,
-        first: tuple[type, str],
-        second: tuple[type, str],
-        qos: QoSProfile,
-        callback: Pair,
+        self, node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
     ) -> None:
         self._node = node
         self._filters = [
-            message_filters.Subscriber(node, kind, topic, qos_profile=qos)
-            for kind, topic in (first, second)
+            message_filters.Subscriber(node, kind, topic, qos_profile=qos) for kind, topic in topics
         ]
         self._pairs = message_filters.ApproximateTimeSynchronizer(self._filters, QUEUE, SLOP)
         self._pairs.registerCallback(callback)

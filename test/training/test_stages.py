@@ -135,6 +135,7 @@ def test_ctrl_c_in_an_epoch_says_how_to_go_on(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_trains_in_reduced_precision(data: Path, tmp_path: Path, config_path: Path) -> None:
+    config_path.write_text(CONFIG + "bfloat16: true\n")
     bundle = train_stage("frame", load_config(config_path), data, tmp_path)
     assert all(torch.isfinite(w).all() for w in weights(bundle).values())
 
