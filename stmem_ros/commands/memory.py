@@ -94,7 +94,7 @@ def run_show(options: argparse.Namespace) -> int:
         bank = MemoryBank.load(memory_path(options.run, options.stage))
         length, target = config.window(options.stage)
         samples = Samples(config, options.data, length, target)
-        picture = draw_memory(bank, samples, target, samples.classes)
+        picture = draw_memory(bank, samples, target, config.architecture.stride, samples.classes)
         if not cv2.imwrite(str(options.out), picture[..., ::-1]):
             raise OSError(f"{options.out} cannot be written")
     except (OSError, ValueError, cv2.error) as error:

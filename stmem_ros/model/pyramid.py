@@ -75,9 +75,7 @@ class FeaturePyramidHead(nn.Module):
         self.lateral8 = ConvNormAct(eighth, width, act=None)
         self.merge8 = ConvNormAct(width, channels, 3)
         self.lateral4 = ConvNormAct(quarter, channels, act=None)
-        self.detail = nn.Sequential(
-            nn.PixelUnshuffle(2), ConvNormAct(4 * half, channels, act=None)
-        )
+        self.detail = nn.Sequential(nn.PixelUnshuffle(2), ConvNormAct(4 * half, channels, act=None))
         self.merge4 = ConvNormAct(channels, channels, 3)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
-from stmem_ros.model.light_fusion import LightFusion
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
@@ -29,14 +29,15 @@ class Architecture:
         channels: C of the feature map.
         window: T, frames the temporal fusion looks at.
         causal: True if the target is the newest frame, False if it is the middle one.
-        heads: attention heads of STF.
-        hidden: feed-forward width of STF.
-        block: rows and columns of an STF block, in feature pixels.
-        positions: rows and columns of STF's position tables.
+        heads: attention heads of the published STF.
+        hidden: feed-forward width of the published STF.
+        block: rows and columns of a block of the published STF, in feature pixels.
+        positions: rows and columns of the published STF's position tables.
         items_per_class: memory items of MAR a class.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
-            afford: LightFusion, and a MAR without layer norms. Both begin as no change at all.
-        width: channels of queries, keys and values of a light fusion.
+            afford: AlignedFusion, and a MAR without layer norms. It needs an on-board backbone.
+        reach: farthest motion between two frames that an aligned fusion finds, in pairs of feature
+            pixels.
         stf: temporal fusion is part of the network.
         mar: memory refinement is part of the network.
     """
@@ -52,7 +53,7 @@ class Architecture:
     positions: tuple[int, int] = (24, 32)
     items_per_class: int = 10
     form: str = "published"
-    width: int = 48
+    reach: int = 4
     stf: bool = True
     mar: bool = True
 
@@ -61,6 +62,11 @@ class Architecture:
             raise ValueError(f"backbone is {self.backbone!r}; allowed: {', '.join(BACKBONES)}")
         if self.form not in FORMS:
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
+        if self.form == "light" and self.backbone not in REPEATS:
+            raise ValueError(
+                f"form is 'light' with the backbone {self.backbone!r}; "
+                f"allowed: {', '.join(REPEATS)}"
+            )
         if self.window < 1 or self.classes < 2 or self.classes > 255:
             raise ValueError(
                 f"window is {self.window} and classes {self.classes}; "
@@ -71,6 +77,12 @@ class Architecture:
     def target(self) -> int:
         """Index of the target frame in the window."""
         return self.window - 1 if self.causal else self.window // 2
+
+    @property
+    def stride(self) -> int:
+        """Input pixels to a feature pixel."""
+        head = FeaturePyramidHead if self.backbone in REPEATS else PyramidPoolingHead
+        return head.stride
 
 
 # The networks of the paper (Cityscapes, 19 classes) and of this package, before training.
@@ -93,9 +105,10 @@ class Segmenter(nn.Module):
 
     Called on normalised float frames N x T x 3 x H x W it returns logits N x classes x H x W of the
     target frame: the plain form, every frame through the backbone. The parts are public so that a
-    stream can keep the features of earlier frames:
+    stream can keep the features of earlier frames (for an aligned fusion C + A channels, the
+    appearance of the frame besides):
 
-        features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / head.stride)
+        features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / stride)
         fuse(window)       N x C x T x h x w   -> N x C x h x w
         refine(features)   N x C x h x w       -> N x C x h x w
         classify(features) N x C x h x w       -> N x classes x h x w
@@ -112,14 +125,14 @@ class Segmenter(nn.Module):
         else:
             self.backbone = ResNetV1c(int(a.backbone.removeprefix("resnet")))
             self.head = PyramidPoolingHead(ResNetV1c.channels, a.channels)
-        self.stf: SpatialTemporalFusion | LightFusion | None = None
+        self.stf: SpatialTemporalFusion | AlignedFusion | None = None
         if a.stf and a.form == "published":
             self.stf = SpatialTemporalFusion(
                 a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target
             )
         elif a.stf:
-            self.stf = LightFusion(
-                a.channels, a.heads, a.width, a.hidden, a.block, a.window, a.positions, a.target
+            self.stf = AlignedFusion(
+                a.channels, EfficientNetLite.channels[1], a.window, a.target, a.reach
             )
         self.mar = (
             MemoryAugmentedRefinement(
@@ -134,7 +147,11 @@ class Segmenter(nn.Module):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images.contiguous(memory_format=torch.channels_last)))
+        levels = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        features = self.head(levels)
+        if isinstance(self.stf, AlignedFusion):
+            features = torch.cat([features, levels[1]], dim=1)
+        return features
 
     def fuse(self, window: Tensor) -> Tensor:
         if self.stf is None:
@@ -159,7 +176,9 @@ class Segmenter(nn.Module):
 
     def upsample(self, logits: Tensor, height: int, width: int) -> Tensor:
         """Bilinear to image size; what lies beyond an odd-sized image is cut off."""
-        full = F.interpolate(logits, scale_factor=self.head.stride, mode="bilinear", align_corners=False)
+        full = F.interpolate(
+            logits, scale_factor=self.architecture.stride, mode="bilinear", align_corners=False
+        )
         return full[..., :height, :width]
 
 

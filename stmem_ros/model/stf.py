@@ -17,19 +17,16 @@ Block = tuple[int, int]
 class MultiHeadAttention(nn.Module):
     """Multi-head attention with packed query, key and value projections, scaled by 1/sqrt(d).
 
-    ``width`` is that of queries, keys and values over all heads; ``channels`` if not given.
-
     Args of ``forward``: query B x L x C, key and value B x S x C, ``visible`` a bool tensor that
     broadcasts to B x heads x L x S, False where a key must not be attended to. Returns B x L x C.
     """
 
-    def __init__(self, channels: int, heads: int, width: int | None = None) -> None:
+    def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        width = width or channels
         self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, channels))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, channels)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -57,11 +54,11 @@ class InterlacedAttention(nn.Module):
     frames. Positions go to queries and keys, never to values.
     """
 
-    def __init__(self, channels: int, heads: int, block: Block, width: int | None = None) -> None:
+    def __init__(self, channels: int, heads: int, block: Block) -> None:
         super().__init__()
         self.block = block
-        self.long = MultiHeadAttention(channels, heads, width)
-        self.short = MultiHeadAttention(channels, heads, width)
+        self.long = MultiHeadAttention(channels, heads)
+        self.short = MultiHeadAttention(channels, heads)
 
     def forward(
         self,
@@ -88,21 +85,6 @@ class InterlacedAttention(nn.Module):
             self._visible(real, shape[2], strided=False, batch=shape[0]),
         )
         return self._unblocks(x, shape)
-
-    def of_target(
-        self, window: Tensor, position: Tensor, target: int, real: Tensor | None
-    ) -> Tensor:
-        """Self-attention of a window, N x C x T x H x W, computed for one of its frames alone."""
-        n, t = window.shape[0], window.shape[2]
-        tokens = self._strided(window + position)
-        visible = self._visible(real, t, strided=True, batch=n)
-        x = self.long(tokens, tokens, self._strided(window), visible)
-        x = self._unstrided(x, window.shape)
-        keys = x + position
-        query = keys[:, :, target : target + 1]
-        visible = self._visible(real, t, strided=False, batch=n)
-        y = self.short(self._blocks(query), self._blocks(keys), self._blocks(x), visible)
-        return self._unblocks(y, query.shape)
 
     def _split(self, x: Tensor) -> Tensor:
         """N C T H W -> N C T rows row columns column (block index and offset inside it)."""

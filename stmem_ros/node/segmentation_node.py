@@ -27,7 +27,6 @@ from stmem_ros.model.bundle import (
     load_memory,
 )
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.model.segmenter import STRIDE
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
@@ -272,7 +271,8 @@ class SegmentationNode(LifecycleNode):
     ) -> None:
         label, confidence = segmentation.label, segmentation.confidence
         if stream.label_camera_info is not None:
-            size = (-(-label.shape[1] // STRIDE), -(-label.shape[0] // STRIDE))
+            stride = self._model.architecture.stride
+            size = (-(-label.shape[1] // stride), -(-label.shape[0] // stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
             if stream.info is not None:

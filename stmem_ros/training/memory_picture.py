@@ -7,7 +7,6 @@ import numpy as np
 
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.model.segmenter import STRIDE
 from stmem_ros.training.samples import Samples
 
 CROP = 96  # pixels a side, around the key
@@ -15,7 +14,11 @@ TITLE = 150  # pixels a row's title is wide
 
 
 def draw_memory(
-    bank: MemoryBank, samples: Samples, target: int, classes: tuple[SemanticClass, ...]
+    bank: MemoryBank,
+    samples: Samples,
+    target: int,
+    stride: int,
+    classes: tuple[SemanticClass, ...],
 ) -> np.ndarray:
     """Crops of the training images around the keys, RGB; a row a class.
 
@@ -23,6 +26,7 @@ def draw_memory(
         bank: with ``places``.
         samples: the samples the bank was built from.
         target: index of the labelled frame in a sample's window.
+        stride: input pixels to a feature pixel.
 
     Raises:
         ValueError: the bank does not know where its keys were found.
@@ -39,22 +43,24 @@ def draw_memory(
         cv2.putText(title, c.name, (16, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235,) * 3, 1)
         said = f"{own}/{len(items)} near own"
         cv2.putText(title, said, (16, 66), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (180,) * 3, 1)
-        crops = [_crop(samples, target, *bank.places[i].tolist()) for i in items]
+        crops = [_crop(samples, target, stride, *bank.places[i].tolist()) for i in items]
         rows.append(np.hstack([title, *crops]))
     return np.vstack(rows)
 
 
-def _crop(samples: Samples, target: int, sample: int, row: int, column: int) -> np.ndarray:
+def _crop(
+    samples: Samples, target: int, stride: int, sample: int, row: int, column: int
+) -> np.ndarray:
     images = samples[sample].images
     image = images[min(target, len(images) - 1)]
     half = CROP // 2
     padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_CONSTANT)
-    y, x = row * STRIDE + STRIDE // 2, column * STRIDE + STRIDE // 2
+    y, x = row * stride + stride // 2, column * stride + stride // 2
     crop = padded[y : y + CROP, x : x + CROP].copy()
     cv2.rectangle(
         crop,
-        (half - STRIDE // 2, half - STRIDE // 2),
-        (half + STRIDE // 2, half + STRIDE // 2),
+        (half - stride // 2, half - stride // 2),
+        (half + stride // 2, half + stride // 2),
         (255, 255, 0),
     )
     return np.pad(crop[1:-1, 1:-1], ((1, 1), (1, 1), (0, 0)))

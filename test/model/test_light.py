@@ -1,55 +1,92 @@
 """The light form: what it keeps of the frame network, and what earlier frames do in it."""
 
+import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from stmem_ros.model.light_fusion import LightFusion
+from stmem_ros.model.aligned_fusion import AlignedFusion, Matching
 from stmem_ros.model.mar import MemoryAugmentedRefinement
-from stmem_ros.model.stf import EncoderLayer
+from stmem_ros.model.segmenter import Architecture
+
+A, C = 8, 16  # appearance and fused channels
 
 
-def make(block: tuple[int, int] = (4, 5)) -> LightFusion:
+def matching(reach: int = 3) -> Matching:
     torch.manual_seed(0)
-    return LightFusion(16, 2, 8, 16, block, 3, (6, 8), target=2).eval()
+    return Matching(A, reach).eval()
 
 
-def trained() -> LightFusion:
-    """With weights everywhere, as after training."""
-    fusion = make()
-    for parameter in fusion.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return fusion
+def fusion(window: int = 3, target: int = 2) -> AlignedFusion:
+    torch.manual_seed(0)
+    return AlignedFusion(C, A, window, target, reach=3).eval()
 
 
-def test_untrained_it_returns_the_target_as_it_is() -> None:
-    window = torch.randn(2, 16, 3, 7, 9)
-    assert torch.equal(make()(window), window[:, :, 2])
-    mar = MemoryAugmentedRefinement(16, 4, norms=False)
-    assert torch.equal(mar(window[:, :, 2]), window[:, :, 2])
+def texture(height: int, width: int, channels: int) -> Tensor:
+    """Smooth noise, 1 x channels x height x width."""
+    torch.manual_seed(3)
+    coarse = torch.randn(1, channels, height // 3, width // 3)
+    return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+
+
+def moving(frames: int, dx: int, dy: int) -> Tensor:
+    """A window whose things move by (dx, dy) feature pixels a frame, 1 x (C + A) x T x 32 x 40."""
+    scene = texture(96, 120, C + A)
+    views = [
+        scene[..., 30 - dy * t : 62 - dy * t, 40 - dx * t : 80 - dx * t] for t in range(frames)
+    ]
+    return torch.stack(views, dim=2)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (-3, 2), (1, -5)])
+def test_matching_finds_a_motion(dx: int, dy: int) -> None:
+    appearance = moving(2, dx, dy)[:, C:]
+    found = matching()(appearance[:, :, 1], appearance[:, :, 0])
+    inside = found[0, :, 8:-8, 8:-8].flatten(1).median(dim=1).values
+    torch.testing.assert_close(inside, torch.tensor([-dx, -dy]).float(), atol=0.3, rtol=0)
+
+
+def test_matching_takes_any_size_and_returns_it() -> None:
+    here, there = torch.randn(2, A, 13, 17), torch.randn(2, A, 13, 17)
+    assert matching()(here, there).shape == (2, 2, 13, 17)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_untrained_it_averages_what_was_aligned(target: int) -> None:
+    """Also forwards, where the target is not the newest frame."""
+    window = moving(3, 2, 0)
+    fused = fusion(target=target)(window)[..., 8:-8, 8:-8]
+    own = window[:, :C, target, 8:-8, 8:-8]
+    unaligned = window[:, :C, :, 8:-8, 8:-8].mean(dim=2)
+    assert (fused - own).abs().mean() < 0.3 * (unaligned - own).abs().mean()
+
+
+def test_a_still_window_is_returned_as_it_is() -> None:
+    window = moving(1, 0, 0).expand(-1, -1, 3, -1, -1)
+    torch.testing.assert_close(fusion()(window), window[:, :C, 2], atol=1e-2, rtol=0)
 
 
 def test_earlier_frames_change_the_result() -> None:
-    fusion, window = trained(), torch.randn(1, 16, 3, 8, 10)
+    window = moving(3, 1, 1)
     earlier = window.clone()
-    earlier[:, :, 0] += 1
-    assert (fusion(window) - fusion(earlier)).abs().max() > 1e-3
+    earlier[:, :C, 0] += 1
+    assert (fusion()(window) - fusion()(earlier)).abs().max() > 1e-2
 
 
-def test_padding_tokens_take_no_attention_from_real_ones() -> None:
-    torch.manual_seed(0)
-    attention = EncoderLayer(16, 2, 16, (4, 4)).attention
-    real = torch.zeros(8, 12, dtype=torch.bool)
-    real[:7, :10] = True
-    x, position = torch.randn(1, 16, 3, 8, 12), torch.randn(1, 16, 3, 8, 12)
-    noisy = torch.where(real, x, 100 * torch.randn_like(x))
-    a, b = (attention.of_target(window, position, 2, real) for window in (x, noisy))
-    assert torch.allclose(a[..., :7, :10], b[..., :7, :10], atol=1e-5)
-    assert trained()(x[..., :6, :8]).shape == (1, 16, 6, 8)
+def test_what_lies_beyond_the_image_has_no_weight() -> None:
+    """Things enter at the left by more than a frame's reach of carrying: nothing to average."""
+    window = moving(2, 6, 0)
+    fused = fusion(2, 1)(window)
+    new = fused[..., 8:-8, :4] - window[:, :C, 1, 8:-8, :4]
+    assert new.abs().mean() < 0.05
 
 
-def test_its_attention_is_the_encoders_at_the_target() -> None:
-    torch.manual_seed(1)
-    attention = EncoderLayer(16, 2, 16, (4, 5)).attention
-    window, position = torch.randn(1, 16, 3, 8, 10), torch.randn(1, 16, 3, 8, 10)
-    whole = attention(window, window, position, position, None)
-    one = attention.of_target(window, position, 1, None)
-    torch.testing.assert_close(one, whole[:, :, 1:2])
+def test_untrained_refinement_returns_the_features_as_they_are() -> None:
+    features = torch.randn(2, C, 7, 9)
+    mar = MemoryAugmentedRefinement(C, 4, norms=False)
+    assert torch.equal(mar(features), features)
+
+
+def test_a_light_form_without_an_on_board_backbone_is_refused() -> None:
+    with pytest.raises(ValueError, match="form is 'light' with the backbone 'resnet50'"):
+        Architecture(classes=11, backbone="resnet50", form="light")
