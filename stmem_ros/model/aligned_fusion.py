@@ -9,6 +9,8 @@ Li, arXiv 2301.03832, attention along trajectories of Patrick et al., NeurIPS 20
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,14 +29,14 @@ class Matching(nn.Module):
     Works at half the resolution of the appearance it is given.
 
     Args:
-        appearance: channels of the low-level features that are compared.
+        appearance: A, channels of the low-level features that are compared.
         reach: farthest displacement that is found, in pixels at half resolution.
     """
 
     def __init__(self, appearance: int, reach: int) -> None:
         super().__init__()
         self.reach = reach
-        self.describe = nn.Sequential(
+        self.project = nn.Sequential(
             nn.PixelUnshuffle(2), ConvNormAct(4 * appearance, DIMENSIONS, act=None)
         )
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # log of the softmax's scale
@@ -42,73 +44,103 @@ class Matching(nn.Module):
         offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"))
         self.register_buffer("offsets", offsets.flatten(1), persistent=False)  # (x, y) x places
 
+    def describe(self, appearance: Tensor) -> Tensor:
+        """Descriptors of length one, N x D x h/2 x w/2, of appearance N x A x h x w."""
+        height, width = appearance.shape[-2:]
+        whole = F.pad(appearance, (0, width % 2, 0, height % 2), mode="replicate")
+        return F.normalize(self.project(whole), dim=1)
+
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """Appearances N x A x h x w; returns N x 2 x h x w, shifts (x, y) from here to there."""
-        height, width = here.shape[-2:]
-        query, key = self.descriptors(here), self.descriptors(there)
-        likeness = _averaged(_likeness(query, key, self.reach), NEIGHBOURHOOD)
+        """Shifts (x, y) N x 2 x h x w from here to there, of descriptors of two frames.
+
+        h and w are even; an odd size of the appearance lacks the last of them.
+        """
+        likeness = _averaged(_likeness(here, there, self.reach), NEIGHBOURHOOD)
         attention = (likeness * self.sharpness.exp()).softmax(dim=1)
         shift = torch.einsum("nkhw,dk->ndhw", attention, self.offsets)
         # Sure pixels decide for their neighbours: bare road and sky look alike everywhere.
         sure = attention.square().sum(dim=1, keepdim=True)
         shift = _averaged(sure * shift, SMOOTHING) / _averaged(sure, SMOOTHING)
-        fine = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
-        return 2 * fine[..., :height, :width]
+        return 2 * F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
 
-    def descriptors(self, appearance: Tensor) -> Tensor:
-        """Unit vectors N x D x h/2 x w/2."""
-        height, width = appearance.shape[-2:]
-        whole = F.pad(appearance, (0, width % 2, 0, height % 2), mode="replicate")
-        return F.normalize(self.describe(whole), dim=1)
+
+@dataclass(frozen=True)
+class Carried:
+    """What is kept of a window's frames, where their things are in the newest one.
+
+    Attributes:
+        frames: oldest first, each N x (C + D + 1) x h x w: features, what they are compared by, and
+            zero, or a large negative number where the frame did not see the place.
+        descriptors: of the newest frame, for the matching.
+    """
+
+    frames: tuple[Tensor, ...]
+    descriptors: Tensor
 
 
 class AlignedFusion(nn.Module):
-    """Fuses the features of a window into those of its target frame.
+    """Fuses the features of a window into those of its newest frame.
 
-    The features' last ``appearance`` channels are low-level ones: they are compared, not fused.
+    The last ``appearance`` channels it is given are low-level ones: compared, not fused.
 
     Args:
         channels: C, fused channels.
         appearance: A, low-level channels.
         window: T, frames in the window.
-        target: index of the target frame in the window.
         reach: farthest motion between two frames that is found, in pairs of feature pixels.
     """
 
-    def __init__(
-        self, channels: int, appearance: int, window: int, target: int, reach: int
-    ) -> None:
+    def __init__(self, channels: int, appearance: int, window: int, reach: int) -> None:
         super().__init__()
         self.channels = channels
-        self.target = target
+        self.window = window
         self.matching = Matching(appearance, reach)
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
 
     def forward(self, window: Tensor) -> Tensor:
-        """N x (C + A) x T x h x w in, fused features of the target frame N x C x h x w out."""
-        features, appearance = window[:, : self.channels], window[:, self.channels :]
-        frames = range(window.shape[2])
-        carried = [
-            torch.cat([features[:, :, t], self.compare(window[:, :, t])], dim=1) for t in frames
+        """N x (C + A) x T x h x w in, fused features of the newest frame N x C x h x w out."""
+        carried = None
+        for features in window.unbind(dim=2):
+            carried = self.carry(carried, features)
+        assert carried is not None
+        return self.fuse(carried)
+
+    def carry(self, carried: Carried | None, features: Tensor) -> Carried:
+        """Take in the next frame, N x (C + A) x h x w; all earlier ones move along."""
+        own = torch.cat(
+            [
+                features[:, : self.channels],
+                self.compare(features),
+                torch.zeros_like(features[:, :1]),
+            ],
+            dim=1,
+        )
+        descriptors = self.matching.describe(features[:, self.channels :])
+        if carried is None:
+            return Carried((own,), descriptors)
+        shift = self.matching(descriptors, carried.descriptors)
+        place, outside = _places(shift[..., : own.shape[-2], : own.shape[-1]])
+        unseen = torch.cat([torch.zeros_like(own[:, 1:]), FAR * outside], dim=1)
+        earlier = carried.frames[max(0, len(carried.frames) - self.window + 1) :]
+        moved = [
+            F.grid_sample(frame, place, padding_mode="border", align_corners=False) + unseen
+            for frame in earlier
         ]
-        seen = [torch.zeros_like(window[:, :1, 0]) for _ in frames]  # 0, or FAR
-        # From both ends of the window towards its target, each step carries all that came so far.
-        for step, ends in ((1, frames[: self.target]), (-1, frames[: self.target : -1])):
-            for end in ends:
-                there, here = end, end + step
-                shift = self.matching(appearance[:, :, here], appearance[:, :, there])
-                place, outside = _places(shift)
-                for t in range(frames[0] if step > 0 else frames[-1], here, step):
-                    carried[t] = _looked_up(carried[t], place)
-                    seen[t] = _looked_up(seen[t], place) + outside * FAR
-        query = carried[self.target][:, self.channels :]
+        return Carried((*moved, own), descriptors)
+
+    def fuse(self, carried: Carried) -> Tensor:
+        """Each pixel attends to itself and to what was carried to it: N x C x h x w."""
+        sizes = (self.channels, DIMENSIONS, 1)
+        values, keys, unseen = zip(
+            *(frame.split(sizes, 1) for frame in carried.frames), strict=True
+        )
         scores = [
-            (query * c[:, self.channels :]).sum(dim=1, keepdim=True) / DIMENSIONS**0.5 + s + bias
-            for c, s, bias in zip(carried, seen, self.closeness, strict=True)
+            (keys[-1] * key).sum(dim=1, keepdim=True) / DIMENSIONS**0.5 + bias + seen
+            for key, bias, seen in zip(keys, self.closeness, unseen, strict=True)
         ]
         weights = torch.cat(scores, dim=1).softmax(dim=1)
-        return sum(weights[:, t : t + 1] * carried[t][:, : self.channels] for t in frames)  # type: ignore[return-value]
+        return torch.stack([w * v for w, v in zip(weights.split(1, 1), values, strict=True)]).sum(0)
 
 
 def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
@@ -145,7 +177,3 @@ def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
         dim=-1,
     )
     return grid, (grid.abs().amax(dim=-1) > 1).to(shift.dtype)[:, None]
-
-
-def _looked_up(x: Tensor, grid: Tensor) -> Tensor:
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

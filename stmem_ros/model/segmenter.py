@@ -35,7 +35,7 @@ class Architecture:
         positions: rows and columns of the published STF's position tables.
         items_per_class: memory items of MAR a class.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
-            afford: AlignedFusion, and a MAR without layer norms. It needs an on-board backbone.
+            afford: AlignedFusion, and a MAR without layer norms; causal, with an on-board backbone.
         reach: farthest motion between two frames that an aligned fusion finds, in pairs of feature
             pixels.
         stf: temporal fusion is part of the network.
@@ -62,10 +62,10 @@ class Architecture:
             raise ValueError(f"backbone is {self.backbone!r}; allowed: {', '.join(BACKBONES)}")
         if self.form not in FORMS:
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
-        if self.form == "light" and self.backbone not in REPEATS:
+        if self.form == "light" and not (self.causal and self.backbone in REPEATS):
             raise ValueError(
-                f"form is 'light' with the backbone {self.backbone!r}; "
-                f"allowed: {', '.join(REPEATS)}"
+                f"form is 'light' with the backbone {self.backbone!r} and causal {self.causal}; "
+                f"allowed: causal, and one of {', '.join(REPEATS)}"
             )
         if self.window < 1 or self.classes < 2 or self.classes > 255:
             raise ValueError(
@@ -131,9 +131,7 @@ class Segmenter(nn.Module):
                 a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target
             )
         elif a.stf:
-            self.stf = AlignedFusion(
-                a.channels, EfficientNetLite.channels[1], a.window, a.target, a.reach
-            )
+            self.stf = AlignedFusion(a.channels, EfficientNetLite.channels[1], a.window, a.reach)
         self.mar = (
             MemoryAugmentedRefinement(
                 a.channels, a.classes * a.items_per_class, norms=a.form == "published"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from stmem_ros.model.aligned_fusion import AlignedFusion, Carried
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
@@ -83,10 +84,12 @@ class StreamingSegmenter:
         self.inference_height = inference_height
         self.device = next(model.parameters()).device
         self.ring = FeatureRing(model.architecture.window if model.stf is not None else 1)
+        self._carried: Carried | None = None
 
     def reset(self) -> None:
         """Forget all frames."""
         self.ring.clear()
+        self._carried = None
 
     @torch.inference_mode()
     def swap_memory(self, bank: MemoryBank) -> None:
@@ -117,15 +120,13 @@ class StreamingSegmenter:
         images, upload = self._timed(lambda: self._upload(rgb))
         features, backbone = self._timed(lambda: self.model.features(images))
         if restarted:
-            self.ring.clear()
+            self.reset()
         inference_size = (images.shape[-2], images.shape[-1])
         self.ring.append(RingEntry(features, stamp, size, inference_size))
         window = self.ring.window()
         target = window[self.model.architecture.target if self.model.stf is not None else -1]
 
-        fused, stf = self._timed(
-            lambda: target.features if self.model.stf is None else self.model.stf(stack(window))
-        )
+        fused, stf = self._timed(lambda: self._fuse(window))
         refined, mar = self._timed(lambda: self.model.refine(fused))
         (label, confidence), decode = self._timed(lambda: self._decode(refined, target))
         return Segmentation(
@@ -136,6 +137,18 @@ class StreamingSegmenter:
             StageTimings(upload, backbone, stf, mar, decode),
             restarted,
         )
+
+    def _fuse(self, window: list[RingEntry]) -> torch.Tensor:
+        stf, newest = self.model.stf, window[-1].features
+        if stf is None:
+            return newest
+        if not isinstance(stf, AlignedFusion):
+            return stf(stack(window))
+        # Earlier frames were carried up to the last one; a stream begins with its first, repeated.
+        for _ in range(1 if self._carried else stf.window):
+            self._carried = stf.carry(self._carried, newest)
+        assert self._carried is not None
+        return stf.fuse(self._carried)
 
     def _restart_reason(self, stamp: float, size: tuple[int, int]) -> str | None:
         last = self.ring.newest

@@ -17,9 +17,9 @@ def matching(reach: int = 3) -> Matching:
     return Matching(A, reach).eval()
 
 
-def fusion(window: int = 3, target: int = 2) -> AlignedFusion:
+def fusion(window: int = 3) -> AlignedFusion:
     torch.manual_seed(0)
-    return AlignedFusion(C, A, window, target, reach=3).eval()
+    return AlignedFusion(C, A, window, reach=3).eval()
 
 
 def texture(height: int, width: int, channels: int) -> Tensor:
@@ -41,24 +41,30 @@ def moving(frames: int, dx: int, dy: int) -> Tensor:
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (-3, 2), (1, -5)])
 def test_matching_finds_a_motion(dx: int, dy: int) -> None:
     appearance = moving(2, dx, dy)[:, C:]
-    found = matching()(appearance[:, :, 1], appearance[:, :, 0])
+    describe = matching().describe
+    found = matching()(describe(appearance[:, :, 1]), describe(appearance[:, :, 0]))
     inside = found[0, :, 8:-8, 8:-8].flatten(1).median(dim=1).values
     torch.testing.assert_close(inside, torch.tensor([-dx, -dy]).float(), atol=0.3, rtol=0)
 
 
-def test_matching_takes_any_size_and_returns_it() -> None:
-    here, there = torch.randn(2, A, 13, 17), torch.randn(2, A, 13, 17)
-    assert matching()(here, there).shape == (2, 2, 13, 17)
-
-
-@pytest.mark.parametrize("target", [0, 1, 2])
-def test_untrained_it_averages_what_was_aligned(target: int) -> None:
-    """Also forwards, where the target is not the newest frame."""
+def test_untrained_it_averages_what_was_aligned() -> None:
     window = moving(3, 2, 0)
-    fused = fusion(target=target)(window)[..., 8:-8, 8:-8]
-    own = window[:, :C, target, 8:-8, 8:-8]
+    fused = fusion()(window)[..., 8:-8, 8:-8]
+    own = window[:, :C, 2, 8:-8, 8:-8]
     unaligned = window[:, :C, :, 8:-8, 8:-8].mean(dim=2)
     assert (fused - own).abs().mean() < 0.3 * (unaligned - own).abs().mean()
+
+
+def test_it_takes_any_size_and_returns_it() -> None:
+    assert fusion()(torch.randn(2, C + A, 3, 13, 17)).shape == (2, C, 13, 17)
+
+
+def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
+    frames, module = moving(5, 2, 1), fusion()
+    carried = None
+    for t in range(5):
+        carried = module.carry(carried, frames[:, :, t])
+    torch.testing.assert_close(module.fuse(carried), module(frames[:, :, 2:]))
 
 
 def test_a_still_window_is_returned_as_it_is() -> None:
@@ -74,9 +80,9 @@ def test_earlier_frames_change_the_result() -> None:
 
 
 def test_what_lies_beyond_the_image_has_no_weight() -> None:
-    """Things enter at the left by more than a frame's reach of carrying: nothing to average."""
+    """Things enter at the left: there is nothing to average them with."""
     window = moving(2, 6, 0)
-    fused = fusion(2, 1)(window)
+    fused = fusion(2)(window)
     new = fused[..., 8:-8, :4] - window[:, :C, 1, 8:-8, :4]
     assert new.abs().mean() < 0.05
 
@@ -87,6 +93,8 @@ def test_untrained_refinement_returns_the_features_as_they_are() -> None:
     assert torch.equal(mar(features), features)
 
 
-def test_a_light_form_without_an_on_board_backbone_is_refused() -> None:
+def test_a_light_form_of_another_backbone_or_centred_is_refused() -> None:
     with pytest.raises(ValueError, match="form is 'light' with the backbone 'resnet50'"):
         Architecture(classes=11, backbone="resnet50", form="light")
+    with pytest.raises(ValueError, match="causal False"):
+        Architecture(classes=11, causal=False, form="light")

@@ -1,12 +1,28 @@
 """Streaming gives what the plain form gives, and handles what cameras do."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from support.small import small_bank
+from support.small import SMALL, small_bank
 
-from stmem_ros.model.segmenter import normalise
+from stmem_ros.model.bundle import BundledSegmenter, load_bundle
+from stmem_ros.model.segmenter import FORMS, normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+
+@pytest.fixture(params=FORMS)
+def small_model(request: pytest.FixtureRequest, small_bundle: Path) -> BundledSegmenter:
+    """Either form, with random weights."""
+    model = load_bundle(small_bundle, "cpu")
+    if request.param == "light":
+        torch.manual_seed(1)
+        architecture = dataclasses.replace(SMALL, form="light")
+        model = BundledSegmenter(dataclasses.replace(model.info, architecture=architecture)).eval()
+        torch.nn.init.normal_(model.mar.to_out.weight)  # untrained, it changes nothing
+    return model
 
 
 def plain_label(model, images: list[np.ndarray]) -> np.ndarray:
