@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from stmem_ros.data.classes import CAMVID
 from stmem_ros.model.ablation import VARIANTS
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real recordings that are not part of the repository (README.md)."""
+    if "STMEM_TEST_DATA" not in os.environ:
+        pytest.skip("STMEM_TEST_DATA does not name a folder of real recordings")
+    return Path(os.environ["STMEM_TEST_DATA"])
 
 
 @pytest.fixture(scope="session")

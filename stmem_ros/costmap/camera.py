@@ -148,7 +148,7 @@ class CameraModel:
         pixels = np.full((len(points), 2), -1.0)
         seen = points[ahead]
         rays = seen[:, :2] / seen[:, 2:]
-        near = (rays**2).sum(axis=1) <= _largest_radius(self) ** 2
+        near = np.einsum("nd,nd->n", rays, rays) <= _largest_radius(self) ** 2
         inside = np.zeros(len(points), bool)
         inside[np.flatnonzero(ahead)[near]] = True
         if near.any():

@@ -58,7 +58,7 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
     points, meets = meet_ground(
         ray_table(camera, LOWER_EDGE)[steps].reshape(-1, 3), camera_from_base
     )
-    if not (meets & ((points**2).sum(axis=1) <= max_range**2)).any():
+    if not (meets & (_squared(points) <= max_range**2)).any():
         pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
         raise ValueError(
             f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
@@ -92,7 +92,8 @@ def observe_ground(
     top = _horizon(camera, camera_from_base)
     label, confidence = label[top:], confidence[top:]
     kinds = rules.kinds[label]
-    near = np.flatnonzero((centres**2).sum(axis=1) <= max_range**2)
+    depth = centres @ camera_from_base[2, :2] + camera_from_base[2, 3]
+    near = np.flatnonzero((depth > 0) & (_squared(centres) <= max_range**2))
     points = centres[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
     pixels, inside = camera.project(points)
     cells = near[inside]
@@ -114,7 +115,7 @@ def observe_ground(
 
     contact_row, contact_column = np.nonzero(contact_line(kinds))
     contacts, on_ground = meet_ground(rays[contact_row, contact_column], camera_from_base)
-    kept = on_ground & ((contacts**2).sum(axis=1) <= max_range**2)
+    kept = on_ground & (_squared(contacts) <= max_range**2)
     contact_row, contact_column = contact_row[kept], contact_column[kept]
     return GroundObservation(
         cells,
@@ -143,7 +144,7 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     camera of height h: at one metre a pixel, trust is half of that close by.
     """
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    squared = ((points - eye[:2]) ** 2).sum(axis=1) + eye[2] ** 2
+    squared = _squared(points - eye[:2]) + eye[2] ** 2
     footprint = squared / (camera.matrix[1][1] * eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
 
@@ -196,6 +197,11 @@ def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndar
     meets = np.isfinite(distance) & (distance > 0)
     distance = np.where(meets, distance, 0)
     return origin[:2] + directions[:, :2] * distance[:, None], meets
+
+
+def _squared(points: np.ndarray) -> np.ndarray:
+    """Squared lengths of N x 2."""
+    return np.einsum("nd,nd->n", points, points)
 
 
 def ground_points(

@@ -1,6 +1,7 @@
 """From labels to the grid, against the synthetic world's ground truth."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,3 +185,21 @@ def test_trust_falls_with_distance() -> None:
     near, middle, far = 255 * sharpness(points, CAMERA, CAMERA_FROM_BASE)
     assert 0.97 < near < 1 and near > middle > far
     assert far == pytest.approx(1 / (1 + (18.6**2 + 1.45**2) / (375 * 1.45)), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_ten_thousand_updates_take_no_more_memory() -> None:
+    """A drive in circles; the first thousand fill what is kept."""
+    frame = next(drive(make_scene("crowded", 5), 1, rate=5.0))
+    sure = np.full_like(frame.view.label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    resident = []
+    for i in range(10_000):
+        pose = np.eye(4)
+        cos, sin = np.cos(0.01 * i), np.sin(0.01 * i)
+        pose[:2, :2] = [[cos, -sin], [sin, cos]]
+        pose[:2, 3] = 50 * sin, -50 * cos
+        mapper.update(frame.view.label, sure, 0.1 * i, CAMERA, CAMERA_FROM_BASE, pose)
+        if i % 1000 == 999:
+            resident.append(int(Path("/proc/self/statm").read_text().split()[1]))
+    assert max(resident[1:]) - resident[0] < 2000  # pages of 4 KiB
