@@ -18,50 +18,79 @@ from torch import Tensor, nn
 from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
-NEIGHBOURHOOD = 5  # pixels at half resolution whose likeness is averaged: one alone is ambiguous
-SMOOTHING = 7  # pixels at half resolution that agree on a motion
 FAR = -1e4  # the score of a place beyond the image
 
 
-class Matching(nn.Module):
-    """Where the things of one frame were in another, by attention to a local window.
-
-    Works at half the resolution of the appearance it is given.
+class LocalMatching(nn.Module):
+    """Where the things of one map were in another, by attention to a local window.
 
     Args:
-        appearance: A, channels of the low-level features that are compared.
-        reach: farthest displacement that is found, in pixels at half resolution.
+        inputs: channels of the maps.
+        reach: farthest displacement that is found, in pixels.
+        neighbourhood: pixels a side whose likeness is averaged: one alone is ambiguous.
+        smoothing: pixels a side that agree on a motion.
     """
 
-    def __init__(self, appearance: int, reach: int) -> None:
+    def __init__(self, inputs: int, reach: int, neighbourhood: int, smoothing: int) -> None:
         super().__init__()
-        self.reach = reach
-        self.project = nn.Sequential(
-            nn.PixelUnshuffle(2), ConvNormAct(4 * appearance, DIMENSIONS, act=None)
-        )
+        self.reach, self.neighbourhood, self.smoothing = reach, neighbourhood, smoothing
+        self.project = ConvNormAct(inputs, DIMENSIONS, act=None)
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # log of the softmax's scale
         steps = torch.arange(-reach, reach + 1.0)
         offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"))
         self.register_buffer("offsets", offsets.flatten(1), persistent=False)  # (x, y) x places
 
-    def describe(self, appearance: Tensor) -> Tensor:
-        """Descriptors of length one, N x D x h/2 x w/2, of appearance N x A x h x w."""
-        height, width = appearance.shape[-2:]
-        whole = F.pad(appearance, (0, width % 2, 0, height % 2), mode="replicate")
-        return F.normalize(self.project(whole), dim=1)
+    def describe(self, x: Tensor) -> Tensor:
+        """Descriptors of length one, N x D x h x w."""
+        return F.normalize(self.project(x), dim=1)
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """Shifts (x, y) N x 2 x h x w from here to there, of descriptors of two frames.
-
-        h and w are even; an odd size of the appearance lacks the last of them.
-        """
-        likeness = _averaged(_likeness(here, there, self.reach), NEIGHBOURHOOD)
+        """Shifts (x, y) N x 2 x h x w from here to there, of the descriptors of two maps."""
+        likeness = _averaged(_likeness(here, there, self.reach), self.neighbourhood)
         attention = (likeness * self.sharpness.exp()).softmax(dim=1)
         shift = torch.einsum("nkhw,dk->ndhw", attention, self.offsets)
         # Sure pixels decide for their neighbours: bare road and sky look alike everywhere.
         sure = attention.square().sum(dim=1, keepdim=True)
-        shift = _averaged(sure * shift, SMOOTHING) / _averaged(sure, SMOOTHING)
-        return 2 * F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
+        return _averaged(sure * shift, self.smoothing) / _averaged(sure, self.smoothing)
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """What of a frame is compared with the next: N x D x h/2 x w/2, and N x D x h x w."""
+
+    coarse: Tensor
+    fine: Tensor
+
+
+class Matching(nn.Module):
+    """Where the things of one frame were in another: coarsely at half resolution, then finely.
+
+    Args:
+        appearance: A, channels of the low-level features that are compared.
+        reach: farthest displacement that is found, in pairs of pixels.
+    """
+
+    def __init__(self, appearance: int, reach: int) -> None:
+        super().__init__()
+        self.coarse = LocalMatching(4 * appearance, reach, neighbourhood=5, smoothing=7)
+        self.fine = LocalMatching(appearance, reach=1, neighbourhood=3, smoothing=5)
+
+    def describe(self, appearance: Tensor) -> Descriptors:
+        """Of N x A x h x w."""
+        height, width = appearance.shape[-2:]
+        whole = F.pad(appearance, (0, width % 2, 0, height % 2), mode="replicate")
+        return Descriptors(
+            self.coarse.describe(F.pixel_unshuffle(whole, 2)), self.fine.describe(appearance)
+        )
+
+    def forward(self, here: Descriptors, there: Descriptors) -> Tensor:
+        """Shifts (x, y) N x 2 x h x w from here to there, in pixels."""
+        height, width = here.fine.shape[-2:]
+        shift = self.coarse(here.coarse, there.coarse)
+        shift = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
+        shift = 2 * shift[..., :height, :width]
+        place, _ = _places(shift)
+        return shift + self.fine(here.fine, _looked_up(there.fine, place))
 
 
 @dataclass(frozen=True)
@@ -75,7 +104,7 @@ class Carried:
     """
 
     frames: tuple[Tensor, ...]
-    descriptors: Tensor
+    descriptors: Descriptors
 
 
 class AlignedFusion(nn.Module):
@@ -120,13 +149,10 @@ class AlignedFusion(nn.Module):
         if carried is None:
             return Carried((own,), descriptors)
         shift = self.matching(descriptors, carried.descriptors)
-        place, outside = _places(shift[..., : own.shape[-2], : own.shape[-1]])
+        place, outside = _places(shift)
         unseen = torch.cat([torch.zeros_like(own[:, 1:]), FAR * outside], dim=1)
         earlier = carried.frames[max(0, len(carried.frames) - self.window + 1) :]
-        moved = [
-            F.grid_sample(frame, place, padding_mode="border", align_corners=False) + unseen
-            for frame in earlier
-        ]
+        moved = [_looked_up(frame, place) + unseen for frame in earlier]
         return Carried((*moved, own), descriptors)
 
     def fuse(self, carried: Carried) -> Tensor:
@@ -177,3 +203,7 @@ def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
         dim=-1,
     )
     return grid, (grid.abs().amax(dim=-1) > 1).to(shift.dtype)[:, None]
+
+
+def _looked_up(x: Tensor, place: Tensor) -> Tensor:
+    return F.grid_sample(x, place, padding_mode="border", align_corners=False)

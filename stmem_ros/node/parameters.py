@@ -70,7 +70,7 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     ),
     "max_gap": ("A longer pause between images empties the ring, s.", 0.01, 3600.0, True),
     "label_size": (
-        "Size of label and confidence: image, or feature (1/4 or 1/8 of it, with label/camera_info).",
+        "Size of label and confidence: image, or feature (1/4 or 1/8, with label/camera_info).",
         None, None, True,
     ),
     "odom_frame": ("Fixed frame the grid lies in.", None, None, True),

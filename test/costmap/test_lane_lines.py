@@ -17,7 +17,9 @@ AHEAD = np.arange(5, 25, 0.05)  # m
 ASIDE = np.arange(-5, 5, 0.02)
 
 
-def from_above(picture: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray) -> np.ndarray:
+def from_above(
+    picture: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray
+) -> np.ndarray:
     """The red of the picture at ground points, AHEAD x ASIDE (yellow and white are both red)."""
     x, y = np.meshgrid(AHEAD, ASIDE, indexing="ij")
     ground = np.stack([x, y, np.zeros_like(x), np.ones_like(x)], axis=-1).reshape(-1, 4)

@@ -1,0 +1,39 @@
+"""MAR of a stream: two small matrices instead of seven linear maps.
+
+(x Wq)(K Wk)^T = x A and (a (V Wv)) Wo = a B: A and B are computed once a memory.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmem_ros.model.mar import MemoryAugmentedRefinement
+
+
+def _product(layers: object) -> Tensor:
+    """The matrix of a stack of linear maps without bias: rows x @ matrix."""
+    product = None
+    for layer in layers:  # type: ignore[attr-defined]
+        product = layer.weight.T if product is None else product @ layer.weight.T
+    assert product is not None
+    return product
+
+
+class FoldedRefinement:
+    """A :class:`MemoryAugmentedRefinement` in evaluation mode; holds its memory as it is now."""
+
+    def __init__(self, mar: MemoryAugmentedRefinement) -> None:
+        self.mar = mar
+        keys = mar.keys @ _product(mar.to_key)
+        values = mar.values @ _product(mar.to_value)
+        self.recall = (keys @ _product(mar.to_query).T).contiguous()  # A, items x C
+        self.answer = (mar.to_out.weight @ values.T).contiguous()  # B, C x items
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features N x C x h x w in and out."""
+        mar = self.mar
+        tokens = features.movedim(1, -1)
+        attention = F.linear(tokens, self.recall).softmax(dim=-1)
+        z = mar.norm1(tokens + F.linear(attention, self.answer, mar.to_out.bias))
+        return mar.norm2(z + mar.linear2(F.relu_(mar.linear1(z)))).movedim(-1, 1)
