@@ -170,20 +170,20 @@ class FoldedAttention:
         visible = None
         if real is not None:
             visible = real[:, None].expand(k.shape[:3]).flatten(0, 1).T[:, None, None]
-        q, k, v = (z.flatten(0, 1).transpose(0, 1) for z in (q + p.query, k + p.key, v))
-        x = self._attend(q, k, v, visible)
+        sequences = (z.flatten(0, 1).transpose(0, 1) for z in (q + p.query, k + p.key, v))
+        x = self._attend(*sequences, visible=visible)
         x = x.transpose(0, 1).reshape(blocks, frames, places, channels)
         # SHORT: one sequence a block, over frames and places.
         if real is not None:
-            visible = real[:, None].expand(q.shape[:3]).flatten(1, 2)[:, None, None]
+            visible = real[:, None].expand(blocks, frames, places).flatten(1, 2)[:, None, None]
         q, k, v = (x @ self._short.T + p.short).flatten(1, 2).chunk(3, dim=-1)
-        return self.out_proj(self._attend(q, k, v, visible)).unflatten(1, (frames, places))
+        return self.out_proj(self._attend(q, k, v, visible=visible)).unflatten(1, (frames, places))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
-        """Sequences B x L x C; ``visible`` B x 1 x 1 x S as in the plain form."""
+    def _attend(self, *sequences: Tensor, visible: Tensor | None) -> Tensor:
+        """Queries, keys and values B x L x C; ``visible`` B x 1 x 1 x S as in the plain form."""
         if visible is not None:  # sequences of padding alone are never read
             visible = visible | ~visible.any(dim=-1, keepdim=True)
-        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (q, k, v))
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in sequences)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         return x.transpose(1, 2).flatten(-2)
 

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
 from stmem_ros.training.batches import Windows, batch_count, epoch_batches
@@ -66,13 +67,24 @@ class StageNetwork(nn.Module):
         model, (n, t) = self.model, frames.shape[:2]
         with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
             window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        length = 1 if model.stf is None else model.architecture.window
-        windows = window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1)
-        fused = windows[:, :, 0]
-        if model.stf is not None:
-            with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused = model.fuse(windows)
+        with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
+            fused = self._fused(window)
         return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
+
+    def _fused(self, window: Tensor) -> Tensor:
+        """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
+        stf, length = self.model.stf, self.model.architecture.window
+        if stf is None:
+            return window[:, :, 0]
+        if not isinstance(stf, AlignedFusion):
+            return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
+        # One frame is carried to the next once, whichever windows it is in.
+        carried, fused = None, []
+        for features in window.unbind(dim=2):
+            carried = stf.carry(carried, features)
+            if len(carried.frames) == length:
+                fused.append(stf.fuse(carried))
+        return torch.stack(fused, dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True)

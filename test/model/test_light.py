@@ -69,7 +69,7 @@ def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
 
 def test_a_still_window_is_returned_as_it_is() -> None:
     window = moving(1, 0, 0).expand(-1, -1, 3, -1, -1)
-    torch.testing.assert_close(fusion()(window), window[:, :C, 2], atol=1e-2, rtol=0)
+    assert (fusion()(window) - window[:, :C, 2]).abs().mean() < 5e-3
 
 
 def test_earlier_frames_change_the_result() -> None:

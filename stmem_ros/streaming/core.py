@@ -1,0 +1,78 @@
+"""A bundle's network as streams run it: folded once, shared by all streams of a process."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from stmem_ros.model.aligned_fusion import AlignedFusion
+from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.model.pyramid import PyramidPoolingHead
+from stmem_ros.streaming.decode import decode
+from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
+from stmem_ros.streaming.folded_mar import FoldedRefinement
+from stmem_ros.streaming.folded_stf import FoldedFusion
+
+
+class StreamingCore:
+    """The parts of a :class:`Segmenter`, without what its plain form does twice.
+
+    Made of the weights as they are; use :func:`streaming_core`. The answers are those of the plain
+    form but for rounding.
+    """
+
+    def __init__(self, model: BundledSegmenter) -> None:
+        self._classifier = model.classifier
+        self._stride = model.architecture.stride
+        self._mar = model.mar
+        self.backbone = without_batch_norm(model.backbone)
+        self.head: nn.Module
+        if isinstance(model.head, PyramidPoolingHead):
+            self.head = FoldedPyramidPoolingHead(model.head)
+        else:
+            self.head = without_batch_norm(model.head)
+        self.fusion: FoldedFusion | AlignedFusion | None = None
+        if isinstance(model.stf, AlignedFusion):
+            folded = without_batch_norm(model.stf)
+            assert isinstance(folded, AlignedFusion)
+            self.fusion = folded
+        elif model.stf is not None:
+            self.fusion = FoldedFusion(model.stf)
+        self.refinement = None if model.mar is None else FoldedRefinement(model.mar)
+
+    def features(self, images: Tensor) -> Tensor:
+        """As ``Segmenter.features``."""
+        levels = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        features = self.head(levels)
+        if isinstance(self.fusion, AlignedFusion):
+            features = torch.cat([features, levels[1]], dim=1)
+        return features
+
+    def refine(self, features: Tensor) -> Tensor:
+        """As ``Segmenter.refine``."""
+        return features if self.refinement is None else self.refinement(features)
+
+    def decode(self, features: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Labels 1 x H x W uint8 and their probabilities, of refined features."""
+        return decode(self._classifier(features), self._stride, height, width)
+
+    def swap_memory(self, bank: MemoryBank) -> None:
+        """Use another memory bank, in all streams (checked by ``load_memory``)."""
+        assert self._mar is not None
+        self._mar.keys.copy_(bank.keys)
+        self._mar.values.copy_(bank.values)
+        self.refinement = FoldedRefinement(self._mar)
+
+
+_cores: WeakKeyDictionary[BundledSegmenter, StreamingCore] = WeakKeyDictionary()
+
+
+@torch.inference_mode()
+def streaming_core(model: BundledSegmenter) -> StreamingCore:
+    """The core of a model; one, however many streams ask for it."""
+    if model not in _cores:
+        _cores[model] = StreamingCore(model)
+    return _cores[model]
