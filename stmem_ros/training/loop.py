@@ -20,6 +20,7 @@ from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
+from stmem_ros.model.stf import SpatialTemporalFusion
 from stmem_ros.training.batches import Windows, batch_count, epoch_batches
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
 from stmem_ros.training.processes import TrainingProcess
@@ -67,15 +68,15 @@ class StageNetwork(nn.Module):
         model, (n, t) = self.model, frames.shape[:2]
         with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
             window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-            fused = self._fused(window)
+        fused = window[:, :, 0]
+        if model.stf is not None:
+            with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
+                fused = self._fused(window, model.stf)
         return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
 
-    def _fused(self, window: Tensor) -> Tensor:
+    def _fused(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
         """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
-        stf, length = self.model.stf, self.model.architecture.window
-        if stf is None:
-            return window[:, :, 0]
+        length = self.model.architecture.window
         if not isinstance(stf, AlignedFusion):
             return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
         # One frame is carried to the next once, whichever windows it is in.
