@@ -15,6 +15,7 @@ from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
+from stmem_ros.streaming.fusion import CarriedFusion, SingleFrame, StreamFusion, TokenFusion
 
 
 class StreamingCore:
@@ -34,22 +35,26 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
-        self.fusion: FoldedFusion | AlignedFusion | None = None
+        self._stf: FoldedFusion | AlignedFusion | None = None
         if isinstance(model.stf, AlignedFusion):
-            folded = without_batch_norm(model.stf)
-            assert isinstance(folded, AlignedFusion)
-            self.fusion = folded
+            self._stf = without_batch_norm(model.stf)
         elif model.stf is not None:
-            self.fusion = FoldedFusion(model.stf)
+            self._stf = FoldedFusion(model.stf)
         self.refinement = None if model.mar is None else FoldedRefinement(model.mar)
 
     def features(self, images: Tensor) -> Tensor:
         """As ``Segmenter.features``."""
         levels = self.backbone(images.contiguous(memory_format=torch.channels_last))
         features = self.head(levels)
-        if isinstance(self.fusion, AlignedFusion):
+        if isinstance(self._stf, AlignedFusion):
             features = torch.cat([features, levels[1]], dim=1)
         return features
+
+    def fusion(self) -> StreamFusion:
+        """The temporal fusion of a new stream."""
+        if isinstance(self._stf, AlignedFusion):
+            return CarriedFusion(self._stf)
+        return SingleFrame() if self._stf is None else TokenFusion(self._stf)
 
     def refine(self, features: Tensor) -> Tensor:
         """As ``Segmenter.refine``."""

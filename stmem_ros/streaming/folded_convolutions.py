@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.pyramid import PyramidPoolingHead
 
+M = TypeVar("M", bound=nn.Module)
 
-def without_batch_norm(module: nn.Module) -> nn.Module:
+
+def without_batch_norm(module: M) -> M:
     """A copy in evaluation mode, each batch norm part of the convolution before it."""
     module = copy.deepcopy(module).eval()
     for part in module.modules():
@@ -40,7 +43,6 @@ class FoldedPyramidPoolingHead(nn.Module):
     def __init__(self, head: PyramidPoolingHead) -> None:
         super().__init__()
         folded = without_batch_norm(head)
-        assert isinstance(folded, PyramidPoolingHead)
         self.grids = folded.pooling.grids
         bottleneck = folded.bottleneck[0]
         assert isinstance(bottleneck, nn.Conv2d)

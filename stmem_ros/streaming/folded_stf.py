@@ -72,6 +72,7 @@ class FoldedFusion:
 
     def __init__(self, stf: SpatialTemporalFusion) -> None:
         self.stf = stf
+        self.window = stf.window_position.shape[2]  # frames
         self.encoder = FoldedAttention(stf.encoder.attention)
         self.decoder = FoldedAttention(stf.decoder.self_attention)
         self.cross = FoldedAttention(stf.decoder.cross_attention)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Carried
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.ring import FeatureRing, RingEntry, stack
+from stmem_ros.streaming.core import streaming_core
+from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
 
@@ -31,6 +31,21 @@ class StageTimings:
     stf: float
     mar: float
     decode: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is known of a frame beside its features.
+
+    Attributes:
+        stamp: seconds.
+        size: height and width of the image, pixels.
+        inference_size: height and width of what the network saw, pixels.
+    """
+
+    stamp: float
+    size: tuple[int, int]
+    inference_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -83,21 +98,22 @@ class StreamingSegmenter:
         self.max_gap = max_gap
         self.inference_height = inference_height
         self.device = next(model.parameters()).device
-        self.ring = FeatureRing(model.architecture.window if model.stf is not None else 1)
-        self._carried: Carried | None = None
+        self.core = streaming_core(model)
+        self.fusion = self.core.fusion()
+        self.ring: Ring[Frame] = Ring(model.architecture.window if model.stf is not None else 1)
 
     def reset(self) -> None:
         """Forget all frames."""
         self.ring.clear()
-        self._carried = None
+        self.fusion.reset()
 
     @torch.inference_mode()
     def swap_memory(self, bank: MemoryBank) -> None:
-        """Use another memory bank from the next frame on (checked by ``load_memory``)."""
-        mar = self.model.mar
-        assert mar is not None
-        mar.keys.copy_(bank.keys)
-        mar.values.copy_(bank.values)
+        """Use another memory bank from the next frame on, in all streams of the model.
+
+        ``load_memory`` checks that it fits.
+        """
+        self.core.swap_memory(bank)
 
     @torch.inference_mode()
     def push(self, rgb: np.ndarray, stamp: float) -> Segmentation:
@@ -118,16 +134,17 @@ class StreamingSegmenter:
         restarted = self._restart_reason(stamp, size)
 
         images, upload = self._timed(lambda: self._upload(rgb))
-        features, backbone = self._timed(lambda: self.model.features(images))
+        features, backbone = self._timed(lambda: self.core.features(images))
         if restarted:
             self.reset()
         inference_size = (images.shape[-2], images.shape[-1])
-        self.ring.append(RingEntry(features, stamp, size, inference_size))
-        window = self.ring.window()
-        target = window[self.model.architecture.target if self.model.stf is not None else -1]
+        self.ring.append(Frame(stamp, size, inference_size))
+        target = self.ring.window()[
+            self.model.architecture.target if self.model.stf is not None else -1
+        ]
 
-        fused, stf = self._timed(lambda: self._fuse(window))
-        refined, mar = self._timed(lambda: self.model.refine(fused))
+        fused, stf = self._timed(lambda: self.fusion.push(features))
+        refined, mar = self._timed(lambda: self.core.refine(fused))
         (label, confidence), decode = self._timed(lambda: self._decode(refined, target))
         return Segmentation(
             label,
@@ -137,18 +154,6 @@ class StreamingSegmenter:
             StageTimings(upload, backbone, stf, mar, decode),
             restarted,
         )
-
-    def _fuse(self, window: list[RingEntry]) -> torch.Tensor:
-        stf, newest = self.model.stf, window[-1].features
-        if stf is None:
-            return newest
-        if not isinstance(stf, AlignedFusion):
-            return stf(stack(window))
-        # Earlier frames were carried up to the last one; a stream begins with its first, repeated.
-        for _ in range(1 if self._carried else stf.window):
-            self._carried = stf.carry(self._carried, newest)
-        assert self._carried is not None
-        return stf.fuse(self._carried)
 
     def _restart_reason(self, stamp: float, size: tuple[int, int]) -> str | None:
         last = self.ring.newest
@@ -175,12 +180,10 @@ class StreamingSegmenter:
         image = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
         return normalise(image[None], self.model.info.mean, self.model.info.std)
 
-    def _decode(self, features: torch.Tensor, frame: RingEntry) -> tuple[np.ndarray, np.ndarray]:
-        logits = self.model.classify(features)
-        scores = self.model.upsample(logits, *frame.inference_size).softmax(dim=1)
-        best, label = scores[0].max(dim=0)
-        label_image = label.to(torch.uint8).cpu().numpy()
-        confidence = (best * 255).round().to(torch.uint8).cpu().numpy()
+    def _decode(self, features: torch.Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        label, sure = self.core.decode(features, *frame.inference_size)
+        label_image = label[0].cpu().numpy()
+        confidence = (sure[0] * 255).round().to(torch.uint8).cpu().numpy()
         if frame.inference_size != frame.size:
             whole = (frame.size[1], frame.size[0])
             label_image = cv2.resize(label_image, whole, interpolation=cv2.INTER_NEAREST)

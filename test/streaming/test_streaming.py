@@ -56,8 +56,8 @@ def test_confidence_is_the_largest_probability(small_model, frames) -> None:
 
 def test_each_frame_goes_through_the_backbone_once(small_model, frames) -> None:
     calls = []
-    small_model.backbone.register_forward_hook(lambda *a: calls.append(a[1][0].shape[0]))
     stream = StreamingSegmenter(small_model)
+    stream.core.backbone.register_forward_hook(lambda *a: calls.append(a[1][0].shape[0]))
     for i, frame in enumerate(frames):
         stream.push(frame, i / 10)
     assert calls == [1] * len(frames)
