@@ -11,8 +11,21 @@ from stmem_ros.commands.errors import CommandError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("bench", help="measure the costmap")
+    parser = commands.add_parser("bench", help="measure the network's speed, or the costmap")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    core = actions.add_parser(
+        "core",
+        help="plain form, stream and floor side by side, on equal weights",
+        epilog="example: stmem bench core --model psp50 --size 256x512",
+    )
+    core.add_argument(
+        "--model", default="onboard", help="a bundle, or psp50 or psp101 with random weights"
+    )
+    core.add_argument("--size", type=_size, default=(360, 480), metavar="HxW", help="of the images")
+    core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
+    core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    core.set_defaults(run_command=run_core)
     costmap = actions.add_parser(
         "costmap",
         help="the costmap against the ground truth of the synthetic world",
@@ -22,6 +35,38 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     costmap.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     costmap.set_defaults(run_command=run_costmap)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, x, width = text.partition("x")
+    if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
+        raise argparse.ArgumentTypeError(
+            f"size is {text!r}; it must be HEIGHTxWIDTH in pixels, at least 32x32"
+        )
+    return int(height), int(width)
+
+
+def run_core(options: argparse.Namespace) -> int:
+    from stmem_ros.evaluation.core_bench import bench_core
+
+    try:
+        times = bench_core(options.model, options.size, options.device, options.repeats)
+        if options.json:
+            options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(f"plain form            {times.plain_ms:9.1f} ms a frame")
+    print(f"stream                {times.streaming_ms:9.1f} ms", end="")
+    print(f"   {times.plain_ms / times.streaming_ms:.2f} times faster")
+    print(f"floor                 {times.floor_ms:9.1f} ms", end="")
+    print(f"   the stream takes {times.streaming_ms / times.floor_ms:.2f} times as long")
+    for stage, ms in times.stages_ms.items():
+        print(f"  {stage:<20}{ms:9.1f} ms")
+    print(f"largest difference    {times.max_abs_diff:9.1e} of the logits")
+    print(f"same labels           {100 * times.argmax_agreement:9.4f} %")
+    print(f"peak memory           {times.peak_memory_mb:9.0f} MB", end="")
+    print(f"   plain form {times.plain_peak_memory_mb:.0f} MB")
+    return 0
 
 
 def run_costmap(options: argparse.Namespace) -> int:

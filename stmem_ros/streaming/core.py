@@ -16,6 +16,7 @@ from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, wi
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
 from stmem_ros.streaming.fusion import CarriedFusion, SingleFrame, StreamFusion, TokenFusion
+from stmem_ros.streaming.winograd import with_winograd
 
 
 class StreamingCore:
@@ -35,6 +36,9 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
+        if next(model.parameters()).device.type == "cpu":
+            with_winograd(self.backbone)
+            with_winograd(self.head)
         self._stf: FoldedFusion | AlignedFusion | None = None
         if isinstance(model.stf, AlignedFusion):
             self._stf = without_batch_norm(model.stf)
@@ -60,9 +64,13 @@ class StreamingCore:
         """As ``Segmenter.refine``."""
         return features if self.refinement is None else self.refinement(features)
 
+    def classify(self, features: Tensor) -> Tensor:
+        """As ``Segmenter.classify``."""
+        return self._classifier(features)
+
     def decode(self, features: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Labels 1 x H x W uint8 and their probabilities, of refined features."""
-        return decode(self._classifier(features), self._stride, height, width)
+        return decode(self.classify(features), self._stride, height, width)
 
     def swap_memory(self, bank: MemoryBank) -> None:
         """Use another memory bank, in all streams (checked by ``load_memory``)."""

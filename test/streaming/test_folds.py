@@ -13,6 +13,7 @@ from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
+from stmem_ros.streaming.winograd import WinogradConv2d
 
 
 def random_weights(module: nn.Module) -> nn.Module:
@@ -79,3 +80,26 @@ def test_decoding(stride: int) -> None:
     found, sure = decode(logits, stride, height, width)
     assert (found == label).float().mean() > 0.9999
     torch.testing.assert_close(sure, best, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("size", [(32, 48), (17, 30), (3, 5)])
+@torch.inference_mode()
+def test_winograd(dilation: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(24, 16, 3, padding=dilation, dilation=dilation)
+    x = torch.randn(2, 24, *size)
+    wanted = convolution(x)
+    torch.testing.assert_close(WinogradConv2d(convolution)(x), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_winograd_takes_only_what_it_can_do() -> None:
+    assert WinogradConv2d.takes(nn.Conv2d(256, 256, 3, padding=2, dilation=2))
+    for other in (
+        nn.Conv2d(128, 256, 3, padding=1),
+        nn.Conv2d(256, 256, 3),
+        nn.Conv2d(256, 256, 3, stride=2, padding=1),
+        nn.Conv2d(256, 256, 1),
+        nn.Conv2d(256, 256, 3, padding=1, groups=256),
+    ):
+        assert not WinogradConv2d.takes(other)

@@ -1,0 +1,167 @@
+"""How much a stream saves: plain form, stream and floor side by side, on equal weights."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stmem_ros.data.classes import CAMVID, CITYSCAPES
+from stmem_ros.model.bundle import (
+    BundledSegmenter,
+    ModelInfo,
+    load_bundle,
+    resolve_device,
+    shipped_bundles,
+)
+from stmem_ros.model.segmenter import PRESETS, normalise
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+RATE = 15.0  # Hz, of the images
+STAGES = ("upload", "backbone", "stf", "mar", "decode")
+
+
+@dataclass(frozen=True)
+class CoreTimes:
+    """What ``stmem bench core`` reports: medians over frames, in ms a frame.
+
+    Attributes:
+        plain_ms: the plain form, every frame of the window through the backbone.
+        streaming_ms: one ``StreamingSegmenter.push``.
+        floor_ms: one frame through the plain backbone, head and classifier alone, to labels.
+        max_abs_diff: largest difference of logits between stream and plain form.
+        argmax_agreement: share of pixels with the same label in both.
+        peak_memory_mb: of a process (or GPU) that streams.
+        plain_peak_memory_mb: of one that runs the plain form.
+        stages_ms: of ``streaming_ms``, by stage.
+    """
+
+    plain_ms: float
+    streaming_ms: float
+    floor_ms: float
+    max_abs_diff: float
+    argmax_agreement: float
+    peak_memory_mb: float
+    plain_peak_memory_mb: float
+    stages_ms: dict[str, float]
+
+
+def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> CoreTimes:
+    """Measure a bundle, or a preset such as ``psp50`` with random weights.
+
+    Args:
+        size: height and width of the images, pixels.
+        repeats: frames that are timed; plain form, stream and floor take turns.
+
+    Raises:
+        BundleError, ValueError: no such model or device.
+    """
+    model = load_model(name, device)
+    window = model.architecture.window
+    images = scrolling(window + repeats, size)
+    stream = StreamingSegmenter(model)
+    again = stream.core.fusion()  # for the logits, which a stream does not give
+    times: dict[str, list[float]] = {form: [] for form in ("plain", "streaming", "floor", *STAGES)}
+    agree, difference = [], 0.0
+    for i, image in enumerate(images):
+        with torch.inference_mode():
+            features = again.push(stream.core.features(prepared(model, image)))
+            logits = stream.core.classify(stream.core.refine(features))
+        start = time.perf_counter()
+        result = stream.push(image, i / RATE)
+        if i < window:
+            continue
+        times["streaming"].append(time.perf_counter() - start)
+        for stage in STAGES:
+            times[stage].append(getattr(result.timings, stage))
+        start = time.perf_counter()
+        label, plain_logits = run_plain(model, images[i - window + 1 : i + 1])
+        times["plain"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        run_floor(model, image)
+        times["floor"].append(time.perf_counter() - start)
+        agree.append((result.label == label).mean())
+        difference = max(difference, float((logits - plain_logits).abs().max()))
+    ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in times.items()}
+    return CoreTimes(
+        ms["plain"],
+        ms["streaming"],
+        ms["floor"],
+        difference,
+        float(np.mean(agree)),
+        peak_memory_mb(name, size, device, "streaming"),
+        peak_memory_mb(name, size, device, "plain"),
+        {stage: ms[stage] for stage in STAGES},
+    )
+
+
+def load_model(name: str, device: str) -> BundledSegmenter:
+    """A bundle, or a preset with random weights."""
+    if name not in PRESETS or name in shipped_bundles():
+        return load_bundle(name, device)
+    torch.manual_seed(0)
+    architecture = PRESETS[name]
+    classes = CITYSCAPES if architecture.classes == len(CITYSCAPES) else CAMVID
+    model = BundledSegmenter(ModelInfo(name, architecture, classes, height=512))
+    return model.eval().to(resolve_device(device))
+
+
+def scrolling(count: int, size: tuple[int, int]) -> list[np.ndarray]:
+    """Images of a scene with structure at several scales that scrolls by 3 pixels a frame."""
+    random = np.random.default_rng(0)
+    height, width = size
+    wide = width + 3 * count
+    scene = random.integers(-20, 21, (height, wide, 3)).astype(np.float32)
+    for scale in (16, 64):
+        coarse = random.integers(0, 128, (height // scale + 2, wide // scale + 2, 3))
+        scene += coarse.repeat(scale, 0).repeat(scale, 1)[:height, :wide]
+    whole = np.clip(scene, 0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(whole[:, 3 * i : 3 * i + width]) for i in range(count)]
+
+
+def prepared(model: BundledSegmenter, *images: np.ndarray) -> torch.Tensor:
+    """Images H x W x 3 as the network takes them, N x 3 x H x W."""
+    rgb = torch.from_numpy(np.stack(images)).to(next(model.parameters()).device)
+    return normalise(rgb, model.info.mean, model.info.std)
+
+
+@torch.inference_mode()
+def run_plain(model: BundledSegmenter, images: list[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
+    """Labels of a window's target frame by the plain form, and its logits at feature size."""
+    window = model.features(prepared(model, *images)).transpose(0, 1)[None]
+    logits = model.classify(model.refine(model.fuse(window)))
+    scores = model.upsample(logits, *images[0].shape[:2]).softmax(dim=1)
+    return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy(), logits
+
+
+@torch.inference_mode()
+def run_floor(model: BundledSegmenter, image: np.ndarray) -> np.ndarray:
+    """Labels of one frame by backbone, head and classifier alone."""
+    features = model.features(prepared(model, image))[:, : model.architecture.channels]
+    scores = model.upsample(model.classify(features), *image.shape[:2]).softmax(dim=1)
+    return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
+
+
+def peak_memory_mb(name: str, size: tuple[int, int], device: str, form: str) -> float:
+    """Peak memory of a process of its own that runs one form for a few frames."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory_here, (name, size, device, form))
+
+
+def _peak_memory_here(name: str, size: tuple[int, int], device: str, form: str) -> float:
+    model = load_model(name, device)
+    window = model.architecture.window
+    images = scrolling(window + 2, size)
+    if form == "plain":
+        run_plain(model, images[:window])
+    else:
+        stream = StreamingSegmenter(model)
+        for i, image in enumerate(images):
+            stream.push(image, i / RATE)
+    if next(model.parameters()).is_cuda:
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
