@@ -125,6 +125,7 @@ class AlignedFusion(nn.Module):
         self.window = window
         self.matching = Matching(appearance, reach)
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
+        self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the softmax's scale
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
 
     def forward(self, window: Tensor) -> Tensor:
@@ -137,14 +138,9 @@ class AlignedFusion(nn.Module):
 
     def carry(self, carried: Carried | None, features: Tensor) -> Carried:
         """Take in the next frame, N x (C + A) x h x w; all earlier ones move along."""
-        own = torch.cat(
-            [
-                features[:, : self.channels],
-                self.compare(features),
-                torch.zeros_like(features[:, :1]),
-            ],
-            dim=1,
-        )
+        compared = F.normalize(self.compare(features), dim=1)
+        seen = torch.zeros_like(features[:, :1])
+        own = torch.cat([features[:, : self.channels], compared, seen], dim=1)
         descriptors = self.matching.describe(features[:, self.channels :])
         if carried is None:
             return Carried((own,), descriptors)
@@ -161,8 +157,9 @@ class AlignedFusion(nn.Module):
         values, keys, unseen = zip(
             *(frame.split(sizes, 1) for frame in carried.frames), strict=True
         )
+        scale = self.sharpness.exp()
         scores = [
-            (keys[-1] * key).sum(dim=1, keepdim=True) / DIMENSIONS**0.5 + bias + seen
+            (keys[-1] * key).sum(dim=1, keepdim=True) * scale + bias + seen
             for key, bias, seen in zip(keys, self.closeness, unseen, strict=True)
         ]
         weights = torch.cat(scores, dim=1).softmax(dim=1)
