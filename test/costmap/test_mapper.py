@@ -177,7 +177,7 @@ def test_what_is_under_a_car_is_not_free() -> None:
     under = (np.abs(y) < 0.8) & (x > 10.2) & (x < 13.8)
     road = update.grid.label == ID["road"]
     assert not road[under].any()
-    assert road[(np.abs(y) < 0.8) & (x > 7) & (x < 9)].all()
+    assert road[(np.abs(y) < 0.8) & (x > 4) & (x < 6)].all()
 
 
 def test_trust_falls_with_distance() -> None:
