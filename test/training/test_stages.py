@@ -1,5 +1,6 @@
 """The stages of training on a handful of small images: they run, resume and leave bundles."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -159,15 +160,17 @@ def test_a_stage_names_the_stage_it_lacks(data: Path, tmp_path: Path, config_pat
 def test_mar_learns_on_the_built_memory(
     data: Path, tmp_path: Path, config_path: Path, small_bundle: Path
 ) -> None:
-    """From a frame network that knows nothing, most classes have no hit; use labels it predicts."""
     config = load_config(config_path)
     train_stage("frame", config, data, tmp_path, resume=False)
     bundle = train_stage("stf", config, data, tmp_path, resume=False)
     with pytest.raises(FileNotFoundError, match="run `stmem memory build mar` first"):
         train_stage("mar", config, data, tmp_path, resume=False)
     model = load_bundle(bundle, "cpu")
+    never = copy.deepcopy(model)
+    with torch.no_grad():
+        never.classifier.bias[2] = -1e4
     with pytest.raises(ValueError, match=r"no correctly classified pixel of: .*pole"):
-        build_memory(model, Samples(config, data, 3, 2), config.memory_rule)
+        build_memory(never, Samples(config, data, 3, 2), config.memory_rule)
     small_bank().save(tmp_path / "mar.memory.safetensors")
     trained = load_bundle(train_stage("mar", config, data, tmp_path, resume=False), "cpu")
     assert trained.mar is not None
