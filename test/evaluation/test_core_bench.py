@@ -1,0 +1,30 @@
+"""``stmem bench core``: the stream beside the plain form it must equal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stmem_ros.commands.main import main
+
+
+def test_stream_and_plain_form_are_measured_side_by_side(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "core.json"
+    arguments = ["--model", str(small_bundle), "--size", "64x96", "--repeats", "2"]
+    assert main(["bench", "core", *arguments, "--device", "cpu", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["max_abs_diff"] < 1e-3
+    assert found["argmax_agreement"] > 0.999
+    assert min(found["plain_ms"], found["streaming_ms"], found["floor_ms"]) > 0
+    assert sum(found["stages_ms"].values()) <= 2 * found["streaming_ms"]
+    assert found["peak_memory_mb"] > 50
+    assert "times faster" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", ["480", "16x480", "ax32"])
+def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "core", "--size", size])
+    assert "it must be HEIGHTxWIDTH in pixels, at least 32x32" in capsys.readouterr().err
