@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from stmem_ros.model.bundle import (
     shipped_bundles,
 )
 from stmem_ros.model.segmenter import PRESETS, normalise
-from stmem_ros.streaming.segmenter import StreamingSegmenter
+from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
 
 RATE = 15.0  # Hz, of the images
-STAGES = ("upload", "backbone", "stf", "mar", "decode")
+STAGES = tuple(field.name for field in dataclasses.fields(StageTimings))
 
 
 @dataclass(frozen=True)

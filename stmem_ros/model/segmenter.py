@@ -145,11 +145,9 @@ class Segmenter(nn.Module):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, images: Tensor) -> Tensor:
-        levels = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        features = self.head(levels)
-        if isinstance(self.stf, AlignedFusion):
-            features = torch.cat([features, levels[1]], dim=1)
-        return features
+        return frame_features(
+            self.backbone, self.head, images, appearance=isinstance(self.stf, AlignedFusion)
+        )
 
     def fuse(self, window: Tensor) -> Tensor:
         if self.stf is None:
@@ -178,6 +176,15 @@ class Segmenter(nn.Module):
             logits, scale_factor=self.architecture.stride, mode="bilinear", align_corners=False
         )
         return full[..., :height, :width]
+
+
+def frame_features(
+    backbone: nn.Module, head: nn.Module, images: Tensor, appearance: bool
+) -> Tensor:
+    """Features of images N x 3 x H x W; with ``appearance``, the backbone's at 1/4 ride along."""
+    levels = backbone(images.contiguous(memory_format=torch.channels_last))
+    features = head(levels)
+    return torch.cat([features, levels[1]], dim=1) if appearance else features
 
 
 def normalise(

@@ -11,6 +11,7 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.pyramid import PyramidPoolingHead
+from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
@@ -48,11 +49,9 @@ class StreamingCore:
 
     def features(self, images: Tensor) -> Tensor:
         """As ``Segmenter.features``."""
-        levels = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        features = self.head(levels)
-        if isinstance(self._stf, AlignedFusion):
-            features = torch.cat([features, levels[1]], dim=1)
-        return features
+        return frame_features(
+            self.backbone, self.head, images, appearance=isinstance(self._stf, AlignedFusion)
+        )
 
     def fusion(self) -> StreamFusion:
         """The temporal fusion of a new stream."""
