@@ -6,7 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Carried
+from stmem_ros.model.aligned_fusion import Carried
+from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens
 from stmem_ros.streaming.ring import Ring
 
@@ -49,7 +50,7 @@ class TokenFusion:
 class CarriedFusion:
     """The light form: earlier frames were carried up to the last one, and move on from there."""
 
-    def __init__(self, fusion: AlignedFusion) -> None:
+    def __init__(self, fusion: FoldedAlignment) -> None:
         self._fusion = fusion
         self._carried: Carried | None = None
 
