@@ -17,6 +17,7 @@ from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
+from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
 from stmem_ros.streaming.fusion import CarriedFusion, SingleFrame, StreamFusion, TokenFusion
 from stmem_ros.streaming.winograd import with_winograd
 
@@ -39,8 +40,9 @@ class StreamingCore:
         else:
             self.head = without_batch_norm(model.head)
         if next(model.parameters()).device.type == "cpu":
-            with_winograd(self.backbone)
-            with_winograd(self.head)
+            for part in (self.backbone, self.head):
+                with_winograd(part)
+                with_fused_convolutions(part)
         self._stf: FoldedFusion | FoldedAlignment | None = None
         if isinstance(model.stf, AlignedFusion):
             self._stf = FoldedAlignment(model.stf)
