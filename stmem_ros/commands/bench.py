@@ -7,6 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from stmem_ros.commands.arguments import image_size
 from stmem_ros.commands.errors import CommandError
 
 
@@ -21,7 +22,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     core.add_argument(
         "--model", default="onboard", help="a bundle, or psp50 or psp101 with random weights"
     )
-    core.add_argument("--size", type=_size, default=(360, 480), metavar="HxW", help="of the images")
+    core.add_argument(
+        "--size", type=image_size, default=(360, 480), metavar="HxW", help="of the images"
+    )
     core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
     core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
@@ -35,15 +38,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     costmap.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     costmap.set_defaults(run_command=run_costmap)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.partition("x")
-    if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
-        raise argparse.ArgumentTypeError(
-            f"size is {text!r}; it must be HEIGHTxWIDTH in pixels, at least 32x32"
-        )
-    return int(height), int(width)
 
 
 def run_core(options: argparse.Namespace) -> int:

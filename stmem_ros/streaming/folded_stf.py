@@ -11,6 +11,7 @@ What is folded, none of it changing the result but for rounding:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +77,7 @@ class FoldedFusion:
         self.encoder = FoldedAttention(stf.encoder.attention)
         self.decoder = FoldedAttention(stf.decoder.self_attention)
         self.cross = FoldedAttention(stf.decoder.cross_attention)
-        self._positions: tuple[tuple[int, int], Positions] | None = None
+        self._positions: WeakValueDictionary[tuple[int, int], Positions] = WeakValueDictionary()
 
     def project(self, features: Tensor) -> FrameTokens:
         """A new frame's features, 1 x C x h x w."""
@@ -106,24 +107,22 @@ class FoldedFusion:
         return self._features(y, window[0].size)
 
     def positions(self, size: tuple[int, int]) -> Positions:
-        """Computed when a stream begins, or its image size changes."""
-        if self._positions is None or self._positions[0] != size:
+        """Computed when a stream begins, or its image size changes; kept while a stream has it."""
+        positions = self._positions.get(size)
+        if positions is None:
             stf = self.stf
             shape = torch.Size((1, stf.window_position.shape[1], 1, *size))
             window, real = padded(resized(stf.window_position, shape), stf.block)
             target, _ = padded(resized(stf.target_position, shape), stf.block)
             of_window, of_target = self._tokens(window), self._tokens(target)
             inside = None if real is None else self._tokens(real[None, None, None])[:, 0, :, 0]
-            self._positions = (
-                size,
-                Positions(
-                    self.encoder.positions(of_window, of_window),
-                    self.decoder.positions(of_target, of_target),
-                    self.cross.positions(of_target, of_window),
-                    inside,
-                ),
+            positions = self._positions[size] = Positions(
+                self.encoder.positions(of_window, of_window),
+                self.decoder.positions(of_target, of_target),
+                self.cross.positions(of_target, of_window),
+                inside,
             )
-        return self._positions[1]
+        return positions
 
     def _tokens(self, x: Tensor) -> Tensor:
         """1 x C x T x H x W, H and W multiples of the block, to blocks x T x places x C."""
