@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 import warnings
@@ -346,7 +347,7 @@ class SegmentationNode(LifecycleNode):
         label, confidence = segmentation.label, segmentation.confidence
         if stream.label_camera_info is not None:
             stride = self._model.architecture.stride
-            size = (-(-label.shape[1] // stride), -(-label.shape[0] // stride))
+            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
             if stream.info is not None:

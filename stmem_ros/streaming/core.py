@@ -30,6 +30,7 @@ class StreamingCore:
     def __init__(self, model: BundledSegmenter, winograd: bool) -> None:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
+        self._zoom = model.architecture.zoom
         self._mar = model.mar
         self.backbone = without_batch_norm(model.backbone)
         self.head: nn.Module
@@ -50,7 +51,11 @@ class StreamingCore:
     def features(self, images: Tensor) -> Tensor:
         """As ``Segmenter.features``."""
         return frame_features(
-            self.backbone, self.head, images, appearance=isinstance(self._stf, AlignedFusion)
+            self.backbone,
+            self.head,
+            images,
+            self._zoom,
+            appearance=isinstance(self._stf, AlignedFusion),
         )
 
     def fusion(self) -> StreamFusion:

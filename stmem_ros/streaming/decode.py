@@ -1,17 +1,20 @@
 """Scores at feature size to labels at image size, without scores at image size.
 
-Bilinear resizing by a whole factor s gives s rows of pixels between two rows of scores. They are
-made and reduced one of the s at a time, so that what is worked on stays in the cache.
+Bilinear resizing makes each row of pixels from two rows of scores. A few rows are made and reduced
+at a time, so that what is worked on stays in the cache.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from stmem_ros.model.layers import resample
 
-def decode(logits: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+ROWS = 24  # made at a time
+
+
+def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The best class of each pixel and its softmax probability.
 
     Args:
@@ -22,19 +25,19 @@ def decode(logits: Tensor, stride: int, height: int, width: int) -> tuple[Tensor
     Returns:
         labels N x H x W uint8, and probabilities N x H x W.
     """
-    n, _, rows, columns = logits.shape
-    # Columns first: they are few numbers as yet. Rows to the middle, to be read as wholes.
-    wide = F.interpolate(
-        logits, size=(rows, columns * stride), mode="bilinear", align_corners=False
-    )[..., :width].transpose(1, 2)
-    above = torch.cat([wide[:, :1], wide[:, :-1]], dim=1)
-    below = torch.cat([wide[:, 1:], wide[:, -1:]], dim=1)
-    label = torch.empty((n, rows, stride, width), dtype=torch.uint8, device=logits.device)
-    sure = torch.empty((n, rows, stride, width), dtype=logits.dtype, device=logits.device)
-    for phase in range(stride):
-        place = (phase + 0.5) / stride - 0.5  # of the pixel's row, from the row of scores
-        scores = torch.lerp(wide, above if place < 0 else below, abs(place))
+    n, _, rows, _ = logits.shape
+    # Columns first: they are few numbers as yet. Rows to the front, to be read as wholes.
+    wide = resample(logits, (rows, width), (1.0, stride)).transpose(1, 2)
+    place = ((torch.arange(height, device=logits.device) + 0.5) / stride - 0.5).clamp(0, rows - 1)
+    above = place.long()
+    below = (above + 1).clamp(max=rows - 1)
+    part = (place - above).to(logits.dtype)[:, None, None]
+    label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
+    sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
+    for start in range(0, height, ROWS):
+        made = slice(start, start + ROWS)
+        scores = torch.lerp(wide[:, above[made]], wide[:, below[made]], part[made])
         best, index = scores.max(dim=2)
-        label[:, :, phase] = index.to(torch.uint8)
-        sure[:, :, phase] = (scores - best[:, :, None]).exp_().sum(dim=2).reciprocal_()
-    return label.flatten(1, 2)[:, :height], sure.flatten(1, 2)[:, :height]
+        label[:, made] = index.to(torch.uint8)
+        sure[:, made] = (scores - best[:, :, None]).exp_().sum(dim=2).reciprocal_()
+    return label, sure
