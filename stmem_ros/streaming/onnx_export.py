@@ -8,6 +8,7 @@ is filled with that frame, as a :class:`StreamingSegmenter` fills it.
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -29,17 +30,28 @@ class StreamStep(nn.Module):
     ``image`` is uint8 1 x H x W x 3 (RGB). Returned are the labels of the window's target frame,
     uint8 1 x H x W, their probabilities x 255, uint8 1 x H x W, the logits 1 x classes x h x w they
     come from, and the state for the next frame.
+
+    Raises:
+        ValueError: the graph cannot be made for images of this size.
     """
 
     def __init__(self, model: BundledSegmenter, size: tuple[int, int]) -> None:
         super().__init__()
+        architecture = model.architecture
+        sides = Fraction(architecture.stride).limit_denominator(1000).numerator
+        if architecture.zoom != 1 and any(side % sides for side in size):
+            raise ValueError(
+                f"size is {size[0]}x{size[1]}; the model enlarges images by {architecture.zoom}, "
+                f"for which ONNX needs multiples of {sides} pixels"
+            )
         self._info = model.info
-        self._stride = model.architecture.stride
         self._core = StreamingCore(model, winograd=False)
         self._fusion = self._core.fusion()
         self._size = size
         first = self._features(torch.zeros(1, *size, 3, dtype=torch.uint8))
         self._feature_size = (first.shape[-2], first.shape[-1])
+        whole = (round(side * architecture.stride) for side in self._feature_size)
+        self._whole = tuple(whole)  # pixels of all features; what lies beyond the image is cut off
         self._fusion.push(first)
         self.empty_state: State = tuple(torch.zeros_like(x) for x in self._fusion.state())
 
@@ -47,9 +59,7 @@ class StreamStep(nn.Module):
         self._fusion.resume(state, self._feature_size)
         fused = self._fusion.push(self._features(image))
         logits = self._core.classify(self._core.refine(fused))
-        scores = F.interpolate(
-            logits, scale_factor=self._stride, mode="bilinear", align_corners=False
-        )
+        scores = F.interpolate(logits, self._whole, mode="bilinear", align_corners=False)
         height, width = self._size
         sure, label = scores[..., :height, :width].softmax(dim=1).max(dim=1)
         confidence = (sure * 255).round().to(torch.uint8)
@@ -73,6 +83,7 @@ def export_onnx(model: BundledSegmenter, size: tuple[int, int], path: Path) -> N
         path: of the file; weights of more than 1.5 GB go to ``path``.data.
 
     Raises:
+        ValueError: the graph cannot be made for images of this size.
         ImportError: the extra ``export`` is not installed.
     """
     step = StreamStep(model, size).eval()

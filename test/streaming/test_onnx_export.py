@@ -19,6 +19,7 @@ from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 ARCHITECTURES = {
     "published": dataclasses.replace(SMALL, backbone="resnet50", causal=False),
+    "light, enlarged": dataclasses.replace(SMALL, form="light", zoom=1.25),
     "without STF and MAR": dataclasses.replace(SMALL, stf=False, mar=False),
 }
 
@@ -62,6 +63,24 @@ def wanted_logits(stream: StreamingSegmenter, fusion, frame: np.ndarray) -> np.n
     info = stream.model.info
     features = stream.core.features(normalise(torch.from_numpy(frame)[None], info.mean, info.std))
     return stream.core.classify(stream.core.refine(fusion.push(features))).numpy()
+
+
+def test_a_size_that_would_not_be_exact_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    model = some_model("light, enlarged", small_bundle)
+    with pytest.raises(ValueError, match=r"size is 90x128; .* multiples of 16 pixels"):
+        export_onnx(model, (90, 128), tmp_path / "step.onnx")
+
+
+def test_sizes_that_are_no_multiple_of_the_stride_are_cut(small_bundle, tmp_path: Path) -> None:
+    model, path = load_bundle(small_bundle, "cpu"), tmp_path / "step.onnx"
+    export_onnx(model, (61, 75), path)
+    image = np.random.default_rng(0).integers(0, 256, (61, 75, 3), np.uint8)
+    session = onnxruntime.InferenceSession(path)
+    state = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()[1:]}
+    for _ in range(3):
+        label, *_ = results = session.run(None, {"image": image[None], **state})
+        state = dict(zip(state, results[3:], strict=True))
+    assert (label[0] == StreamingSegmenter(model).push(image, 0.0).label).mean() > 0.999
 
 
 def test_the_command_writes_the_file(small_bundle: Path, tmp_path: Path, capsys) -> None:
