@@ -13,6 +13,7 @@ from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
+from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
@@ -41,9 +42,9 @@ class StreamingCore:
         if winograd:
             with_winograd(self.backbone)
             with_winograd(self.head)
-        self._stf: FoldedFusion | AlignedFusion | None = None
+        self._stf: FoldedFusion | FoldedAlignment | None = None
         if isinstance(model.stf, AlignedFusion):
-            self._stf = without_batch_norm(model.stf)
+            self._stf = FoldedAlignment(model.stf)
         elif model.stf is not None:
             self._stf = FoldedFusion(model.stf)
         self.refinement = None if model.mar is None else FoldedRefinement(model.mar)
@@ -55,12 +56,12 @@ class StreamingCore:
             self.head,
             images,
             self._zoom,
-            appearance=isinstance(self._stf, AlignedFusion),
+            appearance=isinstance(self._stf, FoldedAlignment),
         )
 
     def fusion(self) -> StreamFusion:
         """The temporal fusion of a new stream."""
-        if isinstance(self._stf, AlignedFusion):
+        if isinstance(self._stf, FoldedAlignment):
             return CarriedFusion(self._stf)
         return SingleFrame() if self._stf is None else TokenFusion(self._stf)
 

@@ -25,19 +25,21 @@ def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tens
     Returns:
         labels N x H x W uint8, and probabilities N x H x W.
     """
-    n, _, rows, _ = logits.shape
+    n, classes, rows, _ = logits.shape
     # Columns first: they are few numbers as yet. Rows to the front, to be read as wholes.
-    wide = resample(logits, (rows, width), (1.0, stride)).transpose(1, 2)
+    wide = resample(logits, (rows, width), (1.0, stride)).transpose(1, 2).contiguous()
     place = ((torch.arange(height, device=logits.device) + 0.5) / stride - 0.5).clamp(0, rows - 1)
     above = place.long()
     below = (above + 1).clamp(max=rows - 1)
     part = (place - above).to(logits.dtype)[:, None, None]
+    # The first of the best classes has the largest of these: faster than a maximum with its index.
+    backwards = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
     label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
     sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
     for start in range(0, height, ROWS):
         made = slice(start, start + ROWS)
         scores = torch.lerp(wide[:, above[made]], wide[:, below[made]], part[made])
-        best, index = scores.max(dim=2)
-        label[:, made] = index.to(torch.uint8)
-        sure[:, made] = (scores - best[:, :, None]).exp_().sum(dim=2).reciprocal_()
+        best = scores.amax(dim=2, keepdim=True)
+        label[:, made] = 255 - ((scores == best) * backwards).amax(dim=2)
+        sure[:, made] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()
     return label, sure

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.pyramid import PyramidPoolingHead
+from stmem_ros.model.resnet import Bottleneck
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,7 +30,24 @@ def without_batch_norm(module: M) -> M:
             assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             part[0] = fuse_conv_bn_eval(convolution, norm)
             del part[1]
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, Bottleneck):
+                setattr(part, name, FoldedBottleneck(child))
     return module
+
+
+class FoldedBottleneck(nn.Module):
+    """A :class:`Bottleneck` that adds and clips in place: its maps are the largest there are."""
+
+    def __init__(self, block: Bottleneck) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(block.reduce, block.spatial, block.expand)
+        self.shortcut = block.shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the plain form's."""
+        return self.branch(x).add_(self.shortcut(x)).relu_()
 
 
 class FoldedPyramidPoolingHead(nn.Module):
@@ -74,7 +92,7 @@ class FoldedPyramidPoolingHead(nn.Module):
                 _shifted_resize(bins, height, features.device).transpose(0, 1).flatten(1)
             )
         context = torch.einsum("nrwd,hr->ndhw", torch.cat(rows, dim=1), torch.cat(matrices, dim=1))
-        return F.relu_(self.bottleneck(features) + context)
+        return self.bottleneck(features).add_(context).relu_()
 
 
 @cache  # some kB a size, kept: CUDA graphs go on using them

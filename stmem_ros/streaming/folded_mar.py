@@ -1,10 +1,12 @@
 """MAR of a stream: two small matrices instead of seven linear maps.
 
-(x Wq)(K Wk)^T = x A and (a (V Wv)) Wo = a B: A and B are computed once a memory.
+(x Wq)(K Wk)^T = x A and (a (V Wv)) Wo + b = a (B + b), as each a sums to one: A and B + b are
+computed once a memory.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,12 +30,16 @@ class FoldedRefinement:
         keys = mar.keys @ _product(mar.to_key)
         values = mar.values @ _product(mar.to_value)
         self.recall = (keys @ _product(mar.to_query).T).contiguous()  # A, items x C
-        self.answer = (mar.to_out.weight @ values.T).contiguous()  # B, C x items
+        answer = mar.to_out.weight @ values.T + mar.to_out.bias[:, None]
+        self.answer = answer.contiguous()  # B + b, C x items
 
     def __call__(self, features: Tensor) -> Tensor:
         """Features N x C x h x w in and out."""
         mar = self.mar
         tokens = features.movedim(1, -1)
-        attention = F.linear(tokens, self.recall).softmax(dim=-1)
-        z = mar.norm1(tokens + F.linear(attention, self.answer, mar.to_out.bias))
-        return mar.norm2(z + mar.linear2(F.relu_(mar.linear1(z)))).movedim(-1, 1)
+        x = tokens.flatten(0, -2)
+        attention = F.linear(x, self.recall).softmax(dim=-1)
+        z = mar.norm1(torch.addmm(x, attention, self.answer.T))
+        hidden = F.relu_(mar.linear1(z))
+        refined = torch.addmm(z, hidden, mar.linear2.weight.T).add_(mar.linear2.bias)
+        return mar.norm2(refined).view(tokens.shape).movedim(-1, 1)

@@ -4,12 +4,17 @@ What is folded, none of it changing the result but for rounding:
 
 - (x + p) W = x W + p W: what a frame contributes to the encoder's queries, keys and values is kept
   with it in the ring; what positions contribute is computed once a feature size;
+- q (x Wk)^T = (q Wk^T) x^T and a (x Wv) = (a x) Wv: the decoder's one frame of queries takes the
+  projections of the window's keys and values upon itself;
 - the long attention's output projection goes into the short one's input projection: one product;
-- tokens lie as block, frame, place in the block, channel: both attentions take them as views.
+- tokens lie as block, frame, place in the block, channel: both attentions take them as views;
+- what follows the long attention concerns each block alone: on a CPU a few blocks at a time, so
+  that they stay in the cache.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -24,6 +29,8 @@ from stmem_ros.model.stf import (
     padded,
     resized,
 )
+
+TOGETHER = 1024  # tokens that are worked on at a time on a CPU
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class AttentionPositions:
     """What positions and biases add in one interlaced attention: blocks x frames x places x ...
 
     Attributes:
-        query, key: of the long attention, C channels.
+        query, key: of the long attention, as it compares them.
         short: of the short one's queries, keys and values, 3C channels.
     """
 
@@ -69,45 +76,54 @@ class Positions:
 
 
 class FoldedFusion:
-    """A :class:`SpatialTemporalFusion` in evaluation mode, for one stream."""
+    """A :class:`SpatialTemporalFusion` in evaluation mode, for all streams of a model."""
 
     def __init__(self, stf: SpatialTemporalFusion) -> None:
         self.stf = stf
         self.window = stf.window_position.shape[2]  # frames
-        self.encoder = FoldedAttention(stf.encoder.attention)
-        self.decoder = FoldedAttention(stf.decoder.self_attention)
-        self.cross = FoldedAttention(stf.decoder.cross_attention)
+        self.encoder = FoldedSelfAttention(stf.encoder.attention)
+        self.decoder = FoldedSelfAttention(stf.decoder.self_attention)
+        self.cross = FoldedCrossAttention(stf.decoder.cross_attention)
         self._positions: WeakValueDictionary[tuple[int, int], Positions] = WeakValueDictionary()
 
     def project(self, features: Tensor) -> FrameTokens:
         """A new frame's features, 1 x C x h x w."""
         tokens = self._tokens(padded(features[:, :, None], self.stf.block)[0])
         size = (features.shape[-2], features.shape[-1])
-        return FrameTokens(size, tokens, tokens @ self.encoder.weight.T)
+        return FrameTokens(size, tokens, self.encoder.project(tokens))
 
-    def fuse(self, window: list[FrameTokens]) -> Tensor:
+    def fuse(self, window: list[FrameTokens], positions: Positions) -> Tensor:
         """Fused features 1 x C x h x w of the window's target frame."""
-        p = self.positions(window[0].size)
-        target = window[self.stf.target].tokens
+        p, real = positions, positions.real
+        layer, decoder = self.stf.encoder, self.stf.decoder
 
-        layer = self.stf.encoder
-        x = torch.cat([frame.tokens for frame in window], dim=1)
-        q, k, v = torch.cat([frame.projected for frame in window], dim=1).chunk(3, dim=-1)
-        x = _normed(layer.norm1, x + self.encoder(q, k, v, p.encoder, p.real))
-        x = _normed(layer.norm2, x + _fed_forward(layer.feed_forward, x))
+        def encoded(some: slice) -> Tensor:
+            z = torch.cat([frame.tokens[some] for frame in window], dim=1)
+            z = z + self.encoder.short(x[some], p.encoder.short[some], _of(real, some))
+            return _fed_forward(layer.feed_forward, layer.norm2, _normed(layer.norm1, z))
 
-        decoder = self.stf.decoder
-        q, k, v = (target @ self.decoder.weight.T).chunk(3, dim=-1)
-        y = _normed(decoder.norm1, target + self.decoder(q, k, v, p.decoder, p.real))
-        channels = target.shape[-1]
-        q = y @ self.cross.weight[:channels].T
-        k, v = (x @ self.cross.weight[channels:].T).chunk(2, dim=-1)
-        y = _normed(decoder.norm2, y + self.cross(q, k, v, p.cross, p.real))
-        y = _normed(decoder.norm3, y + _fed_forward(decoder.feed_forward, y))
+        def of_target(some: slice) -> Tensor:
+            z = y[some] + self.decoder.short(x[some], p.decoder.short[some], _of(real, some))
+            return _normed(decoder.norm1, z)
+
+        def fused(some: slice) -> Tensor:
+            z = y[some] + self.cross.short(x[some], p.cross.short[some], _of(real, some))
+            return _fed_forward(decoder.feed_forward, decoder.norm3, _normed(decoder.norm2, z))
+
+        projected = zip(*(frame.projected.chunk(3, dim=-1) for frame in window), strict=True)
+        q, k, v = (torch.cat(frames, dim=1) for frames in projected)
+        x = self.encoder.long(q, k, v, p.encoder, real)
+        whole = _by_blocks(encoded, x)
+
+        y = window[self.stf.target].tokens
+        x = self.decoder.long(*self.decoder.project(y).chunk(3, dim=-1), p.decoder, real)
+        y = _by_blocks(of_target, x)
+        x = self.cross.long(self.cross.project(y), whole, p.cross, real)
+        y = _by_blocks(fused, x)
         return self._features(y, window[0].size)
 
     def positions(self, size: tuple[int, int]) -> Positions:
-        """Computed when a stream begins, or its image size changes; kept while a stream has it."""
+        """Of features of ``size`` rows and columns; computed anew unless a stream holds them."""
         positions = self._positions.get(size)
         if positions is None:
             stf = self.stf
@@ -115,12 +131,11 @@ class FoldedFusion:
             window, real = padded(resized(stf.window_position, shape), stf.block)
             target, _ = padded(resized(stf.target_position, shape), stf.block)
             of_window, of_target = self._tokens(window), self._tokens(target)
-            inside = None if real is None else self._tokens(real[None, None, None])[:, 0, :, 0]
             positions = self._positions[size] = Positions(
-                self.encoder.positions(of_window, of_window),
-                self.decoder.positions(of_target, of_target),
+                self.encoder.positions(of_window),
+                self.decoder.positions(of_target),
                 self.cross.positions(of_target, of_window),
-                inside,
+                None if real is None else self._tokens(real[None, None, None])[:, 0, :, 0],
             )
         return positions
 
@@ -139,58 +154,143 @@ class FoldedFusion:
 
 
 class FoldedAttention:
-    """An :class:`InterlacedAttention` on tokens blocks x frames x places x C."""
+    """An :class:`InterlacedAttention` on tokens blocks x frames x places x C: what all have."""
 
     def __init__(self, attention: InterlacedAttention) -> None:
         long, short = attention.long, attention.short
         self.heads = long.heads
-        self.out_proj = short.out_proj
-        self.weight = long.in_proj_weight  # 3C x C
-        self.bias = long.in_proj_bias
+        self._scale = (long.out_proj.in_features // long.heads) ** -0.5
+        self._out_proj = short.out_proj
         self._short_weight = short.in_proj_weight
         self._short = short.in_proj_weight @ long.out_proj.weight
         # Attention weights sum to one: the long values' bias arrives in each result as it is.
-        arrives = long.out_proj.weight @ self.bias[2 * len(self.bias) // 3 :] + long.out_proj.bias
+        arrives = long.out_proj.weight @ long.in_proj_bias.chunk(3)[2] + long.out_proj.bias
         self._short_bias = short.in_proj_weight @ arrives + short.in_proj_bias
 
-    def positions(self, query: Tensor, key: Tensor) -> AttentionPositions:
-        """Of position terms blocks x frames x places x C; ``key`` is for the long attention."""
-        (wq, wk, _), (bq, bk, _) = self.weight.chunk(3), self.bias.chunk(3)
-        short_q, short_k, short_v = self._short_bias.chunk(3)
-        sq, sk, _ = self._short_weight.chunk(3)
-        parts = [query @ sq.T + short_q, query @ sk.T + short_k, short_v.expand(query.shape)]
-        return AttentionPositions(query @ wq.T + bq, key @ wk.T + bk, torch.cat(parts, dim=-1))
-
-    def __call__(
-        self, q: Tensor, k: Tensor, v: Tensor, p: AttentionPositions, real: Tensor | None
-    ) -> Tensor:
-        """Projected tokens, positions not yet added; blocks x Tq x places x C."""
-        blocks, frames, places, channels = q.shape
-        # LONG: one sequence a place, over blocks and frames.
+    def short(self, x: Tensor, positions: Tensor, real: Tensor | None) -> Tensor:
+        """SHORT, on LONG's result of some blocks: one sequence a block, over frames and places."""
         visible = None
         if real is not None:
-            visible = real[:, None].expand(k.shape[:3]).flatten(0, 1).T[:, None, None]
-        sequences = (z.flatten(0, 1).transpose(0, 1) for z in (q + p.query, k + p.key, v))
-        x = self._attend(*sequences, visible=visible)
-        x = x.transpose(0, 1).reshape(blocks, frames, places, channels)
-        # SHORT: one sequence a block, over frames and places.
-        if real is not None:
-            visible = real[:, None].expand(blocks, frames, places).flatten(1, 2)[:, None, None]
-        q, k, v = (x @ self._short.T + p.short).flatten(1, 2).chunk(3, dim=-1)
-        return self.out_proj(self._attend(q, k, v, visible=visible)).unflatten(1, (frames, places))
+            visible = _visible(real[:, None].expand(x.shape[:3]).flatten(1, 2))
+        q, k, v = F.linear(x, self._short).add_(positions).flatten(1, 2).chunk(3, dim=-1)
+        attended = self._attend(*(self._by_head(z) for z in (q, k, v)), visible)
+        return self._out_proj(attended.flatten(-2)).unflatten(1, x.shape[1:3])
 
-    def _attend(self, *sequences: Tensor, visible: Tensor | None) -> Tensor:
-        """Queries, keys and values B x L x C; ``visible`` B x 1 x 1 x S as in the plain form."""
-        if visible is not None:  # sequences of padding alone are never read
-            visible = visible | ~visible.any(dim=-1, keepdim=True)
-        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in sequences)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        return x.transpose(1, 2).flatten(-2)
+    def _short_positions(self, query: Tensor) -> Tensor:
+        (wq, wk, _), (bq, bk, bv) = self._short_weight.chunk(3), self._short_bias.chunk(3)
+        values = bv.expand(query.shape)
+        return torch.cat([F.linear(query, wq, bq), F.linear(query, wk, bk), values], dim=-1)
+
+    def _by_head(self, sequences: Tensor) -> Tensor:
+        """B x L x (heads ...) to B x heads x L x ..."""
+        return sequences.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
+        """B x heads x L x ... to B x L x heads x ..."""
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=self._scale)
+        return x.transpose(1, 2)
+
+
+class FoldedSelfAttention(FoldedAttention):
+    """Of frames with themselves."""
+
+    def __init__(self, attention: InterlacedAttention) -> None:
+        super().__init__(attention)
+        self._weight = attention.long.in_proj_weight
+        self._bias = attention.long.in_proj_bias
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Queries, keys and values of LONG, 3C channels, without positions."""
+        return F.linear(tokens, self._weight)
+
+    def positions(self, position: Tensor) -> AttentionPositions:
+        """Of position terms blocks x frames x places x C."""
+        (wq, wk, _), (bq, bk, _) = self._weight.chunk(3), self._bias.chunk(3)
+        return AttentionPositions(
+            F.linear(position, wq, bq), F.linear(position, wk, bk), self._short_positions(position)
+        )
+
+    def long(
+        self, q: Tensor, k: Tensor, v: Tensor, p: AttentionPositions, real: Tensor | None
+    ) -> Tensor:
+        """LONG: one sequence a place, over blocks and frames; in and out blocks x T x places x C.
+
+        Queries, keys and values are what ``project`` gives; ``real`` is blocks x places.
+        """
+        sequences = (self._by_head(_strided(z)) for z in (q + p.query, k + p.key, v))
+        return _unstrided(self._attend(*sequences, _strided_visible(real, k)).flatten(-2), q)
+
+
+class FoldedCrossAttention(FoldedAttention):
+    """Of one frame with a window: its keys and values are the window's tokens as they are.
+
+    A head's q (x Wk)^T is (q Wk^T) x^T, so its query has C channels; a (x Wv) is (a x) Wv.
+    """
+
+    def __init__(self, attention: InterlacedAttention) -> None:
+        super().__init__(attention)
+        wq, wk, self._value = (  # heads x C/heads x C
+            weight.unflatten(0, (self.heads, -1))
+            for weight in attention.long.in_proj_weight.chunk(3)
+        )
+        # A bias of the keys would add the same to all scores of a query.
+        self._weight = (wk.transpose(1, 2) @ wq).flatten(0, 1)  # heads C x C
+        bias = attention.long.in_proj_bias.chunk(3)[0].unflatten(0, (self.heads, 1, -1))
+        self._bias = (bias @ wk).flatten()
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Queries of LONG, heads C channels, without positions."""
+        return F.linear(tokens, self._weight)
+
+    def positions(self, query: Tensor, key: Tensor) -> AttentionPositions:
+        """Of position terms blocks x frames x places x C; ``key`` is for the window's tokens."""
+        own = F.linear(query, self._weight, self._bias)
+        return AttentionPositions(own, key, self._short_positions(query))
+
+    def long(self, q: Tensor, window: Tensor, p: AttentionPositions, real: Tensor | None) -> Tensor:
+        """LONG: as of :class:`FoldedSelfAttention`, of what ``project`` gives with a window."""
+        keys, values = (
+            _strided(z)[:, None].expand(-1, self.heads, -1, -1) for z in (window + p.key, window)
+        )
+        queries = self._by_head(_strided(q + p.query))
+        attended = self._attend(queries, keys, values, _strided_visible(real, window))
+        heads = zip(attended.unbind(2), self._value, strict=True)
+        return _unstrided(torch.cat([F.linear(a, value) for a, value in heads], dim=-1), q)
+
+
+def _strided(tokens: Tensor) -> Tensor:
+    """Blocks x T x places x C to a sequence of each place: places x (blocks T) x C."""
+    return tokens.flatten(0, 1).transpose(0, 1)
+
+
+def _unstrided(sequences: Tensor, like: Tensor) -> Tensor:
+    return sequences.transpose(0, 1).unflatten(0, like.shape[:2])
+
+
+def _strided_visible(real: Tensor | None, keys: Tensor) -> Tensor | None:
+    return None if real is None else _visible(_strided(real[:, None].expand(keys.shape[:3])))
+
+
+def _visible(real: Tensor) -> Tensor:
+    """Of sequences B x S, the keys that may be attended to, B x 1 x 1 x S."""
+    # Sequences of padding alone are never read.
+    return (real | ~real.any(dim=-1, keepdim=True))[:, None, None]
+
+
+def _of(real: Tensor | None, some: slice) -> Tensor | None:
+    return None if real is None else real[some]
+
+
+def _by_blocks(step: Callable[[slice], Tensor], tokens: Tensor) -> Tensor:
+    """What ``step`` makes of each block of the tokens; on a CPU, of few at a time."""
+    blocks, frames, places = tokens.shape[:3]
+    some = max(1, TOGETHER // (frames * places)) if tokens.device.type == "cpu" else blocks
+    return torch.cat([step(slice(i, i + some)) for i in range(0, blocks, some)])
 
 
 def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     return F.layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def _fed_forward(layer: FeedForward, tokens: Tensor) -> Tensor:
-    return layer.linear2(F.relu(layer.linear1(tokens)))
+def _fed_forward(layer: FeedForward, norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
+    return _normed(norm, tokens + layer.linear2(F.relu_(layer.linear1(tokens))))

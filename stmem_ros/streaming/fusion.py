@@ -6,8 +6,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Carried, Descriptors
-from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens
+from stmem_ros.model.aligned_fusion import Carried, Descriptors
+from stmem_ros.streaming.folded_alignment import FoldedAlignment
+from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
 
 State = tuple[Tensor, ...]
@@ -64,12 +65,13 @@ class TokenFusion:
     def __init__(self, folded: FoldedFusion) -> None:
         self._folded = folded
         self._ring: Ring[FrameTokens] = Ring(folded.window)
+        self._positions: Positions | None = None  # held, so that they are kept
 
     def push(self, features: Tensor) -> Tensor:
         frame = self._folded.project(features)
         self._ring.append(frame)
-        self._positions = self._folded.positions(frame.size)  # keeps them
-        return self._folded.fuse(self._ring.window())
+        self._positions = self._folded.positions(frame.size)
+        return self._folded.fuse(self._ring.window(), self._positions)
 
     def reset(self) -> None:
         self._ring.clear()
@@ -91,7 +93,7 @@ class CarriedFusion:
 
     float32 = True  # half precision tells places in a wide image to half a pixel
 
-    def __init__(self, fusion: AlignedFusion) -> None:
+    def __init__(self, fusion: FoldedAlignment) -> None:
         self._fusion = fusion
         self._carried: Carried | None = None
 

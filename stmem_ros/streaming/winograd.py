@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDE = 256  # channels from which the products outweigh the transforms
+# What is worked on at a time, so that it stays in the cache and the memory is used again.
+TILES = 128
+CHANNELS = 512
 
 INPUT = torch.tensor(
     [
@@ -81,14 +84,24 @@ class WinogradConv2d(nn.Module):
             (6, 6, n, down, d, across, d, channels),
             (d * row, d * column, image, 4 * d * row, row, 4 * d * column, column, 1),
         )
-        count = n * down * d * across * d
-        spread = self.to_tiles @ tiles.reshape(36, count * channels)
-        products = torch.bmm(spread.view(36, count, channels), self.weight)
-        outputs = (self.from_tiles @ products.view(36, -1)).view(4, 4, n, down, d, across, d, -1)
-        y = outputs.permute(2, 3, 0, 4, 5, 1, 6, 7).flatten(4, 6).flatten(1, 3)
+        y = x.new_empty((n, down, 4, d, across, 4, d, self.weight.shape[2]))
+        of_tiles = y.permute(2, 5, 0, 1, 3, 4, 6, 7)  # 4 x 4 x as above
+        rows = max(1, TILES // (n * d * across * d))
+        for band in (slice(i, i + rows) for i in range(0, down, rows)):
+            of_tiles[:, :, :, band] = self._convolved(tiles[:, :, :, band])
+        return y.flatten(4, 6).flatten(1, 3)[:, :height, :width].permute(0, 3, 1, 2)
+
+    def _convolved(self, tiles: Tensor) -> Tensor:
+        """Of tiles 6 x 6 x ... x inputs the outputs 4 x 4 x ... x outputs."""
+        count = tiles[0, 0, ..., 0].numel()
+        products = tiles.new_zeros((36, count, self.weight.shape[2]))
+        parts = zip(tiles.split(CHANNELS, dim=-1), self.weight.split(CHANNELS, dim=1), strict=True)
+        for part, weight in parts:
+            spread = self.to_tiles @ part.reshape(36, -1)
+            products.baddbmm_(spread.view(36, count, -1), weight)
         if self.bias is not None:
-            y = y + self.bias
-        return y[:, :height, :width].permute(0, 3, 1, 2)
+            products[7] += self.bias  # the one that goes into each output with the factor 1
+        return (self.from_tiles @ products.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)
 
 
 def with_winograd(module: nn.Module) -> None:

@@ -1,0 +1,211 @@
+"""The light form's fusion in a stream: the answer of stmem_ros.model.aligned_fusion, its own way.
+
+What differs, none of it changing the result but for rounding: pixels lie as row, column, channel.
+Then
+
+- likenesses are products of small matrices: a few pixels of a row with all places around them;
+- a frame is carried by weighted sums of whole pixels, four each, not channel by channel;
+- all earlier frames move along the same places, which are found once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmem_ros.model.aligned_fusion import (
+    DIMENSIONS,
+    FAR,
+    AlignedFusion,
+    Carried,
+    Descriptors,
+    LocalMatching,
+)
+from stmem_ros.model.layers import ConvNormAct
+from stmem_ros.streaming.folded_convolutions import without_batch_norm
+
+TILE = 16  # pixels of a row that are compared in one product
+
+
+class FoldedAlignment:
+    """An :class:`AlignedFusion` in evaluation mode, of one stream.
+
+    Unlike there, in what is ``Carried`` the frames are h x w x (C + D + 1), the descriptors
+    h/2 x w/2 x D and h x w x D.
+    """
+
+    def __init__(self, fusion: AlignedFusion) -> None:
+        fusion = without_batch_norm(fusion)
+        self.window = fusion.window
+        self._channels = fusion.channels
+        self._coarse = FoldedMatching(fusion.matching.coarse, joined=2)
+        self._fine = FoldedMatching(fusion.matching.fine, joined=1)
+        self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
+        self._scale = fusion.sharpness.exp()
+        self._closeness = fusion.closeness
+
+    def carry(self, carried: Carried | None, features: Tensor) -> Carried:
+        """Take in the next frame, 1 x (C + A) x h x w; all earlier ones move along."""
+        pixels = features[0].permute(1, 2, 0)
+        compared = F.normalize(F.linear(pixels, *self._compare), dim=-1)
+        seen = torch.zeros_like(compared[..., :1])
+        own = torch.cat([pixels[..., : self._channels], compared, seen], dim=-1)
+        descriptors = self._describe(pixels[..., self._channels :])
+        if carried is None:
+            return Carried((own,), descriptors)
+        corners = _corners(self._shift(descriptors, carried.descriptors))
+        unseen = FAR * corners.outside
+        earlier = carried.frames[max(0, len(carried.frames) - self.window + 1) :]
+        moved = [_looked_up(frame, corners) for frame in earlier]
+        for frame in moved:
+            frame[..., -1] += unseen
+        return Carried((*moved, own), descriptors)
+
+    def fuse(self, carried: Carried) -> Tensor:
+        """Each pixel attends to itself and to what was carried to it: 1 x C x h x w."""
+        c = self._channels
+        query = self._scale * carried.frames[-1][..., c:-1]
+        scores = [
+            (query * frame[..., c:-1]).sum(dim=-1) + frame[..., -1] + bias
+            for frame, bias in zip(carried.frames, self._closeness, strict=True)
+        ]
+        weights = torch.stack(scores).softmax(dim=0)[..., None]
+        fused = weights[0] * carried.frames[0][..., :c]
+        for weight, frame in zip(weights[1:], carried.frames[1:], strict=True):
+            fused.addcmul_(weight, frame[..., :c])
+        return fused.permute(2, 0, 1)[None]
+
+    def _describe(self, appearance: Tensor) -> Descriptors:
+        """Of h x w x A."""
+        height, width = appearance.shape[:2]
+        # The last row and column once more where they are odd.
+        rows = torch.arange(height + height % 2, device=appearance.device).clamp(max=height - 1)
+        columns = torch.arange(width + width % 2, device=appearance.device).clamp(max=width - 1)
+        whole = appearance if len(rows) == height else appearance[rows]
+        whole = whole if len(columns) == width else whole[:, columns]
+        pairs = whole.unflatten(1, (-1, 2)).unflatten(0, (-1, 2)).transpose(1, 2)
+        return Descriptors(self._coarse.describe(pairs.flatten(2)), self._fine.describe(appearance))
+
+    def _shift(self, here: Descriptors, there: Descriptors) -> Tensor:
+        """Shifts (x, y) 2 x h x w from here to there, in pixels."""
+        height, width = here.fine.shape[:2]
+        shift = self._coarse(here.coarse, there.coarse)[None]
+        shift = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)[0]
+        shift = 2 * shift[:, :height, :width]
+        return shift + self._fine(here.fine, _looked_up(there.fine, _corners(shift)))
+
+
+class FoldedMatching:
+    """A :class:`LocalMatching`; its maps are h x w x (row, column, channel) of joined pixels.
+
+    Args:
+        joined: pixels a side that are one of its pixels.
+    """
+
+    def __init__(self, matching: LocalMatching, joined: int) -> None:
+        self._reach = matching.reach
+        self._neighbourhood = matching.neighbourhood
+        self._smoothing = matching.smoothing
+        self._offsets = matching.offsets
+        assert isinstance(matching.project, ConvNormAct)
+        convolution = matching.project[0]
+        # nn.PixelUnshuffle joins as channel, row, column.
+        weight = convolution.weight.unflatten(1, (-1, joined * joined)).transpose(1, 2)
+        self._project = (weight.flatten(1), convolution.bias)
+        self._scale = matching.sharpness.exp()
+
+    def describe(self, x: Tensor) -> Tensor:
+        """Descriptors of length one, h x w x D."""
+        return F.normalize(F.linear(x, *self._project), dim=-1)
+
+    def __call__(self, here: Tensor, there: Tensor) -> Tensor:
+        """Shifts (x, y) 2 x h x w from here to there, of the descriptors of two maps."""
+        likeness = _summed(_likeness(self._scale * here, there, self._reach), self._neighbourhood)
+        attention = (likeness * _share(*here.shape[:2], self._neighbourhood, here.device)).softmax(0)
+        shift = torch.tensordot(self._offsets, attention, dims=1)
+        sure = attention.square().sum(dim=0, keepdim=True)
+        smooth = _summed(torch.cat([sure * shift, sure]), self._smoothing)
+        return smooth[:2] / smooth[2:]
+
+
+def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
+    """Products of each query with the keys around its place: places x h x w, row by row."""
+    height, width, channels = query.shape
+    side = 2 * reach + 1
+    missing = -width % TILE
+    tiles = F.pad(query, (0, 0, 0, missing)).unflatten(1, (-1, TILE))  # h x tiles x TILE x D
+    around = F.pad(key, (0, 0, reach, reach + missing, reach, reach))
+    around = around.unfold(1, TILE + 2 * reach, TILE).unfold(0, side, 1)
+    around = around.permute(0, 1, 4, 3, 2).flatten(2, 3)  # h x tiles x (row, column) x D
+    products = tiles @ around.transpose(2, 3)
+    # Of the columns around the tile, those around pixel x begin at x.
+    rows, of_tile, of_pixel, _ = products.stride()
+    near = products.as_strided(
+        (side, side, height, tiles.shape[1], TILE),
+        (TILE + 2 * reach, 1, rows, of_tile, of_pixel + 1),
+    )
+    return near.flatten(3).flatten(0, 1)[..., :width]
+
+
+def _summed(x: Tensor, size: int) -> Tensor:
+    """Sum over size x size pixels, zero beyond the image; channels x h x w."""
+    height, width = x.shape[-2:]
+    x = F.pad(x, (size // 2,) * 4)
+    rows = x[:, :height].clone()
+    for i in range(1, size):
+        rows += x[:, i : i + height]
+    columns = rows[..., :width].clone()
+    for i in range(1, size):
+        columns += rows[..., i : i + width]
+    return columns
+
+
+@lru_cache(maxsize=32)
+def _share(height: int, width: int, size: int, device: torch.device) -> Tensor:
+    """One over the number of size x size pixels that are inside the image; h x w."""
+    return _summed(torch.ones(1, height, width, device=device), size)[0].reciprocal()
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Where each pixel is looked up: four neighbours and their weights, (h w) x 4.
+
+    ``outside`` is h x w: 1 where the place is beyond the image.
+    """
+
+    index: Tensor
+    weight: Tensor
+    outside: Tensor
+
+
+def _corners(shift: Tensor) -> Corners:
+    """Of shifts (x, y) 2 x h x w in pixels: bilinear, places beyond the image at its border."""
+    height, width = shift.shape[-2:]
+    size = shift.new_tensor([width, height])[:, None, None]
+    y = torch.arange(height, device=shift.device, dtype=shift.dtype)
+    x = torch.arange(width, device=shift.device, dtype=shift.dtype)
+    place = shift + torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    outside = ((place + 0.5) * (2 / size) - 1).abs().amax(dim=0) > 1
+    place = torch.minimum(place.clamp(min=0), size - 1)
+    low = place.floor()
+    x1, y1 = place - low  # how far on the way to the next column and row
+    x0, y0 = 1 - x1, 1 - y1
+    left, top = low.long()
+    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
+    top, bottom = top * width, bottom * width
+    index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
+    weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
+    return Corners(index.flatten(0, 1), weight.flatten(0, 1), outside.to(shift.dtype))
+
+
+def _looked_up(x: Tensor, corners: Corners) -> Tensor:
+    """A map h x w x channels at places, h x w x channels."""
+    height, width = x.shape[:2]
+    found = F.embedding_bag(
+        corners.index, x.flatten(0, 1), per_sample_weights=corners.weight, mode="sum"
+    )
+    return found.unflatten(0, (height, width))
