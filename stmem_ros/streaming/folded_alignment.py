@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import (
-    DIMENSIONS,
     FAR,
     AlignedFusion,
     Carried,
@@ -125,7 +124,9 @@ class FoldedMatching:
     def __call__(self, here: Tensor, there: Tensor) -> Tensor:
         """Shifts (x, y) 2 x h x w from here to there, of the descriptors of two maps."""
         likeness = _summed(_likeness(self._scale * here, there, self._reach), self._neighbourhood)
-        attention = (likeness * _share(*here.shape[:2], self._neighbourhood, here.device)).softmax(0)
+        attention = (likeness * _share(*here.shape[:2], self._neighbourhood, here.device)).softmax(
+            0
+        )
         shift = torch.tensordot(self._offsets, attention, dims=1)
         sure = attention.square().sum(dim=0, keepdim=True)
         smooth = _summed(torch.cat([sure * shift, sure]), self._smoothing)
@@ -134,7 +135,7 @@ class FoldedMatching:
 
 def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
     """Products of each query with the keys around its place: places x h x w, row by row."""
-    height, width, channels = query.shape
+    height, width = query.shape[:2]
     side = 2 * reach + 1
     missing = -width % TILE
     tiles = F.pad(query, (0, 0, 0, missing)).unflatten(1, (-1, TILE))  # h x tiles x TILE x D
