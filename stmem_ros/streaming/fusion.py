@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import Carried, Descriptors
+from stmem_ros.model.aligned_fusion import AlignedFusion, Carried, Descriptors
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
@@ -93,7 +93,7 @@ class CarriedFusion:
 
     float32 = True  # half precision tells places in a wide image to half a pixel
 
-    def __init__(self, fusion: FoldedAlignment) -> None:
+    def __init__(self, fusion: FoldedAlignment | AlignedFusion) -> None:
         self._fusion = fusion
         self._carried: Carried | None = None
 

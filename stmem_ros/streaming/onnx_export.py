@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.core import StreamingCore
-from stmem_ros.streaming.fusion import State
+from stmem_ros.streaming.folded_convolutions import without_batch_norm
+from stmem_ros.streaming.fusion import CarriedFusion, State
 
 OPSET = 18
 ONE_FILE = 1.5e9  # bytes; what is larger (a file holds 2 GB) keeps its weights in a second one
@@ -47,6 +49,8 @@ class StreamStep(nn.Module):
         self._info = model.info
         self._core = StreamingCore(model, winograd=False)
         self._fusion = self._core.fusion()
+        if isinstance(model.stf, AlignedFusion):  # exporters know grid_sample
+            self._fusion = CarriedFusion(without_batch_norm(model.stf))
         self._size = size
         first = self._features(torch.zeros(1, *size, 3, dtype=torch.uint8))
         self._feature_size = (first.shape[-2], first.shape[-1])
