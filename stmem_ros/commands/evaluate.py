@@ -26,6 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", default="val", help="split to score (default: val)")
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16, float16")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
     parser.add_argument(
         "--ablate",
@@ -44,7 +45,12 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.disturbance import DISTURBANCES
     from stmem_ros.evaluation.flow_average import FlowAverage
     from stmem_ros.model.ablation import TITLES, load_variants
-    from stmem_ros.model.bundle import load_bundle
+    from stmem_ros.model.bundle import BundledSegmenter, load_bundle
+    from stmem_ros.streaming.execution import Execution
+    from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+    def stream(model: BundledSegmenter) -> StreamingSegmenter:
+        return StreamingSegmenter(model, execution=Execution(options.precision))
 
     try:
         if options.ablate:
@@ -54,13 +60,14 @@ def run(options: argparse.Namespace) -> int:
         a = models["mar"].architecture
         around = a.target, a.window - 1 - a.target
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
-        scores = {name: evaluate(model, dataset) for name, model in models.items()}
+        scores = {name: evaluate(m, dataset, stream(m)) for name, m in models.items()}
         if options.ablate:
             rival = FlowAverage(models["frame"], a.window)
             scores["flow"] = evaluate(models["frame"], dataset, rival)
         disturbed = {"none": scores["mar"]}
         for disturbance in DISTURBANCES[1:] if options.robustness else ():
-            disturbed[disturbance.name] = evaluate(models["mar"], dataset, disturbance=disturbance)
+            model = models["mar"]
+            disturbed[disturbance.name] = evaluate(model, dataset, stream(model), disturbance)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     titles = [TITLES[name] for name in scores] if options.ablate else [options.model]

@@ -206,5 +206,5 @@ def normalise(
     """uint8 images N x H x W x 3 (RGB) to normalised floats N x 3 x H x W."""
     scale = torch.tensor(std, device=rgb.device).reciprocal()
     offset = torch.tensor(mean, device=rgb.device) * scale
-    x = rgb.permute(0, 3, 1, 2).float()
-    return x * scale[:, None, None] - offset[:, None, None]
+    x = rgb.to(torch.float32, copy=True).mul_(scale).sub_(offset)  # one array, in order
+    return x.permute(0, 3, 1, 2)

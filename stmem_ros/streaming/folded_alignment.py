@@ -11,14 +11,13 @@ Then
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import (
-    DIMENSIONS,
     FAR,
     AlignedFusion,
     Carried,
@@ -125,7 +124,9 @@ class FoldedMatching:
     def __call__(self, here: Tensor, there: Tensor) -> Tensor:
         """Shifts (x, y) 2 x h x w from here to there, of the descriptors of two maps."""
         likeness = _summed(_likeness(self._scale * here, there, self._reach), self._neighbourhood)
-        attention = (likeness * _share(*here.shape[:2], self._neighbourhood, here.device)).softmax(0)
+        attention = (likeness * _share(*here.shape[:2], self._neighbourhood, here.device)).softmax(
+            0
+        )
         shift = torch.tensordot(self._offsets, attention, dims=1)
         sure = attention.square().sum(dim=0, keepdim=True)
         smooth = _summed(torch.cat([sure * shift, sure]), self._smoothing)
@@ -134,7 +135,7 @@ class FoldedMatching:
 
 def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
     """Products of each query with the keys around its place: places x h x w, row by row."""
-    height, width, channels = query.shape
+    height, width = query.shape[:2]
     side = 2 * reach + 1
     missing = -width % TILE
     tiles = F.pad(query, (0, 0, 0, missing)).unflatten(1, (-1, TILE))  # h x tiles x TILE x D
@@ -164,7 +165,7 @@ def _summed(x: Tensor, size: int) -> Tensor:
     return columns
 
 
-@lru_cache(maxsize=32)
+@cache  # some kB a size, kept: CUDA graphs go on using them
 def _share(height: int, width: int, size: int, device: torch.device) -> Tensor:
     """One over the number of size x size pixels that are inside the image; h x w."""
     return _summed(torch.ones(1, height, width, device=device), size)[0].reciprocal()
@@ -185,16 +186,15 @@ class Corners:
 def _corners(shift: Tensor) -> Corners:
     """Of shifts (x, y) 2 x h x w in pixels: bilinear, places beyond the image at its border."""
     height, width = shift.shape[-2:]
-    size = shift.new_tensor([width, height])[:, None, None]
-    y = torch.arange(height, device=shift.device, dtype=shift.dtype)
-    x = torch.arange(width, device=shift.device, dtype=shift.dtype)
-    place = shift + torch.stack(torch.meshgrid(x, y, indexing="xy"))
-    outside = ((place + 0.5) * (2 / size) - 1).abs().amax(dim=0) > 1
-    place = torch.minimum(place.clamp(min=0), size - 1)
-    low = place.floor()
-    x1, y1 = place - low  # how far on the way to the next column and row
+    y = torch.arange(height, device=shift.device, dtype=shift.dtype)[:, None] + shift[1]
+    x = torch.arange(width, device=shift.device, dtype=shift.dtype) + shift[0]
+    across, down = (x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1
+    outside = torch.maximum(across.abs(), down.abs()) > 1
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    x1, y1 = x - left, y - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
-    left, top = low.long()
+    left, top = left.long(), top.long()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)

@@ -61,6 +61,10 @@ class AttentionPositions:
     key: Tensor
     short: Tensor
 
+    def at(self, places: slice) -> AttentionPositions:
+        """Those of some places, for the long attention."""
+        return AttentionPositions(self.query[:, :, places], self.key[:, :, places], self.short)
+
 
 @dataclass(frozen=True)
 class Positions:
@@ -97,6 +101,11 @@ class FoldedFusion:
         p, real = positions, positions.real
         layer, decoder = self.stf.encoder, self.stf.decoder
 
+        def at_places(some: slice) -> Tensor:
+            parts = zip(*(f.projected[:, :, some].chunk(3, dim=-1) for f in window), strict=True)
+            q, k, v = (torch.cat(frames, dim=1) for frames in parts)
+            return self.encoder.long(q, k, v, p.encoder.at(some), _of(real, (slice(None), some)))
+
         def encoded(some: slice) -> Tensor:
             z = torch.cat([frame.tokens[some] for frame in window], dim=1)
             z = z + self.encoder.short(x[some], p.encoder.short[some], _of(real, some))
@@ -110,16 +119,14 @@ class FoldedFusion:
             z = y[some] + self.cross.short(x[some], p.cross.short[some], _of(real, some))
             return _fed_forward(decoder.feed_forward, decoder.norm3, _normed(decoder.norm2, z))
 
-        projected = zip(*(frame.projected.chunk(3, dim=-1) for frame in window), strict=True)
-        q, k, v = (torch.cat(frames, dim=1) for frames in projected)
-        x = self.encoder.long(q, k, v, p.encoder, real)
-        whole = _by_blocks(encoded, x)
+        x = _in_parts(at_places, p.encoder.query, 2)
+        whole = _in_parts(encoded, x, 0)
 
         y = window[self.stf.target].tokens
         x = self.decoder.long(*self.decoder.project(y).chunk(3, dim=-1), p.decoder, real)
-        y = _by_blocks(of_target, x)
+        y = _in_parts(of_target, y, 0)
         x = self.cross.long(self.cross.project(y), whole, p.cross, real)
-        y = _by_blocks(fused, x)
+        y = _in_parts(fused, y, 0)
         return self._features(y, window[0].size)
 
     def positions(self, size: tuple[int, int]) -> Positions:
@@ -277,15 +284,17 @@ def _visible(real: Tensor) -> Tensor:
     return (real | ~real.any(dim=-1, keepdim=True))[:, None, None]
 
 
-def _of(real: Tensor | None, some: slice) -> Tensor | None:
+def _of(real: Tensor | None, some: slice | tuple[slice, slice]) -> Tensor | None:
     return None if real is None else real[some]
 
 
-def _by_blocks(step: Callable[[slice], Tensor], tokens: Tensor) -> Tensor:
-    """What ``step`` makes of each block of the tokens; on a CPU, of few at a time."""
-    blocks, frames, places = tokens.shape[:3]
-    some = max(1, TOGETHER // (frames * places)) if tokens.device.type == "cpu" else blocks
-    return torch.cat([step(slice(i, i + some)) for i in range(0, blocks, some)])
+def _in_parts(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tensor:
+    """What ``step`` makes of each block (dim 0) or place (dim 2); on a CPU, of few at a time."""
+    count = like.shape[dim]
+    some = count
+    if like.device.type == "cpu" and not torch.compiler.is_compiling():  # nor exporting
+        some = max(1, TOGETHER * count // like[..., 0].numel())
+    return torch.cat([step(slice(i, i + some)) for i in range(0, count, some)], dim)
 
 
 def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
