@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from importlib import import_module
 from typing import Any
 
 import cv2
@@ -21,6 +22,15 @@ from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
+
+
+def message_type(name: str) -> type | None:
+    """The class of a message by its name ``pkg/msg/Name``, None where it is not installed."""
+    package, _, message = name.split("/")
+    try:
+        return getattr(import_module(f"{package}.msg"), message)
+    except (ImportError, AttributeError):
+        return None
 
 
 def nanoseconds(stamp: TimeMessage) -> int:

@@ -1,0 +1,230 @@
+"""Online replay: a bag played to the real node with ``/clock``, what it publishes recorded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from tqdm import tqdm
+
+from stmem_ros.data.bags import TF, BagReader, BagWriter, Record, Topic
+from stmem_ros.data.outputs import NODE, output_topics
+from stmem_ros.msg import FrameStatistics, LabelInfo
+from stmem_ros.node.environment import private_environment
+from stmem_ros.node.node_process import NodeProcess
+from stmem_ros.node.player import BagPlayer
+from stmem_ros.node.recorder import Recorder
+
+START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
+LABEL_TIMEOUT = 10.0  # s for one label, after which the next image is sent anyway
+SETTLING = 1.0  # s: the other side of a discovery; what the node publishes after the last label
+
+
+class ReplayError(Exception):
+    """The replay could not be made; one line says why."""
+
+
+@dataclass(frozen=True)
+class OnlineReplay:
+    """What was played and what came back.
+
+    Attributes:
+        output: the recorded bag.
+        frames_in: images played.
+        latencies: stamp in ns of each image that was labelled: seconds from sending the image to
+            receiving its label, between processes.
+        dropped: images the node replaced by newer ones.
+        device: torch device of the node.
+    """
+
+    output: Path
+    frames_in: int
+    latencies: dict[int, float]
+    dropped: int
+    device: str
+
+
+def replay_online(
+    bag: BagReader,
+    image: Topic,
+    info: Topic | None,
+    out: Path,
+    model: str,
+    device: str,
+    rate: float | None,
+) -> OnlineReplay:
+    """Play ``bag`` to a node of its own; its outputs go to ``out``/output, its log to node.log.
+
+    Args:
+        image, info: topics of the camera in the bag.
+        rate: speed, 1 is real time; None: real time, but no image is sent before the label of the
+            one before has arrived, so that a slow machine labels every frame.
+
+    Raises:
+        ReplayError: no label came.
+        NodeProcessError: the node did not start, or ended during the replay.
+    """
+    os.environ.update(private_environment(out / "log"))
+    with NodeProcess(image, info, model, device, out / "node.log") as process:
+        topics = {t.name for t in bag.topics}
+        done = play_and_record(bag, image, topics, {}, out / "output", rate, process.check_alive)
+        if not done.latencies:
+            raise ReplayError(f"no image was labelled; the node's last words: {process.last_line()}")
+        return done
+
+
+def play_and_record(
+    bag: BagReader,
+    image: Topic,
+    topics: set[str],
+    remaps: dict[str, str],
+    output: Path,
+    rate: float | None,
+    check: Callable[[], None] = lambda: None,
+) -> OnlineReplay:
+    """Play ``bag`` to the node that runs and record what it publishes into the bag ``output``.
+
+    Args:
+        topics, remaps: what to play, and new names; as of ``BagPlayer``.
+        check: called while waiting; may raise to end the replay.
+
+    Raises:
+        ReplayError: there is no active node.
+    """
+    with _spinning_node() as node:
+        layers = _wait_until_active(node, check)
+        with BagWriter(output) as writer:
+            run = _Run(node, writer, image, layers, check)
+            player = BagPlayer(node, bag, topics, remaps)
+            _wait_until_found(player, image, check)
+            run.play(player, rate)
+    return OnlineReplay(output, run.frames_in, run.latencies, run.dropped, run.device)
+
+
+class _Run:
+    """Recording of the outputs and pacing of the images by the labels that come back."""
+
+    def __init__(
+        self,
+        node: Node,
+        writer: BagWriter,
+        image: Topic,
+        layers: tuple[str, ...],
+        check: Callable[[], None],
+    ) -> None:
+        self.frames_in = 0
+        self.latencies: dict[int, float] = {}  # by stamp in ns
+        self.dropped = 0
+        self.device = "unknown"
+        self._image = image
+        self._check = check
+        self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
+        self._labelled = threading.Condition()
+        self._recorder = Recorder(node, writer, output_topics(layers), self._on_message)
+
+    def play(self, player: BagPlayer, rate: float | None) -> None:
+        with tqdm(total=self._image.count, desc="playing", unit="frame") as progress:
+
+            def before(record: Record) -> None:
+                self._check()
+                if record.topic == self._image.name:
+                    if rate is None:
+                        self._wait_for_label()
+                    with self._labelled:
+                        self._sent[_stamp(record.data)] = time.monotonic()
+                    self.frames_in += 1
+                    progress.update()
+
+            player.play(rate or 1.0, before)
+        self._wait_for_label()
+        time.sleep(SETTLING)
+        self._recorder.close()
+
+    def _wait_for_label(self) -> None:
+        """Wait for the label of the image sent last."""
+        with self._labelled:
+            came = self._labelled.wait_for(
+                lambda: not self._sent or next(reversed(self._sent)) in self.latencies,
+                LABEL_TIMEOUT,
+            )
+        if not came and not self.latencies:
+            raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image; see the node's log")
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        now = time.monotonic()
+        if topic == f"{NODE}/label":
+            stamp = _stamp(data)
+            with self._labelled:
+                if stamp in self._sent:
+                    self.latencies.setdefault(stamp, now - self._sent[stamp])
+                self._labelled.notify_all()
+        elif topic == f"{NODE}/statistics":
+            statistics = deserialize_message(data, FrameStatistics)
+            self.dropped = statistics.frames_dropped
+            self.device = statistics.device
+
+
+@contextmanager
+def _spinning_node() -> Iterator[Node]:
+    rclpy.init()
+    node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        rclpy.try_shutdown()
+        spinner.join(timeout=5)
+
+
+def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]:
+    """Returns the names of the layers the active node publishes."""
+    infos: list[LabelInfo] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(LabelInfo, f"{NODE}/label_info", infos.append, latched)
+    client = node.create_client(GetState, f"{NODE}/get_state")
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        check()
+        if not client.wait_for_service(timeout_sec=0.5):
+            continue
+        future = client.call_async(GetState.Request())
+        answer_by = time.monotonic() + 2.0
+        while not future.done() and time.monotonic() < answer_by:
+            time.sleep(0.02)
+        active = future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE
+        if active and infos:
+            return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
+    raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
+
+
+def _wait_until_found(player: BagPlayer, image: Topic, check: Callable[[], None]) -> None:
+    """Wait for the node to subscribe to the images; what is sent before is lost."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while not player.listeners(image.name):
+        check()
+        if time.monotonic() > deadline:
+            raise ReplayError(f"{NODE} does not listen to {image.name}")
+        time.sleep(0.02)
+    time.sleep(SETTLING)
+
+
+def _stamp(data: bytes) -> int:
+    """Stamp in ns of a serialised message that begins with a header (little-endian CDR)."""
+    return int.from_bytes(data[4:8], "little") * 10**9 + int.from_bytes(data[8:12], "little")
