@@ -20,7 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from tqdm import tqdm
 
-from stmem_ros.data.bags import TF, BagReader, BagWriter, Record, Topic
+from stmem_ros.data.bags import BagReader, BagWriter, Record, Topic, find_image_topic
 from stmem_ros.data.outputs import NODE, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node.environment import private_environment
@@ -79,31 +79,46 @@ def replay_online(
     """
     os.environ.update(private_environment(out / "log"))
     with NodeProcess(image, info, model, device, out / "node.log") as process:
-        topics = {t.name for t in bag.topics}
-        done = play_and_record(bag, image, topics, {}, out / "output", rate, process.check_alive)
-        if not done.latencies:
-            raise ReplayError(f"no image was labelled; the node's last words: {process.last_line()}")
-        return done
+        output = out / "output"
+        try:
+            return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
+        except ReplayError as error:
+            raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
 
 
-def play_and_record(
+def record_while_playing(
+    path: Path,
+    image: str | None,
+    output: Path,
+    rate: float,
+    topics: set[str] | None,
+    remaps: dict[str, str],
+) -> OnlineReplay:
+    """Play the bag at ``path`` to the node that runs; record its outputs into the bag ``output``.
+
+    Args:
+        image: topic of the camera the node listens to; None: the bag has one alone.
+        rate, topics, remaps: as of ``BagPlayer``.
+
+    Raises:
+        BagError: a bag or a topic cannot be used.
+        ReplayError: there is no active node, or no label came.
+    """
+    with BagReader(path) as bag:
+        camera = find_image_topic(bag.topics, image)
+        return _play_and_record(bag, camera, topics, remaps, output, rate, lambda: None)
+
+
+def _play_and_record(
     bag: BagReader,
     image: Topic,
-    topics: set[str],
+    topics: set[str] | None,
     remaps: dict[str, str],
     output: Path,
     rate: float | None,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None],
 ) -> OnlineReplay:
-    """Play ``bag`` to the node that runs and record what it publishes into the bag ``output``.
-
-    Args:
-        topics, remaps: what to play, and new names; as of ``BagPlayer``.
-        check: called while waiting; may raise to end the replay.
-
-    Raises:
-        ReplayError: there is no active node.
-    """
+    """``check`` is called while waiting and may raise."""
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output) as writer:
@@ -111,6 +126,8 @@ def play_and_record(
             player = BagPlayer(node, bag, topics, remaps)
             _wait_until_found(player, image, check)
             run.play(player, rate)
+    if not run.latencies:
+        raise ReplayError("no image was labelled")
     return OnlineReplay(output, run.frames_in, run.latencies, run.dropped, run.device)
 
 
@@ -161,7 +178,7 @@ class _Run:
                 LABEL_TIMEOUT,
             )
         if not came and not self.latencies:
-            raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image; see the node's log")
+            raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image")
 
     def _on_message(self, topic: str, data: bytes) -> None:
         now = time.monotonic()
