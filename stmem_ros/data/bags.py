@@ -18,7 +18,14 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import (
+    CompressionFormat,
+    CompressionMode,
+    ReaderError,
+    StoragePlugin,
+    Writer,
+    WriterError,
+)
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -149,15 +156,21 @@ class BagReader:
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
+    Args:
+        path: folder to make.
+        compress: compress the file's chunks (zstd), as labels and grids are worth it.
+
     Raises:
         BagError: the folder exists already or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compress: bool = False) -> None:
         self.path = Path(path)
         self._connections: dict[str, Connection] = {}
         try:
             self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+            if compress:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except (WriterError, OSError) as error:
             raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
@@ -166,6 +179,10 @@ class BagWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
         self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:

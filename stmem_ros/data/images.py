@@ -164,6 +164,12 @@ def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:
     return pixels.reshape(shape)
 
 
+def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
+    """An H x W x 3 uint8 image (RGB) as the bytes of a JPEG of ``quality`` (1 to 100)."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def jpeg_coded(image: np.ndarray, quality: int) -> np.ndarray:
     """An H x W x 3 uint8 image as it comes back from JPEG of ``quality`` (1 to 100)."""
     code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]

@@ -99,6 +99,7 @@ class ReplayedFrame:
         latency: seconds from the image's arrival to its label, of a simulated machine; None without
             such a simulation.
         timings: measured; None unless labelled.
+        frame_id: of its header: the camera's optical frame.
     """
 
     index: int
@@ -118,3 +119,4 @@ class ReplayedFrame:
     points: np.ndarray | None = None
     latency: float | None = None
     timings: FrameTimings | None = None
+    frame_id: str = ""

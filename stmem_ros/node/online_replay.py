@@ -121,8 +121,8 @@ def _play_and_record(
     """``check`` is called while waiting and may raise."""
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
-        with BagWriter(output) as writer:
-            run = _Run(node, writer, image, layers, check)
+        with BagWriter(output, compress=True) as writer:
+            run = _Run(node, writer, bag.start, image, layers, check)
             player = BagPlayer(node, bag, topics, remaps)
             _wait_until_found(player, image, check)
             run.play(player, rate)
@@ -138,6 +138,7 @@ class _Run:
         self,
         node: Node,
         writer: BagWriter,
+        start: int,
         image: Topic,
         layers: tuple[str, ...],
         check: Callable[[], None],
@@ -150,7 +151,8 @@ class _Run:
         self._check = check
         self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
         self._labelled = threading.Condition()
-        self._recorder = Recorder(node, writer, output_topics(layers), self._on_message)
+        topics = output_topics(layers)
+        self._recorder = Recorder(node, writer, topics, start, self._on_message)
 
     def play(self, player: BagPlayer, rate: float | None) -> None:
         with tqdm(total=self._image.count, desc="playing", unit="frame") as progress:

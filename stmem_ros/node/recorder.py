@@ -20,6 +20,7 @@ class Recorder:
         node: subscribes; its executor must spin.
         bag: an open bag.
         topics: what to record.
+        start: time in ns of what comes before the clock runs (latched messages).
         on_message: called with each message's topic and bytes, after it is written.
     """
 
@@ -28,10 +29,12 @@ class Recorder:
         node: Node,
         bag: BagWriter,
         topics: Iterable[OutputTopic],
+        start: int,
         on_message: Callable[[str, bytes], None],
     ) -> None:
         self._node = node
         self._bag = bag
+        self._start = start
         self._on_message = on_message
         self._lock = threading.Lock()
         self._open = True
@@ -49,7 +52,7 @@ class Recorder:
         )
 
         def record(data: bytes) -> None:
-            stamp = self._node.get_clock().now().nanoseconds
+            stamp = max(self._start, self._node.get_clock().now().nanoseconds)
             with self._lock:
                 if not self._open:
                     return
