@@ -1,4 +1,4 @@
-"""The outputs of an offline replay as a bag: topics, types and stamps as the node publishes them."""
+"""Outputs of an offline replay as a bag, with topics, types and stamps as of the node."""
 
 from __future__ import annotations
 
