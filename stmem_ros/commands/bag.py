@@ -128,7 +128,8 @@ def run_play(options: argparse.Namespace) -> int:
             done = record_while_playing(
                 options.bag, options.image, options.record, options.rate, topics, remaps
             )
-            print(f"{done.frames_in} images played, {len(done.latencies)} labelled: {done.output}")
+            labelled = len(done.latencies)
+            print(f"{len(done.stamps)} images played, {labelled} labelled: {options.record}")
         else:
             count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
             print(f"{count} messages played")

@@ -66,9 +66,9 @@ def run(options: argparse.Namespace) -> int:
             done = replay_online(
                 source, image, info, out, options.model, options.device, options.rate
             )
-            recording = Recording(source, image, done.output)
+            recording = Recording(source, image, out / "output")
             summary = DemoSummary(
-                frames_in=done.frames_in,
+                frames_in=len(done.stamps),
                 labels_out=len(done.latencies),
                 costmaps_out=len(recording.grids),
                 dropped=done.dropped,

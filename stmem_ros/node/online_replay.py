@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.bags import BagReader, BagWriter, Record, Topic, find_image_topic
 from stmem_ros.data.outputs import NODE, output_topics
+from stmem_ros.evaluation.online import OUTPUT, PlayedBag
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node.environment import private_environment
 from stmem_ros.node.node_process import NodeProcess
@@ -37,26 +37,6 @@ class ReplayError(Exception):
     """The replay could not be made; one line says why."""
 
 
-@dataclass(frozen=True)
-class OnlineReplay:
-    """What was played and what came back.
-
-    Attributes:
-        output: the recorded bag.
-        frames_in: images played.
-        latencies: stamp in ns of each image that was labelled: seconds from sending the image to
-            receiving its label, between processes.
-        dropped: images the node replaced by newer ones.
-        device: torch device of the node.
-    """
-
-    output: Path
-    frames_in: int
-    latencies: dict[int, float]
-    dropped: int
-    device: str
-
-
 def replay_online(
     bag: BagReader,
     image: Topic,
@@ -65,8 +45,8 @@ def replay_online(
     model: str,
     device: str,
     rate: float | None,
-) -> OnlineReplay:
-    """Play ``bag`` to a node of its own; its outputs go to ``out``/output, its log to node.log.
+) -> PlayedBag:
+    """Play ``bag`` to a node of its own; its outputs go to ``out``/output, its log to ``out``/node.log.
 
     Args:
         image, info: topics of the camera in the bag.
@@ -79,7 +59,7 @@ def replay_online(
     """
     os.environ.update(private_environment(out / "log"))
     with NodeProcess(image, info, model, device, out / "node.log") as process:
-        output = out / "output"
+        output = out / OUTPUT
         try:
             return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
         except ReplayError as error:
@@ -93,7 +73,7 @@ def record_while_playing(
     rate: float,
     topics: set[str] | None,
     remaps: dict[str, str],
-) -> OnlineReplay:
+) -> PlayedBag:
     """Play the bag at ``path`` to the node that runs; record its outputs into the bag ``output``.
 
     Args:
@@ -117,7 +97,7 @@ def _play_and_record(
     output: Path,
     rate: float | None,
     check: Callable[[], None],
-) -> OnlineReplay:
+) -> PlayedBag:
     """``check`` is called while waiting and may raise."""
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
@@ -128,7 +108,7 @@ def _play_and_record(
             run.play(player, rate)
     if not run.latencies:
         raise ReplayError("no image was labelled")
-    return OnlineReplay(output, run.frames_in, run.latencies, run.dropped, run.device)
+    return PlayedBag(rate, tuple(run.stamps), run.latencies, run.dropped, run.device)
 
 
 class _Run:
@@ -143,7 +123,7 @@ class _Run:
         layers: tuple[str, ...],
         check: Callable[[], None],
     ) -> None:
-        self.frames_in = 0
+        self.stamps: list[int] = []  # of the images played, ns
         self.latencies: dict[int, float] = {}  # by stamp in ns
         self.dropped = 0
         self.device = "unknown"
@@ -162,9 +142,10 @@ class _Run:
                 if record.topic == self._image.name:
                     if rate is None:
                         self._wait_for_label()
+                    stamp = _stamp(record.data)
                     with self._labelled:
-                        self._sent[_stamp(record.data)] = time.monotonic()
-                    self.frames_in += 1
+                        self._sent[stamp] = time.monotonic()
+                    self.stamps.append(stamp)
                     progress.update()
 
             player.play(rate or 1.0, before)

@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 
 def render(template: str, **values: Any) -> str:
@@ -19,7 +18,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "css": css, "percent": percent, "number": number, "jpeg": jpeg, "svg": Markup,
+        "css": css, "percent": percent, "number": number, "jpeg": jpeg,
     }  # fmt: skip
     return environment.get_template(template).render(**values)
 

@@ -1,0 +1,234 @@
+"""``report.html``: one file with all pictures and plots inside, for any browser, offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
+from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
+from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
+from stmem_ros.evaluation.report.templating import render
+
+CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
+BAG_FIGURES = (
+    "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
+    "flicker", "ece", "coverage", "latency_p95_ms",
+)  # fmt: skip
+TIMELINES = 12  # bags that are drawn
+WORST = 12  # frames that are shown
+FAULTS = 50  # damaged images that are listed
+
+_ALL = {d.name: d for d in (*FIGURES, *COUNTS)}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class: its colour, IoU and flicker of each model, and its share of the reference."""
+
+    name: str
+    colour: tuple[int, ...]
+    iou: list[float | None]
+    flicker: list[float | None]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the confusion matrix as it is shown."""
+
+    text: str
+    colour: str
+    ink: str
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` from the results in ``folder``; returns its path."""
+    results = read_results(folder)
+    path = folder / "report.html"
+    path.write_text(render("report.html.j2", **_content(results)), encoding="utf-8")
+    return path
+
+
+def _content(results: Results) -> dict[str, Any]:
+    metrics = results.metrics
+    models = results.models
+    totals = [metrics["models"][m]["totals"] for m in models]
+    worst = _worst(results)
+    timelines = [(bag, _timeline(results, bag, worst)) for bag in results.bags[:TIMELINES]]
+    faults = _faults(results)
+    confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
+    calibrations = {m: results.calibration(m) for m in models}
+    scored = {m: c for m, c in calibrations.items() if c.known.any()}
+    content: dict[str, Any] = {
+        "title": "Replay evaluation",
+        "models": models,
+        "bags": results.bags,
+        "versions": metrics["versions"],
+        "failed": metrics["failed"],
+        "cards": [
+            (_ALL[n], totals[0][n]) for n in CARDS if len(models) == 1 and totals[0][n] is not None
+        ],
+        "summary": [
+            (d, [t[d.name] for t in totals])
+            for d in (*COUNTS, *FIGURES)
+            if any(t[d.name] is not None for t in totals)
+        ],
+        "timing": {m: t["totals"] for m, t in metrics["timing"].items()},
+        "classes": _classes(results),
+        "iou": _ALL["miou"],
+        "flicker": _ALL["flicker"],
+        "confusion": confusion,
+        "calibration": reliability(scored) if scored else "",
+        "bag_figures": [_ALL[n] for n in BAG_FIGURES],
+        "bag_rows": _bag_rows(results),
+        "online": _online(results),
+        "states": STATES | {"began anew": RESTART},
+        "timelines": timelines,
+        "timelines_left": len(results.bags) - len(timelines),
+        "worst": [_shown(frame) for frame in worst],
+        "any_reference": any("reference" in f.pictures for f in worst),
+        "any_grid": any("grid" in f.pictures for f in worst),
+        "legend": results.classes(models[0]) if models else [],
+        "faults": faults[:FAULTS],
+        "faults_left": max(0, _faulty(results) - len(faults[:FAULTS])),
+        "configuration": yaml.safe_dump(metrics["configuration"], sort_keys=False),
+    }
+    headings = {
+        "summary": "Summary", "classes": "Classes", "confusion": "Confusion",
+        "calibration": "Calibration", "bags": "Bags", "online": "Online", "timelines": "Over time",
+        "worst": "Worst frames", "faults": "Damaged images", "configuration": "Configuration",
+    }  # fmt: skip
+    there = {**content, "bags": len(content["bag_rows"]) > 1}
+    content["sections"] = {anchor: text for anchor, text in headings.items() if there[anchor]}
+    return content
+
+
+def _classes(results: Results) -> list[ClassRow]:
+    if not results.models:
+        return []
+    totals = [results.metrics["models"][m]["totals"] for m in results.models]
+    confusion = results.confusion(results.models[0])
+    pixels = confusion.counts.sum(axis=1) + confusion.missed
+    total = pixels.sum()
+    return [
+        ClassRow(
+            c["name"],
+            tuple(c["colour"]),
+            [t["iou"].get(c["name"]) for t in totals],
+            [t["class_flicker"].get(c["name"]) for t in totals],
+            float(pixels[i] / total) if total else None,
+        )
+        for i, c in enumerate(results.classes(results.models[0]))
+    ]
+
+
+def _confusion(results: Results, model: str) -> dict[str, Any]:
+    names = [c["name"] for c in results.classes(model)]
+    confusion = results.confusion(model)
+    counts = np.column_stack([confusion.counts, confusion.missed])
+    if not confusion.missed.any():
+        counts = counts[:, :-1]
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(sums, 1)
+    rows = [
+        {"name": name, "cells": [_cell(share, i == j, bool(sums[i])) for j, share in enumerate(r)]}
+        for i, (name, r) in enumerate(zip(names, shares, strict=True))
+    ]
+    columns = names + ["no class"] * (counts.shape[1] - len(names))
+    return {"model": model, "names": columns, "rows": rows}
+
+
+def _cell(share: float, right: bool, occurs: bool) -> Cell:
+    """Blue for what is right, red for what is not; the more, the darker."""
+    if not occurs:
+        return Cell("", "#f5f6f8", "#1d2127")
+    strength = share if right else min(1.0, share * 2)
+    target = np.array((37, 99, 171) if right else (179, 38, 30))
+    colour = (1 - strength) * np.array((246, 247, 249)) + strength * target
+    text = f"{100 * share:.1f}" if share >= 0.0005 else "0"
+    hexadecimal = "#" + "".join(f"{round(v):02x}" for v in colour)
+    return Cell(text, hexadecimal, "#fff" if strength > 0.55 else "#1d2127")
+
+
+def _bag_rows(results: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "bag": name,
+            "model": model,
+            "figures": [(_ALL[n], bag["figures"][n]) for n in BAG_FIGURES],
+            "error": bag["error"],
+        }
+        for name in results.bags
+        for model in results.models
+        if (bag := results.metrics["models"][model]["bags"].get(name))
+    ]
+
+
+def _online(results: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "bag": bag,
+            "model": model,
+            "offline": results.metrics["models"][model]["bags"][bag]["figures"],
+            **online,
+        }
+        for model, bags in results.online.items()
+        for bag, online in bags.items()
+        if bag in results.metrics["models"][model]["bags"]
+    ]
+
+
+def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:
+    frames = {m: f for m in results.models if (f := results.frames(bag, m)) is not None}
+    return timeline(frames, sorted({w.seconds for w in worst if w.bag == bag}))
+
+
+def _worst(results: Results) -> list[WorstFrame]:
+    """The worst of all bags and models: those with references first."""
+    frames = [f for b in results.bags for m in results.models for f in results.worst(b, m)]
+
+    def badness(frame: WorstFrame) -> tuple[bool, float]:
+        unscored = bool(np.isnan(frame.values["miou"]))
+        return unscored, frame.values["consistency" if unscored else "miou"]
+
+    return sorted(frames, key=badness)[:WORST]
+
+
+def _shown(frame: WorstFrame) -> dict[str, Any]:
+    figures = []
+    for curve in CURVES:
+        value = frame.values[curve.name]
+        if np.isfinite(value):
+            scaled = 100 * value if curve.unit == "%" else value
+            figures.append(f"{curve.title} {scaled:.{curve.digits}f} {curve.unit}".strip())
+    return {
+        "bag": frame.bag,
+        "model": frame.model,
+        "index": frame.index,
+        "seconds": frame.seconds,
+        "figures": figures,
+        "pictures": frame.pictures,
+    }
+
+
+def _faults(results: Results) -> list[dict[str, Any]]:
+    """Of all bags; faults are the bag's, so those of the first model that has it are listed."""
+    found = []
+    for name in results.bags:
+        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
+        bag = next(b for b in bags if b)
+        found += [{"bag": name, **fault} for fault in bag["faults"]]
+    return found
+
+
+def _faulty(results: Results) -> int:
+    total = 0
+    for name in results.bags:
+        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
+        total += next(b for b in bags if b)["faulty"]
+    return total
