@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from stmem_ros.costmap.transforms import TransformBuffer, TransformError
-from stmem_ros.data.bags import COMPRESSED, TF, BagReader, Topic
+from stmem_ros.data.bags import TF, BagReader, Topic
 from stmem_ros.data.classes import SemanticClass, palette
-from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
+from stmem_ros.data.images import decode_image, decode_label
 from stmem_ros.evaluation.confusion import ConfusionMatrix
 from stmem_ros.evaluation.overlay import overlay
 
@@ -104,11 +104,7 @@ class Recording:
                     pose = transforms.lookup(grid.frame, "base_footprint", stamp, 0)
                 except TransformError:
                     grid = None
-            rgb = (
-                decode_compressed(message.data)
-                if self.image.type == COMPRESSED
-                else decode_colour(message)
-            )
+            rgb = decode_image(message)
             yield Moment(stamp, rgb, self.labels[stamp], grid, pose)
 
     def miou(self, reference: Topic | None) -> float | None:
