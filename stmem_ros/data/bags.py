@@ -34,6 +34,7 @@ from stmem_ros.resources import resource
 RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINTS = "sensor_msgs/msg/PointCloud2"
 TF = "tf2_msgs/msg/TFMessage"
 
 MESSAGES = ("SemanticClass", "LabelInfo", "SemanticGrid", "FrameStatistics")
@@ -96,6 +97,10 @@ class BagReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._reader.close()
 
     @property
@@ -128,7 +133,7 @@ class BagReader:
         try:
             for connection, stamp, data in self._reader.messages(connections):
                 yield Record(connection.topic, connection.msgtype, stamp, bytes(data))
-        except (AnyReaderError, ReaderError, OSError) as error:
+        except Exception as error:  # damaged bytes make any of the decoders fail in its own way
             raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
 
     def decode(self, record: Record) -> Any:
@@ -221,8 +226,14 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     return cameras[0]
 
 
-def find_label_topic(topics: tuple[Topic, ...]) -> Topic | None:
-    """The topic with reference labels, if the bag has one: an Image whose name speaks of labels."""
+def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
+    """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
+
+    Raises:
+        BagError: the wanted topic is not in the bag.
+    """
+    if wanted is not None:
+        return _named([t for t in topics if t.type == RAW], wanted, "label")
     for topic in topics:
         if topic.type == RAW and "label" in topic.name:
             return topic
@@ -245,6 +256,26 @@ def find_info_topic(
         if topic.name == f"{namespace}/camera_info":
             return topic
     return infos[0] if len(infos) == 1 else None
+
+
+def find_points_topic(
+    topics: tuple[Topic, ...], image: Topic, wanted: str | None = None
+) -> Topic | None:
+    """Where points in space come from: ``wanted``, the only lidar, or depth beside the camera.
+
+    A PointCloud2, or an Image of depth aligned with the camera's.
+
+    Raises:
+        BagError: the wanted topic is not in the bag.
+    """
+    if wanted is not None:
+        return _named([t for t in topics if t.type in (POINTS, RAW)], wanted, "points or depth")
+    lidars = [t for t in topics if t.type == POINTS and t.count]
+    if len(lidars) == 1:
+        return lidars[0]
+    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
+    depths = [t for t in topics if t.type == RAW and t.name == f"{namespace}/depth"]
+    return depths[0] if depths and not lidars else None
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

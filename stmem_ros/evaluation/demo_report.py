@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from stmem_ros.costmap.transforms import TransformBuffer, TransformError
-from stmem_ros.data.bags import COMPRESSED, TF, BagReader, Topic
+from stmem_ros.data.bags import TF, BagReader, Topic
 from stmem_ros.data.classes import SemanticClass
-from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
+from stmem_ros.data.images import decode_image, decode_label
 from stmem_ros.evaluation.confusion import ConfusionMatrix
 from stmem_ros.evaluation.overlay import GridView, bird_view, overlay
 from stmem_ros.evaluation.report.templating import render
@@ -91,12 +91,7 @@ class Recording:
                     view = _view(grid, transforms.lookup(frame, "base_footprint", stamp, 0))
                 except TransformError:
                     grid = None
-            rgb = (
-                decode_compressed(message.data)
-                if self.image.type == COMPRESSED
-                else decode_colour(message)
-            )
-            yield Moment(stamp, rgb, self.labels[stamp], view)
+            yield Moment(stamp, decode_image(message), self.labels[stamp], view)
 
     def miou(self, reference: Topic | None) -> float | None:
         """mIoU of the labels against the bag's own, None without any."""

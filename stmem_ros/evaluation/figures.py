@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from stmem_ros.evaluation.sums import Sums
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,60 @@ class Fault:
     index: int
     stamp: int
     reason: str
+
+
+def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.ndarray) -> Figures:
+    """The figures of sums, whatever they were added from.
+
+    Args:
+        names: of the classes.
+        ages: of the grid at each frame, s, in any order; NaN before the first grid.
+        latencies: of the simulated machine, ms, in any order; NaN without.
+    """
+    counts = sums.counts
+    return Figures(
+        frames=counts.frames,
+        labelled=int(counts.labelled),
+        dropped=int(counts.dropped),
+        invalid=int(counts.invalid),
+        unlabelled=int(counts.unlabelled),
+        restarts=int(counts.restarts),
+        scored=int(counts.scored),
+        drop_rate=float(counts.dropped / counts.frames) if counts.frames else None,
+        miou=known(sums.confusion.miou),
+        iou=_by_name(names, sums.confusion.iou),
+        pixel_accuracy=known(sums.confusion.pixel_accuracy),
+        boundary_f=known(sums.boundary.f),
+        boundary_iou=known(sums.boundary.iou),
+        ece=known(sums.calibration.ece),
+        mean_confidence=known(sums.calibration.mean_confidence),
+        temporal_consistency=known(sums.steady.miou),
+        flicker=known(sums.flicker.rate),
+        class_flicker=_by_name(names, sums.flicker.class_rates),
+        vc8=known(sums.vc8.value),
+        vc16=known(sums.vc16.value),
+        maps=int(counts.maps),
+        coverage=known(sums.coverage.share),
+        grid_age_mean_s=float(counts.grid_age / counts.aged / 1e6) if counts.aged else None,
+        grid_age_max_s=percentile(ages, 100),
+        occupied_not_free=known(sums.agreement.occupied_not_free),
+        ground_not_lethal=known(sums.agreement.ground_not_lethal),
+        latency_p50_ms=percentile(latencies, 50),
+        latency_p95_ms=percentile(latencies, 95),
+        latency_max_ms=percentile(latencies, 100),
+    )
+
+
+def percentile(values: np.ndarray, percent: float) -> float | None:
+    """A percentile of the values that are not NaN, None without any."""
+    values = values[~np.isnan(values)]
+    return float(np.percentile(values, percent)) if len(values) else None
+
+
+def known(value: float) -> float | None:
+    """The value, None for NaN (which JSON does not have)."""
+    return None if np.isnan(value) else float(value)
+
+
+def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    return {name: known(value) for name, value in zip(names, values, strict=True)}

@@ -28,11 +28,10 @@ class FrameRecord:
             frames.
         coverage: share of the ground in view within range that the grid knows.
         grid_age: seconds since the newest grid, 0 if this frame made it; null before the first.
-        grid_known: cells of the grid that are known.
-        occupied, occupied_free: cells that reference points fill, and those of them the grid calls
-            free.
-        ground, ground_lethal: cells where reference points show ground alone, and those of them the
-            grid calls lethal.
+        in_view: cells of that ground.
+        grid_known: cells of the whole grid that are known.
+        occupied, occupied_free, ground, ground_lethal: cells as in ``GridAgreement``; 0 without
+            reference points.
         latency_ms: of the simulated machine; null without one.
         hits, union: pixels a class, right, and labelled so in either image.
         right, labelled: pixels of all classes.
@@ -64,6 +63,7 @@ class FrameRecord:
     vc16: float | None = None
     coverage: float | None = None
     grid_age: float | None = None
+    in_view: int | None = None
     grid_known: int | None = None
     occupied: int | None = None
     occupied_free: int | None = None

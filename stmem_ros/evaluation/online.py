@@ -17,7 +17,7 @@ from stmem_ros.data.bags import BagReader
 from stmem_ros.data.images import decode_label
 from stmem_ros.data.outputs import NODE
 from stmem_ros.evaluation.bag_scorer import BagScorer
-from stmem_ros.evaluation.figures import Figures
+from stmem_ros.evaluation.figures import Figures, figures, percentile
 from stmem_ros.evaluation.frame_record import FrameRecord
 from stmem_ros.evaluation.replayed_frame import FrameState, FrameTimings, ReplayedFrame
 
@@ -99,11 +99,14 @@ class OnlineComparison:
     Args:
         folder: with the recorded bag ``output`` and ``played.json``.
         scorer: for the node's frames.
+        names: of the classes.
     """
 
-    def __init__(self, folder: Path, scorer: BagScorer) -> None:
+    def __init__(self, folder: Path, scorer: BagScorer, names: tuple[str, ...]) -> None:
         self._folder = folder
         self._scorer = scorer
+        self._names = names
+        self._ages: list[float] = []  # of the node's newest grid at each frame, s
         self._played = PlayedBag.load(folder)
         self._bag = BagReader(folder / OUTPUT)
         stamps = set(self._played.stamps)
@@ -127,17 +130,13 @@ class OnlineComparison:
         if online.map is not None and frame.map is not None:
             self._maps += 1
             self._maps_equal += _equal(online.map.update.grid, frame.map.update.grid)
-        self._scorer.add(online)
+        age = self._scorer.add(online).grid_age
+        self._ages.append(float("nan") if age is None else age)
 
     def close(self) -> None:
         """Write ``online.json`` into the folder."""
         latencies = 1e3 * np.array(list(self._played.latencies.values()))
-        p50, p95, largest = (
-            (float(v) for v in np.percentile(latencies, (50, 95, 100)))
-            if len(latencies)
-            else (None, None, None)
-        )
-        figures = OnlineFigures(
+        result = OnlineFigures(
             rate=self._played.rate,
             played=len(self._played.stamps),
             dropped_by_node=self._played.dropped,
@@ -148,12 +147,12 @@ class OnlineComparison:
             pixels_equal=self._pixels_equal / self._pixels if self._pixels else None,
             grids_compared=self._maps,
             grids_equal=self._maps_equal,
-            latency_p50_ms=p50,
-            latency_p95_ms=p95,
-            latency_max_ms=largest,
-            figures=self._scorer.figures,
+            latency_p50_ms=percentile(latencies, 50),
+            latency_p95_ms=percentile(latencies, 95),
+            latency_max_ms=percentile(latencies, 100),
+            figures=figures(self._scorer.sums, self._names, np.array(self._ages), latencies),
         )
-        (self._folder / "online.json").write_text(json.dumps(dataclasses.asdict(figures), indent=1))
+        (self._folder / "online.json").write_text(json.dumps(dataclasses.asdict(result), indent=1))
         self._bag.close()
 
     def _online(self, frame: ReplayedFrame) -> ReplayedFrame:

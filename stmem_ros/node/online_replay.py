@@ -46,7 +46,7 @@ def replay_online(
     device: str,
     rate: float | None,
 ) -> PlayedBag:
-    """Play ``bag`` to a node of its own; outputs go to ``out``/output, its words to ``out``/node.log.
+    """Play ``bag`` to a node of its own; outputs go to ``out``/output, its log is ``out``/node.log.
 
     Args:
         image, info: topics of the camera in the bag.
