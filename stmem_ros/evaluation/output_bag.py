@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stmem_ros.costmap.pace import Pace
 from stmem_ros.costmap.points import labelled_points
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data import bag_messages
 from stmem_ros.data.bags import BagWriter, types
+from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.images import encode_jpeg
 from stmem_ros.data.outputs import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.evaluation.frame_record import FrameRecord
@@ -27,15 +30,25 @@ class OutputBag:
     Args:
         path: folder of the new bag.
         model: name of the model.
-        rules: of the grid; its classes are the model's.
+        classes: of the model.
+        rules: of the grid; None without one.
         window: frames the temporal fusion looks at.
         device: torch device.
     """
 
-    def __init__(self, path: Path, model: str, rules: CostRules, window: int, device: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        classes: tuple[SemanticClass, ...],
+        rules: CostRules | None,
+        window: int,
+        device: str,
+    ) -> None:
         self._bag = BagWriter(path, compress=True)
-        self._topics = {t.name: t for t in output_topics(rules.layers)}
-        self._model, self._rules, self._window, self._device = model, rules, window, device
+        self._topics = {t.name: t for t in output_topics(rules.layers if rules else ())}
+        self._model, self._classes, self._rules = model, classes, rules
+        self._window, self._device = window, device
         self._pace = Pace(COSTMAP_RATE)
         self._counts = dict.fromkeys(FrameState, 0)
         self._late = 0
@@ -44,9 +57,9 @@ class OutputBag:
     def add(self, frame: ReplayedFrame, record: FrameRecord) -> None:
         """Write what the node would have published for a frame."""
         time = frame.received
-        if not self._begun:
+        if not self._begun and self._rules is not None:
             self._write("label_info", bag_messages.label_info(self._model, self._rules, time), time)
-            self._begun = True
+        self._begun = True
         self._counts[frame.state] += 1
         if frame.restarted.startswith("time went back"):
             self._late += 1
@@ -57,28 +70,29 @@ class OutputBag:
         at = (frame.stamp, frame.frame_id)
         self._write("label", bag_messages.image(frame.label, *at), time)
         self._write("confidence", bag_messages.image(frame.confidence, *at), time)
-        picture = encode_jpeg(overlay(frame.rgb, frame.label, self._rules.classes))
+        picture = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
         self._write("overlay/compressed", bag_messages.compressed(picture, "jpeg", *at), time)
-        if frame.map is not None:
-            self._write_map(frame.map, frame, time)
+        if frame.map is not None and self._rules is not None:
+            self._write_map(frame.map, frame.label, self._rules, frame.stamp, time)
         self._write("statistics", self._statistics(frame), time)
 
     def close(self) -> None:
         """Finish the bag."""
         self._bag.close()
 
-    def _write_map(self, placed: PlacedMap, frame: ReplayedFrame, time: int) -> None:
-        assert frame.label is not None
-        at = (frame.stamp, placed.frame)
-        points = labelled_points(placed.update, frame.label, self._rules)
+    def _write_map(
+        self, placed: PlacedMap, label: np.ndarray, rules: CostRules, stamp: int, time: int
+    ) -> None:
+        at = (stamp, placed.frame)
+        points = labelled_points(placed.update, label, rules)
         self._write("points", bag_messages.point_cloud(points, *at), time)
-        if not self._pace.due(frame.stamp):
+        if not self._pace.due(stamp):
             return
         grid = placed.update.grid
         self._write("costmap", bag_messages.occupancy_grid(grid.cost, grid, *at), time)
         for name, cost in grid.layers.items():
             self._write(f"layers/{name}", bag_messages.occupancy_grid(cost, grid, *at), time)
-        self._write("grid", bag_messages.semantic_grid(grid, self._rules, *at), time)
+        self._write("grid", bag_messages.semantic_grid(grid, rules, *at), time)
 
     def _statistics(self, frame: ReplayedFrame) -> Any:
         t = frame.timings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ class NodeProcess:
     Args:
         image, info: topics of the camera.
         model, device: parameters of the node.
+        threads: CPU threads of its network, None: as many as it likes.
         log: file for what the node writes.
 
     Raises:
@@ -27,12 +29,22 @@ class NodeProcess:
     """
 
     def __init__(
-        self, image: Topic, info: Topic | None, model: str, device: str, log: Path
+        self,
+        image: Topic,
+        info: Topic | None,
+        model: str,
+        device: str,
+        threads: int | None,
+        log: Path,
     ) -> None:
         self._log = log
+        limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         with log.open("w") as out:
             self._process = subprocess.Popen(
-                _command(image, info, model, device), stdout=out, stderr=subprocess.STDOUT
+                _command(image, info, model, device),
+                env=os.environ | limit,
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
 
     def __enter__(self) -> NodeProcess:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
@@ -45,6 +46,7 @@ def replay_online(
     model: str,
     device: str,
     rate: float | None,
+    threads: int | None = None,
 ) -> PlayedBag:
     """Play ``bag`` to a node of its own; outputs go to ``out``/output, its log is ``out``/node.log.
 
@@ -52,13 +54,14 @@ def replay_online(
         image, info: topics of the camera in the bag.
         rate: speed, 1 is real time; None: real time, but no image is sent before the label of the
             one before has arrived, so that a slow machine labels every frame.
+        threads: CPU threads of the node's network, None: as many as it likes.
 
     Raises:
         ReplayError: no label came.
         NodeProcessError: the node did not start, or ended during the replay.
     """
     os.environ.update(private_environment(out / "log"))
-    with NodeProcess(image, info, model, device, out / "node.log") as process:
+    with NodeProcess(image, info, model, device, threads, out / "node.log") as process:
         output = out / OUTPUT
         try:
             return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
@@ -130,6 +133,8 @@ class _Run:
         self._image = image
         self._check = check
         self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
+        self._refused = 0  # images the node could not use, as far as it has told
+        self._refused_before = 0  # the image sent last
         self._labelled = threading.Condition()
         topics = output_topics(layers)
         self._recorder = Recorder(node, writer, topics, start, self._on_message)
@@ -145,6 +150,7 @@ class _Run:
                     stamp = _stamp(record.data)
                     with self._labelled:
                         self._sent[stamp] = time.monotonic()
+                        self._refused_before = self._refused
                     self.stamps.append(stamp)
                     progress.update()
 
@@ -154,12 +160,15 @@ class _Run:
         self._recorder.close()
 
     def _wait_for_label(self) -> None:
-        """Wait for the label of the image sent last."""
+        """Wait for the label of the image sent last, or the news that it cannot be used."""
+
+        def answered() -> bool:
+            if not self._sent or self._refused > self._refused_before:
+                return True
+            return next(reversed(self._sent)) in self.latencies
+
         with self._labelled:
-            came = self._labelled.wait_for(
-                lambda: not self._sent or next(reversed(self._sent)) in self.latencies,
-                LABEL_TIMEOUT,
-            )
+            came = self._labelled.wait_for(answered, LABEL_TIMEOUT)
         if not came and not self.latencies:
             raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image")
 
@@ -175,6 +184,13 @@ class _Run:
             statistics = deserialize_message(data, FrameStatistics)
             self.dropped = statistics.frames_dropped
             self.device = statistics.device
+        elif topic == "/diagnostics":
+            for status in deserialize_message(data, DiagnosticArray).status:
+                if status.name == f"{NODE[1:]}: Input":
+                    with self._labelled:
+                        values = {v.key: v.value for v in status.values}
+                        self._refused = int(values["invalid"])
+                        self._labelled.notify_all()
 
 
 @contextmanager

@@ -8,13 +8,14 @@ import numpy as np
 from support.replayed import RULES, START, dropped, replayed, row
 
 from stmem_ros.data.bags import BagReader
+from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.images import decode_compressed, decode_label
 from stmem_ros.data.outputs import NODE, output_topics
 from stmem_ros.evaluation.output_bag import OutputBag
 
 
 def write(path: Path, frames) -> None:
-    bag = OutputBag(path, "small", RULES, window=3, device="cpu")
+    bag = OutputBag(path, "small", CAMVID, RULES, window=3, device="cpu")
     for frame in frames:
         bag.add(frame, row(frame))
     bag.close()

@@ -58,6 +58,7 @@ FIGURES = (
                "ground alone and the grid knows something, the share it does not call lethal."),
     Definition("latency_p50_ms", "latency, median", "ms", -1, "Image in to label out."),
     Definition("latency_p95_ms", "latency, 95th percentile", "ms", -1, "The same."),
+    Definition("latency_mean_ms", "latency, mean", "ms", -1, "The same."),
     Definition("latency_max_ms", "latency, largest", "ms", -1, "The same."),
 )  # fmt: skip
 

@@ -76,9 +76,10 @@ def _content(results: Results) -> dict[str, Any]:
         "summary": [
             (d, [t[d.name] for t in totals])
             for d in (*COUNTS, *FIGURES)
-            if any(t[d.name] is not None for t in totals)
+            if any(t.get(d.name) is not None for t in totals)
         ],
         "timing": {m: t["totals"] for m, t in metrics["timing"].items()},
+        "comparisons": [_comparison(c) for c in metrics["comparisons"]],
         "classes": _classes(results),
         "iou": _ALL["miou"],
         "flicker": _ALL["flicker"],
@@ -96,34 +97,76 @@ def _content(results: Results) -> dict[str, Any]:
         "legend": results.classes(models[0]) if models else [],
         "faults": faults[:FAULTS],
         "faults_left": max(0, _faulty(results) - len(faults[:FAULTS])),
-        "configuration": yaml.safe_dump(metrics["configuration"], sort_keys=False),
+        "notes": _notes(results),
+        "configuration": yaml.safe_dump(
+            {k: metrics[k] for k in ("configuration", "execution")}
+            | {"models": {m: metrics["models"][m]["bundle"] for m in models}},
+            sort_keys=False,
+        ),
     }
     headings = {
-        "summary": "Summary", "classes": "Classes", "confusion": "Confusion",
-        "calibration": "Calibration", "bags": "Bags", "online": "Online", "timelines": "Over time",
-        "worst": "Worst frames", "faults": "Damaged images", "configuration": "Configuration",
+        "summary": "Summary", "comparisons": "Compared", "classes": "Classes",
+        "confusion": "Confusion", "calibration": "Calibration", "bags": "Bags", "online": "Online", "timelines": "Over time",
+        "worst": "Worst frames", "faults": "What is wrong", "configuration": "Configuration",
     }  # fmt: skip
-    there = {**content, "bags": len(content["bag_rows"]) > 1}
+    there = {
+        **content,
+        "bags": len(content["bag_rows"]) > 1,
+        "faults": content["faults"] or content["notes"],
+    }
     content["sections"] = {anchor: text for anchor, text in headings.items() if there[anchor]}
     return content
 
 
+def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
+    """A comparison with its numbers as they are shown."""
+    tones = {"better": "good", "worse": "bad"}
+    rows = []
+    for d in comparison["differences"]:
+        name, _, of_class = d["figure"].partition(".")
+        definition = _ALL["miou" if name == "iou" else name]
+        scale = 100 if definition.unit == "%" else 1
+        digits = definition.digits
+
+        def shown(value: float, sign: str = "", scale: int = scale, digits: int = digits) -> str:
+            return f"{scale * value:{sign}.{digits}f}"
+
+        interval = "too few frames"
+        if d["low"] is not None:
+            interval = f"{shown(d['low'], '+')} to {shown(d['high'], '+')}"
+        rows.append(
+            {
+                "title": f"IoU {of_class}" if of_class else definition.title,
+                "before": f"{shown(d['before'])} {definition.unit}",
+                "after": f"{shown(d['after'])} {definition.unit}",
+                "difference": shown(d["after"] - d["before"], "+"),
+                "interval": interval,
+                "verdict": d["verdict"],
+                "tone": tones.get(d["verdict"], "soft"),
+            }
+        )
+    return {**comparison, "differences": rows}
+
+
 def _classes(results: Results) -> list[ClassRow]:
-    if not results.models:
-        return []
     totals = [results.metrics["models"][m]["totals"] for m in results.models]
-    confusion = results.confusion(results.models[0])
-    pixels = confusion.counts.sum(axis=1) + confusion.missed
-    total = pixels.sum()
+    colours = {c["name"]: c["colour"] for m in results.models for c in results.classes(m)}
+    share: dict[str, float] = {}
+    for model in reversed(results.models):  # of the first model that has the class
+        confusion = results.confusion(model)
+        pixels = confusion.counts.sum(axis=1) + confusion.missed
+        for c, count in zip(results.classes(model), pixels, strict=True):
+            if pixels.any():
+                share[c["name"]] = float(count / pixels.sum())
     return [
         ClassRow(
-            c["name"],
-            tuple(c["colour"]),
-            [t["iou"].get(c["name"]) for t in totals],
-            [t["class_flicker"].get(c["name"]) for t in totals],
-            float(pixels[i] / total) if total else None,
+            name,
+            tuple(colour),
+            [t["iou"].get(name) for t in totals],
+            [t["class_flicker"].get(name) for t in totals],
+            share.get(name),
         )
-        for i, c in enumerate(results.classes(results.models[0]))
+        for name, colour in colours.items()
     ]
 
 
@@ -224,6 +267,16 @@ def _faults(results: Results) -> list[dict[str, Any]]:
         bag = next(b for b in bags if b)
         found += [{"bag": name, **fault} for fault in bag["faults"]]
     return found
+
+
+def _notes(results: Results) -> list[dict[str, str]]:
+    found: dict[tuple[str, str], None] = {}
+    for name in results.bags:
+        for model in results.models:
+            if bag := results.metrics["models"][model]["bags"].get(name):
+                texts = [*bag["notes"], *([bag["error"]] if bag["error"] else [])]
+                found |= dict.fromkeys((name, text) for text in texts)
+    return [{"bag": bag, "text": text} for bag, text in found]
 
 
 def _faulty(results: Results) -> int:
