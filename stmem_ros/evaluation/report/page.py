@@ -106,7 +106,8 @@ def _content(results: Results) -> dict[str, Any]:
     }
     headings = {
         "summary": "Summary", "comparisons": "Compared", "classes": "Classes",
-        "confusion": "Confusion", "calibration": "Calibration", "bags": "Bags", "online": "Online", "timelines": "Over time",
+        "confusion": "Confusion", "calibration": "Calibration", "bags": "Bags",
+        "online": "Online", "timelines": "Over time",
         "worst": "Worst frames", "faults": "What is wrong", "configuration": "Configuration",
     }  # fmt: skip
     there = {
