@@ -117,6 +117,11 @@ class BagReader:
         return self._reader.start_time
 
     @property
+    def end(self) -> int:
+        """Time of the last message, ns."""
+        return self._reader.end_time
+
+    @property
     def duration(self) -> float:
         """Seconds from the first to the last message."""
         return max(0.0, (self._reader.end_time - self._reader.start_time) / 1e9)

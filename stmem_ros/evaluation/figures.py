@@ -148,6 +148,23 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
     )
 
 
+def timing_figures(
+    columns: dict[str, np.ndarray], device: str, memory_mb: float | None, seconds: float
+) -> TimingFigures:
+    """Timing figures of the columns of ``timings.parquet`` that end in ``_ms``, in any order."""
+    latencies = columns["latency_ms"]
+    stages = {name.removesuffix("_ms"): percentile(v, 50) for name, v in columns.items()}
+    return TimingFigures(
+        latency_p50_ms=percentile(latencies, 50),
+        latency_p95_ms=percentile(latencies, 95),
+        latency_max_ms=percentile(latencies, 100),
+        stages_ms={name: ms for name, ms in stages.items() if ms is not None},
+        device=device,
+        device_memory_mb=memory_mb,
+        seconds=seconds,
+    )
+
+
 def percentile(values: np.ndarray, percent: float) -> float | None:
     """A percentile of the values that are not NaN, None without any."""
     values = values[~np.isnan(values)]

@@ -173,6 +173,9 @@ class BagReplay:
         self.error = ""
         self._bag = bag
         self._options = options
+        self._begin = bag.start + round(1e9 * options.start)
+        length = options.duration
+        self._end = bag.end + 1 if length is None else self._begin + round(1e9 * length)
         self._segmenter = StreamingSegmenter(model, inference_height=model.info.height)
         self._mapper: SemanticMapper | None = None
         self._no_rules = ""
@@ -209,9 +212,6 @@ class BagReplay:
     # Reading: images, each when all that belongs to its moment has been read
 
     def _images(self) -> Iterator[_Image]:
-        begin = self._bag.start + round(1e9 * self._options.start)
-        length = self._options.duration
-        end = None if length is None else begin + round(1e9 * length)
         names = {t.name for t in vars(self.topics).values() if t is not None}
         waiting: deque[Record] = deque()
         count = 0
@@ -220,18 +220,22 @@ class BagReplay:
                 while waiting and record.time - waiting[0].time > LATE:
                     yield self._image(waiting.popleft(), count)
                     count += 1
-                if end is not None and record.time > end + LATE:
+                if record.time > self._end + LATE:
                     break
                 if record.topic != self.topics.image.name:
                     self._take(record)
-                elif begin <= record.time and (end is None or record.time < end):
+                elif self._wanted(record.time):
                     waiting.append(record)
         except BagError as error:
             self.error = str(error)
         for record in waiting:
             yield self._image(record, count)
             count += 1
-        self._unmatched += len(self._references)
+        self._forget_before(self._bag.end + 1)
+
+    def _wanted(self, received: int) -> bool:
+        """Whether what was recorded then is replayed."""
+        return self._begin <= received < self._end
 
     def _image(self, record: Record, index: int) -> _Image:
         self._forget_before(record.time - 2 * LATE)
@@ -274,8 +278,8 @@ class BagReplay:
     def _forget_before(self, received: int) -> None:
         """Forget references and points that were recorded long before an image."""
         for stamp in [s for s, (when, _) in self._references.items() if when < received]:
-            del self._references[stamp]
-            self._unmatched += 1
+            when, _ = self._references.pop(stamp)
+            self._unmatched += self._wanted(when)
         while self._points and self._points[0][0] < received:
             self._points.popleft()
 
