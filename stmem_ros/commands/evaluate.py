@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from stmem_ros.commands.errors import CommandError
 from stmem_ros.data.dataset import DATASETS
 
 if TYPE_CHECKING:
+    from stmem_ros.evaluation.bag_task import BagTask
     from stmem_ros.evaluation.comparison import Comparison
     from stmem_ros.evaluation.dataset import Scores
     from stmem_ros.evaluation.evaluation_run import Evaluation
@@ -39,7 +41,10 @@ OF_BAGS = (
     "engine",
     "address",
     "resume",
+    "online",
+    "lockstep",
 )
+NOT_ONLINE = ("drop", "latency_model", "start", "duration")  # the bag is played as it is
 OF_DATA_SETS = ("root", "split", "ablate", "robustness")
 
 
@@ -116,7 +121,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--rate",
         type=float,
         default=1.0,
-        help="speed at which images reach that machine (default: 1)",
+        help="speed at which images reach that machine, or the real node (default: 1)",
+    )
+    bags.add_argument(
+        "--online",
+        action="store_true",
+        help="also play the bags to the real node with /clock, score what it publishes and compare",
+    )
+    bags.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="with --online: send no image before the label of the one before has come",
     )
     bags.add_argument("--seed", type=int, default=1, help="of drops, latencies, resamples")
     bags.add_argument(
@@ -165,6 +180,7 @@ def _run_bags(options: argparse.Namespace) -> int:
     try:
         from stmem_ros.evaluation.evaluation_run import EvaluationOptions, evaluate_bags
         from stmem_ros.evaluation.metrics_file import METRICS
+        from stmem_ros.evaluation.report.page import REPORT, write_report
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
     from stmem_ros.evaluation.engines import Execution
@@ -178,11 +194,12 @@ def _run_bags(options: argparse.Namespace) -> int:
         latency = options.latency_model and read_latency(options.latency_model)
         names = (f.name for f in dataclasses.fields(ReplayOptions) if f.name != "latency")
         replay = ReplayOptions(latency=latency, **{name: getattr(options, name) for name in names})
-        if options.rate != 1 and latency is None:
+        if options.rate != 1 and latency is None and not options.online:
             raise ValueError(
-                "--rate is the speed at which images reach a simulated machine: "
-                "give one with --latency-model"
+                "--rate is the speed at which images reach a machine: "
+                "simulate one with --latency-model, or use the real node with --online"
             )
+        _check_online(options)
         evaluation = evaluate_bags(
             options.bags,
             options.model or ["onboard"],
@@ -190,7 +207,9 @@ def _run_bags(options: argparse.Namespace) -> int:
             Execution(options.jobs, options.engine, options.address, options.resume),
             options.out,
             options.baseline,
+            _player(options) if options.online else None,
         )
+        write_report(options.out)
         if options.json:
             shutil.copyfile(options.out / METRICS, options.json)
     except (OSError, ValueError) as error:
@@ -202,10 +221,43 @@ def _run_bags(options: argparse.Namespace) -> int:
     broken = problems(limits, evaluation.scores)
     for line in broken:
         print(f"limit not kept: {line}", file=sys.stderr)
-    print(f"\nresults are in {options.out}")
+    print(f"\nopen {options.out / REPORT}; all results are in {options.out}")
     if not whole:
         return 1
     return LIMIT_BROKEN if broken else 0
+
+
+def _check_online(options: argparse.Namespace) -> None:
+    if options.lockstep and not options.online:
+        raise ValueError("--lockstep goes with --online alone")
+    if options.lockstep and options.rate != 1:
+        raise ValueError("--lockstep sets the pace by the labels; leave --rate away")
+    for name in NOT_ONLINE if options.online else ():
+        if getattr(options, name) != options.defaults[name]:
+            raise ValueError(f"--{name.replace('_', '-')} does not go with --online")
+
+
+def _player(options: argparse.Namespace) -> Callable[[BagTask, Path], None]:
+    """What plays a bag to the real node."""
+    from stmem_ros.data.bags import BagReader, find_image_topic, find_info_topic
+    from stmem_ros.node.node_process import NodeProcessError
+    from stmem_ros.node.online_replay import ReplayError, replay_online
+
+    rate = None if options.lockstep else options.rate
+
+    def play(task: BagTask, folder: Path) -> None:
+        with BagReader(Path(task.path)) as bag:
+            image = find_image_topic(bag.topics, options.topic)
+            info = find_info_topic(bag.topics, image, options.info_topic)
+            try:
+                played = replay_online(
+                    bag, image, info, folder, task.bundle, task.device, rate, task.threads
+                )
+            except (NodeProcessError, ReplayError) as error:
+                raise ValueError(f"online: {error}") from error
+        played.save(folder)
+
+    return play
 
 
 def _tell_problems(evaluation: Evaluation) -> bool:

@@ -22,10 +22,13 @@ from stmem_ros.data.bags import BagReader
 from stmem_ros.evaluation.bag_scorer import BagScorer
 from stmem_ros.evaluation.figures import Fault, TimingFigures, timing_figures
 from stmem_ros.evaluation.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.online import online_comparison
+from stmem_ros.evaluation.output_bag import output_bag
 from stmem_ros.evaluation.record_files import RecordWriter, milliseconds
 from stmem_ros.evaluation.replay import BagReplay, ReplayOptions
 from stmem_ros.evaluation.replayed_frame import ReplayedFrame
 from stmem_ros.evaluation.sums import Sums
+from stmem_ros.evaluation.worst_frames import worst_frames
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
 
 RESULT = "result.json"
@@ -47,8 +50,9 @@ class FrameSink(Protocol):
         """No more frames; also called if the bag turns out to be damaged."""
 
 
-SinkMaker = Callable[["BagTask", BundledSegmenter, CostRules | None], FrameSink]
-SINKS: tuple[SinkMaker, ...] = ()  # of every task; the one place that lists them
+SinkMaker = Callable[["BagTask", BundledSegmenter, CostRules | None], FrameSink | None]
+# Of every task, the one place that lists them; None where a task needs none of the kind.
+SINKS: tuple[SinkMaker, ...] = (output_bag, worst_frames, online_comparison)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class BagTask:
         grid: of the costmap.
         folder: where the results go.
         frames: images of the bag, for progress.
+        online: folder of the bag's replay through the real node (``online.py``), empty without.
         key: tells whether results that lie there already are of the same task.
     """
 
@@ -78,6 +83,7 @@ class BagTask:
     grid: GridConfig
     folder: str
     frames: int
+    online: str
     key: str
 
     @property
@@ -170,7 +176,8 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         RecordWriter(folder / TIMINGS, TimingRecord) as timings,
     ):
         replay = BagReplay(bag, model, task.options, task.grid, rules)
-        sinks = [make(task, model, rules) for make in SINKS]
+        made = (make(task, model, rules) for make in SINKS)
+        sinks = [sink for sink in made if sink is not None]
         try:
             for frame in replay.frames():
                 record = scorer.add(frame)

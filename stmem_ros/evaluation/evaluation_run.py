@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,22 @@ from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.data.bags import BagError, BagReader, find_image_topic
 from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS, BagResult, BagTask, task_key
 from stmem_ros.evaluation.comparison import Comparison
-from stmem_ros.evaluation.engines import Ended, Execution, run_here, run_in_processes, run_on_ray
+from stmem_ros.evaluation.engines import (
+    Ended,
+    Execution,
+    one_line,
+    run_here,
+    run_in_processes,
+    run_on_ray,
+)
 from stmem_ros.evaluation.metrics_file import METRICS, ModelScores, check_baseline, write_results
+from stmem_ros.evaluation.online import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.online import gather_online
 from stmem_ros.evaluation.replay import ReplayOptions
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 
 BAGS = "bags"
+ONLINE = "online"
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ def evaluate_bags(
     execution: Execution,
     out: Path,
     baseline: Path | None = None,
+    play_online: Callable[[BagTask, Path], None] | None = None,
 ) -> Evaluation:
     """Replay each bag through each model and leave the results in ``out`` (metrics_file.py).
 
@@ -78,6 +89,8 @@ def evaluate_bags(
     Args:
         bundles: shipped names or folders.
         baseline: ``metrics.json`` of an earlier run to compare with.
+        play_online: plays a task's bag to the real node and leaves what ``online.py`` reads in a
+            folder; raises ValueError or OSError if it cannot. None: bags are not replayed online.
 
     Raises:
         ValueError: a model, the device, the engine or the baseline cannot be used, or no bag gave
@@ -92,17 +105,22 @@ def evaluate_bags(
     for bundle in bundles:
         read_info(bundle_folder(bundle))
     out.mkdir(parents=True, exist_ok=True)
-    for name in (METRICS, FRAMES, TIMINGS):
+    for name in (METRICS, FRAMES, TIMINGS, ONLINE_FIGURES):
         (out / name).unlink(missing_ok=True)
     if not execution.resume:
         shutil.rmtree(out / BAGS, ignore_errors=True)
-    tasks, unreadable = _tasks(bags, models, options, out)
+    tasks, unreadable = _tasks(bags, models, options, out, play_online is not None)
     kept = [task for task in tasks if execution.resume and task.done]
     left = [task for task in tasks if task not in kept]
     if kept:
         print(f"{len(kept)} of {len(tasks)} bags and models were finished before")
     order = {(task.bag, task.model): i for i, task in enumerate(tasks)}
-    ended = unreadable + [Ended(task) for task in kept] + list(_worked_on(left, execution))
+    ended = unreadable + [Ended(task) for task in kept]
+    if play_online is not None:
+        played = [_played(task, play_online, out) for task in left]
+        left = [task for task in played if isinstance(task, BagTask)]
+        ended += [end for end in played if isinstance(end, Ended)]
+    ended += _worked_on(left, execution)
     ended.sort(key=lambda e: order.get((e.task.bag, e.task.model), -1))
     if all(e.error is not None for e in ended):
         raise ValueError("; ".join(dict.fromkeys(f"{e.task.bag}: {e.error}" for e in ended)))
@@ -113,6 +131,9 @@ def evaluate_bags(
     scores, comparisons = write_results(
         out, configuration, dataclasses.asdict(execution), models, ended, baseline
     )
+    if play_online is not None:
+        folders = {(e.task.bag, e.task.model): Path(e.task.folder) for e in ended if not e.error}
+        gather_online(folders, out)
     results = tuple(BagResult.read(Path(e.task.folder)) for e in ended if e.error is None)
     return Evaluation(scores, comparisons, results, tuple(ended))
 
@@ -129,11 +150,15 @@ def unique_names(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _tasks(
-    bags: Sequence[Path], models: dict[str, str], options: EvaluationOptions, out: Path
+    bags: Sequence[Path],
+    models: dict[str, str],
+    options: EvaluationOptions,
+    out: Path,
+    online: bool,
 ) -> tuple[list[BagTask], list[Ended]]:
     """A task for each bag and model, and those whose bag cannot even be opened."""
     tasks, unreadable = [], []
-    settings = dataclasses.asdict(options)
+    settings = dataclasses.asdict(options) | {"online": online}
     for bag, path in zip(unique_names(bags), bags, strict=True):
         error = None
         frames, key = 0, ""
@@ -156,6 +181,7 @@ def _tasks(
                 options.grid,
                 str((out / BAGS / bag / model).resolve()),
                 frames,
+                "",
                 key,
             )
             if error is None:
@@ -163,6 +189,20 @@ def _tasks(
             else:
                 unreadable.append(Ended(task, error))
     return tasks, unreadable
+
+
+def _played(
+    task: BagTask, play_online: Callable[[BagTask, Path], None], out: Path
+) -> BagTask | Ended:
+    """The task with its replay through the real node."""
+    folder = (out / ONLINE / task.bag / task.model).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        play_online(task, folder)
+    except (OSError, ValueError) as error:
+        return Ended(task, one_line(error))
+    return dataclasses.replace(task, online=str(folder))
 
 
 def _worked_on(tasks: Sequence[BagTask], execution: Execution) -> Iterator[Ended]:

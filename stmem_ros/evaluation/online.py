@@ -7,22 +7,30 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data.bags import BagReader
 from stmem_ros.data.images import decode_label
 from stmem_ros.data.outputs import NODE
 from stmem_ros.evaluation.bag_scorer import BagScorer
 from stmem_ros.evaluation.figures import Figures, figures, percentile
 from stmem_ros.evaluation.frame_record import FrameRecord
+from stmem_ros.evaluation.record_files import RecordWriter
 from stmem_ros.evaluation.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.model.bundle import BundledSegmenter
 
-OUTPUT = "output"  # the recorded bag
+if TYPE_CHECKING:
+    from stmem_ros.evaluation.bag_task import BagTask
+
+OUTPUT = "output"  # the recorded bag, in the folder of a replay
 PLAYED = "played.json"
+FIGURES = "online.json"  # of one bag and model, in the folder of its task; of all, in DIR
+FRAMES = "online_frames.parquet"
 NOWHERE = np.zeros((0, 3))
 
 
@@ -97,18 +105,22 @@ class OnlineComparison:
     """Sees the frames of the offline replay; finds and scores what the node published for each.
 
     Args:
-        folder: with the recorded bag ``output`` and ``played.json``.
+        recorded: folder with the recorded bag ``output`` and ``played.json``.
+        folder: for ``online.json`` and ``online_frames.parquet``.
         scorer: for the node's frames.
         names: of the classes.
     """
 
-    def __init__(self, folder: Path, scorer: BagScorer, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, recorded: Path, folder: Path, scorer: BagScorer, names: tuple[str, ...]
+    ) -> None:
         self._folder = folder
         self._scorer = scorer
         self._names = names
         self._ages: list[float] = []  # of the node's newest grid at each frame, s
-        self._played = PlayedBag.load(folder)
-        self._bag = BagReader(folder / OUTPUT)
+        self._rows = RecordWriter(folder / FRAMES, FrameRecord)
+        self._played = PlayedBag.load(recorded)
+        self._bag = BagReader(recorded / OUTPUT)
         stamps = set(self._played.stamps)
         self._labels = _InOrder(self._bag, f"{NODE}/label", stamps)
         self._confidences = _InOrder(self._bag, f"{NODE}/confidence", stamps)
@@ -130,11 +142,12 @@ class OnlineComparison:
         if online.map is not None and frame.map is not None:
             self._maps += 1
             self._maps_equal += _equal(online.map.update.grid, frame.map.update.grid)
-        age = self._scorer.add(online).grid_age
-        self._ages.append(float("nan") if age is None else age)
+        scored = self._scorer.add(online)
+        self._rows.add(scored)
+        self._ages.append(float("nan") if scored.grid_age is None else scored.grid_age)
 
     def close(self) -> None:
-        """Write ``online.json`` into the folder."""
+        """Write the figures."""
         latencies = 1e3 * np.array(list(self._played.latencies.values()))
         result = OnlineFigures(
             rate=self._played.rate,
@@ -152,7 +165,8 @@ class OnlineComparison:
             latency_max_ms=percentile(latencies, 100),
             figures=figures(self._scorer.sums, self._names, np.array(self._ages), latencies),
         )
-        (self._folder / "online.json").write_text(json.dumps(dataclasses.asdict(result), indent=1))
+        (self._folder / FIGURES).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+        self._rows.close()
         self._bag.close()
 
     def _online(self, frame: ReplayedFrame) -> ReplayedFrame:
@@ -182,6 +196,8 @@ class OnlineComparison:
             confidence=None if confidence is None else decode_label(confidence),
             window=0 if statistics is None else statistics.ring_length,
             map=placed,
+            map_problem=frame.map_problem if placed is not None else "",
+            latency=self._played.latencies.get(frame.stamp),
             timings=None if statistics is None else self._timings(statistics, frame.stamp),
         )
 
@@ -192,6 +208,28 @@ class OnlineComparison:
             latency=1e3 * self._played.latencies.get(stamp, float("nan")),
             **{name: 1e3 * getattr(statistics, name) for name in names},
         )
+
+
+def online_comparison(
+    task: BagTask, model: BundledSegmenter, rules: CostRules | None
+) -> OnlineComparison | None:
+    """The sink of a task that was replayed online too."""
+    if not task.online:
+        return None
+    classes = tuple(c.name for c in model.info.classes)
+    scorer = BagScorer(task.bag, task.model, len(classes), task.grid, rules)
+    return OnlineComparison(Path(task.online), Path(task.folder), scorer, classes)
+
+
+def gather_online(folders: dict[tuple[str, str], Path], out: Path) -> None:
+    """Write ``online.json`` of an evaluation: by model, then bag, the ``OnlineFigures``.
+
+    ``folders``: of the tasks that were replayed online, by bag and model.
+    """
+    content: dict[str, dict[str, Any]] = {}
+    for (bag, model), folder in folders.items():
+        content.setdefault(model, {})[bag] = json.loads((folder / FIGURES).read_text())
+    (out / FIGURES).write_text(json.dumps(content, indent=1) + "\n")
 
 
 class _InOrder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from stmem_ros.data.outputs import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.evaluation.frame_record import FrameRecord
 from stmem_ros.evaluation.overlay import overlay
 from stmem_ros.evaluation.replayed_frame import FrameState, PlacedMap, ReplayedFrame
+from stmem_ros.model.bundle import BundledSegmenter
+
+if TYPE_CHECKING:
+    from stmem_ros.evaluation.bag_task import BagTask
 
 COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
 
@@ -118,3 +122,15 @@ class OutputBag:
     def _write(self, name: str, message: Any, time: int) -> None:
         topic: OutputTopic = self._topics[f"{NODE}/{name}"]
         self._bag.write(topic.name, topic.type, message, time, topic.latched)
+
+
+def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> OutputBag:
+    """The sink of a task."""
+    return OutputBag(
+        Path(task.folder) / "output",
+        model.info.name,
+        model.info.classes,
+        rules,
+        model.architecture.window,
+        str(next(model.parameters()).device),
+    )

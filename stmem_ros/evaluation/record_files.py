@@ -37,6 +37,10 @@ class RecordWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
         self._flush()
         self._writer.close()
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.images import encode_jpeg
 from stmem_ros.evaluation.frame_record import FrameRecord
 from stmem_ros.evaluation.overlay import GridView, bird_view, error_picture, overlay
 from stmem_ros.evaluation.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.model.bundle import BundledSegmenter
+
+if TYPE_CHECKING:
+    from stmem_ros.evaluation.bag_task import BagTask
 
 KEPT = 8  # frames of a bag and model
 APART = 1.0  # s between two of them, so that not all show the same moment
@@ -83,6 +89,11 @@ class WorstFrames:
             )
             for name, picture in pictures.items()
         }
+
+
+def worst_frames(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> WorstFrames:
+    """The sink of a task."""
+    return WorstFrames(Path(task.folder) / "worst", model.info.classes)
 
 
 def _view(placed: PlacedMap) -> GridView:

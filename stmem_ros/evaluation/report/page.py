@@ -14,6 +14,7 @@ from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, time
 from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
 from stmem_ros.evaluation.report.templating import render
 
+REPORT = "report.html"
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
 BAG_FIGURES = (
     "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
@@ -49,7 +50,7 @@ class Cell:
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` from the results in ``folder``; returns its path."""
     results = read_results(folder)
-    path = folder / "report.html"
+    path = folder / REPORT
     path.write_text(render("report.html.j2", **_content(results)), encoding="utf-8")
     return path
 
@@ -228,7 +229,12 @@ def _online(results: Results) -> list[dict[str, Any]]:
 
 
 def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:
-    frames = {m: f for m in results.models if (f := results.frames(bag, m)) is not None}
+    shown = {
+        (m, online): results.frames(bag, m, online)
+        for m in results.models
+        for online in (False, True)
+    }
+    frames = {f"{m}, online" if online else m: f for (m, online), f in shown.items() if f}
     return timeline(frames, sorted({w.seconds for w in worst if w.bag == bag}))
 
 

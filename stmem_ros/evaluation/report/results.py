@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as parquet
 
+from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS
 from stmem_ros.evaluation.calibration import Calibration
 from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics_file import METRICS, read_metrics
+from stmem_ros.evaluation.online import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.online import FRAMES as ONLINE_FRAMES
+from stmem_ros.evaluation.record_files import numbers, read_rows
 from stmem_ros.evaluation.worst_frames import PICTURES
 
-SCALARS = (
-    "index", "received", "state", "restarted", "miou", "boundary_f", "vc8", "consistency",
-    "flicker", "mean_confidence", "coverage", "grid_age", "occupied", "occupied_free",
-    "latency_ms",
+NUMBERS = (
+    "index", "received", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",
+    "coverage", "grid_age", "occupied", "occupied_free", "latency_ms",
 )  # fmt: skip
+TEXTS = ("state", "restarted")
 
 
 @dataclass(frozen=True)
@@ -97,28 +101,26 @@ class Results:
             total += Calibration().load_json(bag["sums"]["calibration"])
         return total
 
-    def frames(self, bag: str, model: str) -> Frames | None:
-        """Frame by frame; None where the model has no result for the bag."""
-        path = self.folder / "bags" / bag / model / "frames.parquet"
+    def frames(self, bag: str, model: str, online: bool = False) -> Frames | None:
+        """Frame by frame, as replayed offline or by the real node; None where that was not done."""
+        folder = self.folder / "bags" / bag / model
+        path = folder / (ONLINE_FRAMES if online else FRAMES)
         if not path.is_file():
             return None
-        table = parquet.read_table(path, columns=list(SCALARS)).to_pydict()
-        columns = {
-            name: np.array(values, object if name in ("state", "restarted") else float)
-            for name, values in table.items()
-        }
-        if np.isnan(columns["latency_ms"]).all():
-            columns["latency_ms"] = self._measured_latency(path.parent, columns["index"])
+        table = read_rows(path, (*NUMBERS, *TEXTS))
+        values = {name: numbers(table, name) for name in NUMBERS}
+        texts = {name: np.array(table.column(name).to_pylist(), object) for name in TEXTS}
+        if np.isnan(values["latency_ms"]).all() and not online:
+            values["latency_ms"] = _measured_latency(folder, values["index"])
         with np.errstate(invalid="ignore", divide="ignore"):
-            free = columns.pop("occupied_free") / columns.pop("occupied")
-        columns["occupied_not_free"] = 1 - free
-        received = columns.pop("received")
+            values["occupied_not_free"] = 1 - values.pop("occupied_free") / values.pop("occupied")
+        received = values.pop("received")
         return Frames(
-            index=columns.pop("index").astype(int),
-            seconds=(received - received[0]) / 1e9 if len(received) else received,
-            state=columns.pop("state"),
-            restarted=columns.pop("restarted").astype(bool),
-            values=columns,
+            index=values.pop("index").astype(int),
+            seconds=(received - received[:1]) / 1e9,
+            state=texts["state"],
+            restarted=texts["restarted"] != "",
+            values=values,
         )
 
     def worst(self, bag: str, model: str) -> list[WorstFrame]:
@@ -146,22 +148,21 @@ class Results:
         name = "miou" if scored else "consistency"
         return sorted(found, key=lambda frame: frame.values[name])
 
-    @staticmethod
-    def _measured_latency(folder: Path, index: np.ndarray) -> np.ndarray:
-        latency = np.full(len(index), np.nan)
-        path = folder / "timings.parquet"
-        if path.is_file():
-            table = parquet.read_table(path, columns=["index", "latency_ms"]).to_pydict()
-            measured = dict(zip(table["index"], table["latency_ms"], strict=True))
-            latency = np.array([measured.get(int(i), np.nan) for i in index])
-        return latency
-
 
 def read_results(folder: Path) -> Results:
     """Read the results that are in ``folder``."""
-    online = folder / "online.json"
+    online = folder / ONLINE_FIGURES
     return Results(
         folder=folder,
-        metrics=json.loads((folder / "metrics.json").read_text()),
+        metrics=read_metrics(folder / METRICS),
         online=json.loads(online.read_text()) if online.is_file() else {},
     )
+
+
+def _measured_latency(folder: Path, index: np.ndarray) -> np.ndarray:
+    """Latency of each frame as it was measured, ms; NaN without."""
+    table = read_rows(folder / TIMINGS, ("index", "latency_ms"))
+    latency = np.full(len(index), np.nan)
+    rows = np.searchsorted(index, numbers(table, "index"))
+    latency[rows] = numbers(table, "latency_ms")
+    return latency
