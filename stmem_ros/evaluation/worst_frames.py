@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stmem_ros.evaluation.bag_task import BagTask
 
 KEPT = 8  # frames of a bag and model
-APART = 1.0  # s between two of them, so that not all show the same moment
+APART = 0.5  # s between two of them, so that not all show the same moment
 WIDTH = 480  # pixels of a camera picture
 QUALITY = 80
 PICTURES = ("camera", "label", "reference", "errors", "grid")  # in the order they are shown

@@ -42,7 +42,7 @@ def test_the_lowest_miou_is_kept(tmp_path: Path, frame: ReplayedFrame) -> None:
 
 def test_of_one_moment_the_worst_frame_alone_is_kept(tmp_path: Path, frame: ReplayedFrame) -> None:
     values = [{"miou": m} for m in (0.5, 0.3, 0.4, 0.9, 0.9, 0.9, 0.9, 0.2, 0.8)]
-    assert watch(tmp_path, frame, values, period=0.25) == [1, 7]
+    assert watch(tmp_path, frame, values, period=0.12) == [1, 7]
 
 
 def test_consistency_counts_where_there_are_no_references(

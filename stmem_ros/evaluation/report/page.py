@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
 from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
 from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
-from stmem_ros.evaluation.report.templating import render
+from stmem_ros.evaluation.report.templating import number, render
 
 REPORT = "report.html"
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
@@ -20,6 +22,10 @@ BAG_FIGURES = (
     "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
     "flicker", "ece", "coverage", "latency_p95_ms",
 )  # fmt: skip
+STAGES = {
+    "decode_image": "image decoded", "upload": "to the device", "backbone": "backbone",
+    "stf": "STF", "mar": "MAR", "decode": "labels decoded", "costmap": "costmap",
+}  # fmt: skip
 TIMELINES = 12  # bags that are drawn
 WORST = 12  # frames that are shown
 FAULTS = 50  # damaged images that are listed
@@ -79,9 +85,10 @@ def _content(results: Results) -> dict[str, Any]:
             for d in (*COUNTS, *FIGURES)
             if any(t.get(d.name) is not None for t in totals)
         ],
-        "timing": {m: t["totals"] for m, t in metrics["timing"].items()},
+        "timing": _timing(results),
         "comparisons": [_comparison(c) for c in metrics["comparisons"]],
         "classes": _classes(results),
+        "scored": bool(confusion),
         "iou": _ALL["miou"],
         "flicker": _ALL["flicker"],
         "confusion": confusion,
@@ -99,11 +106,7 @@ def _content(results: Results) -> dict[str, Any]:
         "faults": faults[:FAULTS],
         "faults_left": max(0, _faulty(results) - len(faults[:FAULTS])),
         "notes": _notes(results),
-        "configuration": yaml.safe_dump(
-            {k: metrics[k] for k in ("configuration", "execution")}
-            | {"models": {m: metrics["models"][m]["bundle"] for m in models}},
-            sort_keys=False,
-        ),
+        "configuration": _configuration(results),
     }
     headings = {
         "summary": "Summary", "comparisons": "Compared", "classes": "Classes",
@@ -118,6 +121,47 @@ def _content(results: Results) -> dict[str, Any]:
     }
     content["sections"] = {anchor: text for anchor, text in headings.items() if there[anchor]}
     return content
+
+
+def _configuration(results: Results) -> str:
+    """Options as they were resolved, the topics that were read, the bundles; YAML."""
+    metrics = results.metrics
+    bundles = {
+        name: {k: v for k, v in model["bundle"].items() if k != "classes"}
+        for name, model in metrics["models"].items()
+    }
+    topics = {
+        bag: {k: v for k, v in found["topics"].items() if v is not None}
+        for model in reversed(metrics["models"].values())
+        for bag, found in model["bags"].items()
+    }
+    return yaml.safe_dump(
+        {
+            "configuration": metrics["configuration"],
+            "topics": topics,
+            "bundles": bundles,
+            "execution": metrics["execution"],
+        },
+        sort_keys=False,
+        default_flow_style=False,
+        allow_unicode=True,
+    )
+
+
+def _timing(results: Results) -> list[tuple[str, list[str]]]:
+    """What was measured on this machine, a row a quantity and a column a model."""
+    timings = [results.metrics["timing"][m]["totals"] for m in results.models]
+    rows = [("device", [t["device"] for t in timings])]
+    for name, title in (("p50", "median"), ("p95", "95th percentile"), ("max", "largest")):
+        values = [t[f"latency_{name}_ms"] for t in timings]
+        rows.append((f"latency, {title}", [f"{number(v)} ms" for v in values]))
+    for stage, title in STAGES.items():
+        values = [t["stages_ms"].get(stage) for t in timings]
+        rows.append((f"{title}, median", [f"{number(v)} ms" for v in values]))
+    memory = [t["device_memory_mb"] for t in timings]
+    rows.append(("largest memory", [f"{number(v, 0)} MB" for v in memory]))
+    rows.append(("time for all bags", [f"{number(t['seconds'], 0)} s" for t in timings]))
+    return rows
 
 
 def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
@@ -262,8 +306,17 @@ def _shown(frame: WorstFrame) -> dict[str, Any]:
         "index": frame.index,
         "seconds": frame.seconds,
         "figures": figures,
-        "pictures": frame.pictures,
+        "pictures": [
+            {"name": name, "data": data, "aspect": round(_aspect(data), 3)}
+            for name, data in frame.pictures.items()
+        ],
     }
+
+
+def _aspect(jpeg: bytes) -> float:
+    """Width over height."""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        return picture.width / picture.height
 
 
 def _faults(results: Results) -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def _limit(axis, curve: Definition) -> None:  # type: ignore[no-untyped-def]
     low, high = axis.dataLim.intervaly
     smallest = {"%": 2.0, "1/s": 0.1, "s": 0.1, "ms": 5.0}[curve.unit]
     room = max(0.12 * (high - low), (smallest - (high - low)) / 2)
-    axis.set_ylim(low - room, high + room)
+    axis.set_ylim(low - room if low > room else min(0.0, low) - 0.05 * (high + room), high + room)
     axis.locator_params(axis="y", nbins=4)
 
 

@@ -20,7 +20,7 @@ from stmem_ros.evaluation.record_files import numbers, read_rows
 from stmem_ros.evaluation.worst_frames import PICTURES
 
 NUMBERS = (
-    "index", "received", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",
+    "index", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",
     "coverage", "grid_age", "occupied", "occupied_free", "latency_ms",
 )  # fmt: skip
 TEXTS = ("state", "restarted")
@@ -107,14 +107,14 @@ class Results:
         path = folder / (ONLINE_FRAMES if online else FRAMES)
         if not path.is_file():
             return None
-        table = read_rows(path, (*NUMBERS, *TEXTS))
+        table = read_rows(path, ("received", *NUMBERS, *TEXTS))
         values = {name: numbers(table, name) for name in NUMBERS}
         texts = {name: np.array(table.column(name).to_pylist(), object) for name in TEXTS}
         if np.isnan(values["latency_ms"]).all() and not online:
             values["latency_ms"] = _measured_latency(folder, values["index"])
         with np.errstate(invalid="ignore", divide="ignore"):
             values["occupied_not_free"] = 1 - values.pop("occupied_free") / values.pop("occupied")
-        received = values.pop("received")
+        received = table.column("received").to_numpy()
         return Frames(
             index=values.pop("index").astype(int),
             seconds=(received - received[:1]) / 1e9,
