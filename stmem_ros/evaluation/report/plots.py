@@ -54,9 +54,9 @@ def timeline(models: dict[str, Frames], worst: list[float]) -> str:
     curves = [
         c for c in CURVES if any(np.isfinite(f.values[c.name]).any() for f in models.values())
     ]
-    heights = [0.18 * len(models), *[0.85] * len(curves)]
+    heights = [0.1 + 0.14 * len(models), *[0.85] * len(curves)]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 0.6 + sum(heights) + 0.12 * len(curves)), layout="constrained")
+        figure = Figure(figsize=(12, 0.7 + sum(heights) + 0.12 * len(curves)), layout="constrained")
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
             :, 0
         ]
