@@ -30,7 +30,7 @@ from stmem_ros.node.player import BagPlayer
 from stmem_ros.node.recorder import Recorder
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
-LABEL_TIMEOUT = 10.0  # s for one label, after which the next image is sent anyway
+LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
 SETTLING = 1.0  # s: the other side of a discovery; what the node publishes after the last label
 
 

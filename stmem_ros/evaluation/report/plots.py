@@ -24,6 +24,8 @@ STATES = {
 }
 RESTART = "#4b3fae"
 POINTS = 1500  # more frames than this are drawn as the mean and range of as many bins
+GAP = 0.14  # inches between curves
+MARGINS = (0.5, 0.1)  # inches below and above them
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "stmem_ros",
@@ -56,10 +58,18 @@ def timeline(models: dict[str, Frames], worst: list[float]) -> str:
     ]
     heights = [0.1 + 0.14 * len(models), *[0.85] * len(curves)]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 0.7 + sum(heights) + 0.12 * len(curves)), layout="constrained")
-        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
-            :, 0
-        ]
+        total = sum(heights) + GAP * len(curves) + MARGINS[0] + MARGINS[1]
+        figure = Figure(figsize=(12, total))
+        grid = {
+            "left": 0.12,
+            "right": 0.99,
+            "bottom": MARGINS[0] / total,
+            "top": 1 - MARGINS[1] / total,
+            "hspace": GAP * len(heights) / sum(heights),
+        }
+        axes = figure.subplots(
+            len(heights), 1, sharex=True, squeeze=False, height_ratios=heights, gridspec_kw=grid
+        )[:, 0]
         _draw_states(axes[0], models, worst)
         for axis, curve in zip(axes[1:], curves, strict=True):
             for (name, frames), colour in zip(models.items(), _colours(), strict=False):
