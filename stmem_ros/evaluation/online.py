@@ -20,6 +20,7 @@ from stmem_ros.data.outputs import NODE
 from stmem_ros.evaluation.bag_scorer import BagScorer
 from stmem_ros.evaluation.figures import Figures, figures, percentile
 from stmem_ros.evaluation.frame_record import FrameRecord
+from stmem_ros.evaluation.played_bag import OUTPUT, PlayedBag
 from stmem_ros.evaluation.record_files import RecordWriter
 from stmem_ros.evaluation.replayed_frame import FrameState, FrameTimings, ReplayedFrame
 from stmem_ros.model.bundle import BundledSegmenter
@@ -27,43 +28,9 @@ from stmem_ros.model.bundle import BundledSegmenter
 if TYPE_CHECKING:
     from stmem_ros.evaluation.bag_task import BagTask
 
-OUTPUT = "output"  # the recorded bag, in the folder of a replay
-PLAYED = "played.json"
 FIGURES = "online.json"  # of one bag and model, in the folder of its task; of all, in DIR
 FRAMES = "online_frames.parquet"
 NOWHERE = np.zeros((0, 3))
-
-
-@dataclass(frozen=True)
-class PlayedBag:
-    """How a bag was played to the node.
-
-    Attributes:
-        rate: speed, 1 is real time; None: each image waited for the label of the one before.
-        stamps: of the images, ns, in the order they were played.
-        latencies: stamp in ns of each image that was labelled: seconds from sending the image to
-            receiving its label, between processes.
-        dropped: images the node itself counted as replaced by newer ones.
-        device: torch device of the node.
-    """
-
-    rate: float | None
-    stamps: tuple[int, ...]
-    latencies: dict[int, float]
-    dropped: int
-    device: str
-
-    def save(self, folder: Path) -> None:
-        """Write it beside the recorded bag."""
-        (folder / PLAYED).write_text(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def load(cls, folder: Path) -> PlayedBag:
-        """Read what :meth:`save` wrote."""
-        content = json.loads((folder / PLAYED).read_text())
-        content["stamps"] = tuple(content["stamps"])
-        content["latencies"] = {int(s): v for s, v in content["latencies"].items()}
-        return cls(**content)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.bags import BagReader, BagWriter, Record, Topic, find_image_topic
 from stmem_ros.data.outputs import NODE, output_topics
-from stmem_ros.evaluation.online import OUTPUT, PlayedBag
+from stmem_ros.evaluation.played_bag import OUTPUT, PlayedBag
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node.environment import private_environment
 from stmem_ros.node.node_process import NodeProcess
