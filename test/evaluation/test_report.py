@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -12,31 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.damage import cut_image
 
 from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import BagReader, BagWriter
 from stmem_ros.evaluation.engines import Execution
 from stmem_ros.evaluation.evaluation_run import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline
 from stmem_ros.evaluation.report.results import Frames
 
-DAMAGED = 3  # index of an image whose size contradicts its data
+DAMAGED = 3  # index of the image that is cut short
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-def damage(source: Path, out: Path) -> None:
-    """A copy of a bag in which one image is cut short."""
-    with BagReader(source) as bag, BagWriter(out) as copy:
-        seen = 0
-        for record in bag.records():
-            message = bag.decode(record)
-            if record.topic == "/camera/image_raw":
-                if seen == DAMAGED:
-                    message = dataclasses.replace(message, data=message.data[:1000])
-                seen += 1
-            latched = record.topic == "/tf_static"
-            copy.write(record.topic, record.type, message, record.time, latched)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Path
     """An evaluation of two bags, one with a damaged image, through two models."""
     root = tmp_path_factory.mktemp("report")
     create_synthetic_bag(root / "street", "straight", seed=2, frames=6, rate=10.0)
-    damage(root / "street", root / "damaged")
+    cut_image(root / "street", root / "damaged", DAMAGED)
     other = root / "other"
     shutil.copytree(small_bundle, other)
     broken = root / "broken.mcap"
