@@ -119,15 +119,22 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
         raise ValueError(
             "engine ray needs Ray, which is not installed: pip install 'stmem_ros[ray]'"
         ) from error
-    settings: dict[str, Any] = {"address": address} if address else {"num_cpus": jobs}
+    settings: dict[str, Any] = {"address": address}
+    if address is None:
+        cpus = jobs * max((task.threads for task in tasks), default=1)
+        settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
-        ray.init(include_dashboard=None if address else False, log_to_driver=False, **settings)
+        ray.init(log_to_driver=False, **settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"no Ray cluster at {address}: {one_line(error)}") from error
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
         work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
-        running = {_submit(work, task): task for task in tasks}
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        running = {
+            work.options(num_cpus=task.threads, num_gpus=_gpus(task, has_gpus)).remote(task): task
+            for task in tasks
+        }
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
             task = running.pop(reference)
@@ -147,6 +154,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _submit(work: Any, task: BagTask) -> Any:
-    gpus = 1 if task.device.startswith("cuda") else 0
-    return work.options(num_cpus=task.threads, num_gpus=gpus).remote(task)
+def _gpus(task: BagTask, has_gpus: bool) -> int:
+    """GPUs of a task: Ray shows a task those alone that it asks for."""
+    return int(task.device.startswith("cuda") or (task.device == "auto" and has_gpus))
