@@ -46,6 +46,7 @@ class FoldedAlignment:
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
         self._scale = fusion.sharpness.exp()
         self._closeness = fusion.closeness
+        self._itself = (fusion.itself.weight.flatten(1), fusion.itself.bias)
 
     def carry(self, carried: Carried | None, features: Tensor) -> Carried:
         """Take in the next frame, 1 x (C + A) x h x w; all earlier ones move along."""
@@ -72,6 +73,7 @@ class FoldedAlignment:
             (query * frame[..., c:-1]).sum(dim=-1) + frame[..., -1] + bias
             for frame, bias in zip(carried.frames, self._closeness, strict=True)
         ]
+        scores[-1] += F.linear(carried.frames[-1][..., :c], *self._itself)[..., 0]
         weights = torch.stack(scores).softmax(dim=0)[..., None]
         fused = weights[0] * carried.frames[0][..., :c]
         for weight, frame in zip(weights[1:], carried.frames[1:], strict=True):
