@@ -7,6 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from stmem_ros.commands.arguments import add_execution, camera_size, execution, image_size
 from stmem_ros.commands.errors import CommandError
 
 
@@ -21,11 +22,32 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     core.add_argument(
         "--model", default="onboard", help="a bundle, or psp50 or psp101 with random weights"
     )
-    core.add_argument("--size", type=_size, default=(360, 480), metavar="HxW", help="of the images")
+    core.add_argument(
+        "--size", type=image_size, default=(360, 480), metavar="HxW", help="of the images"
+    )
     core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
     core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     core.set_defaults(run_command=run_core)
+    node = actions.add_parser(
+        "node",
+        help="the node in a process of its own: from an image to its label, beside the bare core",
+        epilog="example: stmem bench node --size 1280x720 --rate 10",
+    )
+    node.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
+    node.add_argument(
+        "--size",
+        type=camera_size,
+        default=(720, 1280),
+        metavar="WxH",
+        help="of the camera's images",
+    )
+    node.add_argument("--rate", type=float, default=10.0, help="images a second")
+    node.add_argument("--seconds", type=float, default=20.0, help="of images, in all")
+    node.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    add_execution(node)
+    node.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    node.set_defaults(run_command=run_node)
     costmap = actions.add_parser(
         "costmap",
         help="the costmap against the ground truth of the synthetic world",
@@ -35,15 +57,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     costmap.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     costmap.set_defaults(run_command=run_costmap)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.partition("x")
-    if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
-        raise argparse.ArgumentTypeError(
-            f"size is {text!r}; it must be HEIGHTxWIDTH in pixels, at least 32x32"
-        )
-    return int(height), int(width)
 
 
 def run_core(options: argparse.Namespace) -> int:
@@ -66,6 +79,42 @@ def run_core(options: argparse.Namespace) -> int:
     print(f"same labels           {100 * times.argmax_agreement:9.4f} %")
     print(f"peak memory           {times.peak_memory_mb:9.0f} MB", end="")
     print(f"   plain form {times.plain_peak_memory_mb:.0f} MB")
+    return 0
+
+
+def run_node(options: argparse.Namespace) -> int:
+    from stmem_ros.node.node_bench import bench_node
+    from stmem_ros.node.node_process import NodeProcessError
+
+    if not (options.rate > 0 and options.seconds > 0):
+        raise CommandError(
+            f"--rate is {options.rate} and --seconds {options.seconds}; both must be positive"
+        )
+    try:
+        times = bench_node(
+            options.model,
+            options.size,
+            options.rate,
+            options.seconds,
+            options.device,
+            execution(options),
+        )
+        if options.json:
+            options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
+    except (OSError, ValueError, NodeProcessError) as error:
+        raise CommandError(str(error)) from error
+    print(f"bare push             {times.push_ms:9.1f} ms, median")
+    print(f"image to label        {times.latency_p50_ms:9.1f} ms, median", end="")
+    print(f"   {times.latency_p50_ms / times.push_ms:.2f} pushes", end="")
+    print(f"   95 %: {times.latency_p95_ms:.1f} ms   99 %: {times.latency_p99_ms:.1f} ms")
+    for stage, ms in times.stages_ms.items():
+        print(f"  {stage:<20}{ms:9.1f} ms")
+    print(f"images                {times.sent_hz:9.1f} Hz", end="")
+    print(f"   labels {times.labelled_hz:.1f} Hz", end="")
+    print(f"   {times.dropped} of {times.sent} dropped, {times.lost} lost on the way")
+    print(f"CPU                   {times.cpu_cores:9.2f} cores")
+    print(f"memory                {times.memory_end_mb:9.0f} MB", end="")
+    print(f"   {times.memory_end_mb - times.memory_start_mb:+.1f} MB since the first turn")
     return 0
 
 

@@ -1,15 +1,18 @@
-"""``stmem model``: looking into model bundles, making them from published checkpoints."""
+"""``stmem model``: looking into model bundles, making them, exporting them."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from stmem_ros.commands.arguments import image_size
 from stmem_ros.commands.errors import CommandError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("model", help="look into a model bundle; convert a checkpoint")
+    parser = commands.add_parser(
+        "model", help="look into a model bundle; convert a checkpoint; export to ONNX"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser(
         "info", help="architecture, classes, training", epilog="example: stmem model info onboard"
@@ -34,6 +37,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     assemble.add_argument("run", type=Path, help="folder with frame, stf, frame_mar and mar")
     assemble.add_argument("out", type=Path, help="folder of the new bundle")
     assemble.set_defaults(run_command=run_assemble)
+    export = actions.add_parser(
+        "export",
+        help="the step of a stream as an ONNX graph",
+        epilog="example: stmem model export onboard --out onboard.onnx --size 360x480",
+    )
+    export.add_argument("model", help="shipped bundle or a bundle's folder")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    export.add_argument(
+        "--size", type=image_size, required=True, metavar="HxW", help="of the images"
+    )
+    export.set_defaults(run_command=run_export)
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -85,4 +99,19 @@ def run_assemble(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"bundle written to {options.out}")
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from stmem_ros.model.bundle import load_bundle
+    from stmem_ros.streaming.onnx_export import export_onnx
+
+    try:
+        export_onnx(load_bundle(options.model, "cpu"), options.size, options.out)
+    except ImportError as error:
+        raise CommandError(f"{error}; pip install 'stmem_ros[export]'") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    height, width = options.size
+    print(f"one frame of {height} x {width} pixels, state in and out: written to {options.out}")
     return 0

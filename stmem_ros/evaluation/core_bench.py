@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -20,7 +19,7 @@ from stmem_ros.model.bundle import (
     resolve_device,
     shipped_bundles,
 )
-from stmem_ros.model.segmenter import PRESETS
+from stmem_ros.model.segmenter import PRESETS, normalise
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
 
 RATE = 15.0  # Hz, of the images
@@ -35,8 +34,6 @@ class CoreTimes:
         plain_ms: the plain form, every frame of the window through the backbone.
         streaming_ms: one ``StreamingSegmenter.push``.
         floor_ms: one frame through the plain backbone, head and classifier alone, to labels.
-            Plain form and floor start with what the stream's network saw: images that are
-            scaled and normalised already.
         max_abs_diff: largest difference of logits between stream and plain form.
         argmax_agreement: share of pixels with the same label in both.
         peak_memory_mb: of a process (or GPU) that streams.
@@ -68,31 +65,30 @@ def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> C
     window = model.architecture.window
     images = scrolling(window + repeats, size)
     stream = StreamingSegmenter(model)
-    seen, scores = _Recorded(stream.core.backbone), _Recorded(model.classifier)
-    inputs: list[torch.Tensor] = []
+    scores: list[torch.Tensor] = []  # of each frame, which a stream does not give
+    hook = model.classifier.register_forward_hook(lambda *call: scores.append(call[-1]))
     times: dict[str, list[float]] = {form: [] for form in ("plain", "streaming", "floor", *STAGES)}
     agree, difference = [], 0.0
     for i, image in enumerate(images):
+        scores.clear()
         start = time.perf_counter()
         result = stream.push(image, i / RATE)
         seconds = time.perf_counter() - start
-        inputs = [*inputs[1 - window :], seen.argument]
-        logits = scores.result
+        logits = scores[0]
         if i < window:
             continue
         times["streaming"].append(seconds)
         for stage in STAGES:
             times[stage].append(getattr(result.timings, stage))
         start = time.perf_counter()
-        label, plain_logits = run_plain(model, inputs)
+        label, plain_logits = run_plain(model, images[i - window + 1 : i + 1])
         times["plain"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        run_floor(model, inputs[-1])
+        run_floor(model, image)
         times["floor"].append(time.perf_counter() - start)
-        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
         agree.append((result.label == label).mean())
         difference = max(difference, float((logits - plain_logits).abs().max()))
-    inference_size = (inputs[-1].shape[-2], inputs[-1].shape[-1])
+    hook.remove()
     ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in times.items()}
     return CoreTimes(
         ms["plain"],
@@ -101,7 +97,7 @@ def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> C
         difference,
         float(np.mean(agree)),
         peak_memory_mb(name, size, device, "streaming"),
-        peak_memory_mb(name, inference_size, device, "plain"),
+        peak_memory_mb(name, size, device, "plain"),
         {stage: ms[stage] for stage in STAGES},
     )
 
@@ -130,46 +126,31 @@ def scrolling(count: int, size: tuple[int, int]) -> list[np.ndarray]:
     return [np.ascontiguousarray(whole[:, 3 * i : 3 * i + width]) for i in range(count)]
 
 
-class _Recorded:
-    """The last argument and result of a module that is not changed otherwise."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        module.register_forward_hook(self._record)
-
-    def _record(self, module: torch.nn.Module, arguments: tuple, result: torch.Tensor) -> None:
-        self.argument, self.result = arguments[0], result
+def prepared(model: BundledSegmenter, *images: np.ndarray) -> torch.Tensor:
+    """Images H x W x 3 as the network takes them, N x 3 x H x W."""
+    rgb = torch.from_numpy(np.stack(images)).to(next(model.parameters()).device)
+    return normalise(rgb, model.info.mean, model.info.std)
 
 
 @torch.inference_mode()
-def run_plain(
-    model: BundledSegmenter, inputs: list[torch.Tensor]
-) -> tuple[np.ndarray, torch.Tensor]:
-    """Labels of a window's target frame by the plain form, and its logits at feature size.
-
-    Of what the network takes, 1 x 3 x H x W each.
-    """
-    window = model.features(torch.cat(inputs)).transpose(0, 1)[None]
+def run_plain(model: BundledSegmenter, images: list[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
+    """Labels of a window's target frame by the plain form, and its logits at feature size."""
+    window = model.features(prepared(model, *images)).transpose(0, 1)[None]
     logits = model.classify(model.refine(model.fuse(window)))
-    return _labels(model, logits, inputs[0]), logits
+    scores = model.upsample(logits, *images[0].shape[:2]).softmax(dim=1)
+    return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy(), logits
 
 
 @torch.inference_mode()
-def run_floor(model: BundledSegmenter, image: torch.Tensor) -> np.ndarray:
-    """Labels of one frame 1 x 3 x H x W by backbone, head and classifier alone."""
-    features = model.features(image)[:, : model.architecture.channels]
-    return _labels(model, model.classify(features), image)
-
-
-def _labels(model: BundledSegmenter, logits: torch.Tensor, image: torch.Tensor) -> np.ndarray:
-    scores = model.upsample(logits, *image.shape[-2:]).softmax(dim=1)
+def run_floor(model: BundledSegmenter, image: np.ndarray) -> np.ndarray:
+    """Labels of one frame by backbone, head and classifier alone."""
+    features = model.features(prepared(model, image))[:, : model.architecture.channels]
+    scores = model.upsample(model.classify(features), *image.shape[:2]).softmax(dim=1)
     return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
 
 
 def peak_memory_mb(name: str, size: tuple[int, int], device: str, form: str) -> float:
-    """Peak memory of a process of its own that runs one form for a few frames.
-
-    ``size``: of the images of a stream, or of what the plain form's network sees.
-    """
+    """Peak memory of a process of its own that runs one form for a few frames."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_memory_here, (name, size, device, form))
 
@@ -177,11 +158,10 @@ def peak_memory_mb(name: str, size: tuple[int, int], device: str, form: str) -> 
 def _peak_memory_here(name: str, size: tuple[int, int], device: str, form: str) -> float:
     model = load_model(name, device)
     window = model.architecture.window
+    images = scrolling(window + 2, size)
     if form == "plain":
-        on_device = next(model.parameters()).device
-        run_plain(model, [torch.zeros(1, 3, *size, device=on_device)] * window)
+        run_plain(model, images[:window])
     else:
-        images = scrolling(window + 2, size)
         stream = StreamingSegmenter(model)
         for i, image in enumerate(images):
             stream.push(image, i / RATE)

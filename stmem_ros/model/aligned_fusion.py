@@ -127,6 +127,10 @@ class AlignedFusion(nn.Module):
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
         self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the softmax's scale
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
+        # How much a token prefers itself: what is thin blurs on its way through frames.
+        self.itself = nn.Conv2d(channels, 1, 1)
+        nn.init.zeros_(self.itself.weight)
+        nn.init.zeros_(self.itself.bias)
 
     def forward(self, window: Tensor) -> Tensor:
         """N x (C + A) x T x h x w in, fused features of the newest frame N x C x h x w out."""
@@ -162,6 +166,7 @@ class AlignedFusion(nn.Module):
             (keys[-1] * key).sum(dim=1, keepdim=True) * scale + bias + seen
             for key, bias, seen in zip(keys, self.closeness, unseen, strict=True)
         ]
+        scores[-1] = scores[-1] + self.itself(values[-1])
         weights = torch.cat(scores, dim=1).softmax(dim=1)
         return torch.stack([w * v for w, v in zip(weights.split(1, 1), values, strict=True)]).sum(0)
 

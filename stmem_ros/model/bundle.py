@@ -41,6 +41,7 @@ class ModelInfo:
         height: image height in pixels the model was trained at.
         mean, std: RGB normalisation, grey levels.
         training: free-form summary of how it was trained, with measured scores.
+        checked: precisions in which its labels were compared with those in float32.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelInfo:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     training: dict[str, Any] = field(default_factory=dict)
+    checked: tuple[str, ...] = ("float32",)
 
 
 class BundledSegmenter(Segmenter):
@@ -145,6 +147,7 @@ def save_bundle(
         "input": {"height": info.height, "mean": list(info.mean), "std": list(info.std)},
         "classes": [{"id": c.id, "name": c.name, "colour": list(c.colour)} for c in info.classes],
         "training": info.training,
+        "checked": list(info.checked),
     }
     (folder / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
@@ -193,6 +196,7 @@ def read_info(folder: Path) -> ModelInfo:
             mean=tuple(raw["input"]["mean"]),
             std=tuple(raw["input"]["std"]),
             training=raw.get("training") or {},
+            checked=tuple(raw.get("checked") or ModelInfo.checked),
         )
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -47,3 +47,11 @@ class ConvNormAct(nn.Sequential):
         if act is not None:
             layers.append(act(inplace=True))
         super().__init__(*layers)
+
+
+def resample(x: Tensor, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
+    """Bilinear resizing of N x C x h x w by just ``scale`` (rows, columns), cut to ``size``.
+
+    ``F.interpolate`` takes one of the two and stretches what is given to the whole size.
+    """
+    return torch.ops.aten.upsample_bilinear2d(x, list(size), False, *scale)

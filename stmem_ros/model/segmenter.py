@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
+from stmem_ros.model.layers import resample
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
@@ -36,6 +37,7 @@ class Architecture:
         items_per_class: memory items of MAR a class.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
             afford: AlignedFusion, and a MAR without layer norms; causal, with an on-board backbone.
+        zoom: how much images are enlarged before the backbone: what is thin needs pixels.
         reach: farthest motion between two frames that an aligned fusion finds, in pairs of feature
             pixels.
         stf: temporal fusion is part of the network.
@@ -53,6 +55,7 @@ class Architecture:
     positions: tuple[int, int] = (24, 32)
     items_per_class: int = 10
     form: str = "published"
+    zoom: float = 1.0
     reach: int = 4
     stf: bool = True
     mar: bool = True
@@ -72,6 +75,8 @@ class Architecture:
                 f"window is {self.window} and classes {self.classes}; "
                 "allowed: window >= 1 and 2 to 255 classes"
             )
+        if not 0.25 <= self.zoom <= 4:
+            raise ValueError(f"zoom is {self.zoom}; allowed: 0.25 to 4")
 
     @property
     def target(self) -> int:
@@ -79,10 +84,10 @@ class Architecture:
         return self.window - 1 if self.causal else self.window // 2
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> float:
         """Input pixels to a feature pixel."""
         head = FeaturePyramidHead if self.backbone in REPEATS else PyramidPoolingHead
-        return head.stride
+        return head.stride / self.zoom
 
 
 # The networks of the paper (Cityscapes, 19 classes) and of this package, before training.
@@ -146,7 +151,11 @@ class Segmenter(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         return frame_features(
-            self.backbone, self.head, images, appearance=isinstance(self.stf, AlignedFusion)
+            self.backbone,
+            self.head,
+            images,
+            self.architecture.zoom,
+            appearance=isinstance(self.stf, AlignedFusion),
         )
 
     def fuse(self, window: Tensor) -> Tensor:
@@ -172,16 +181,20 @@ class Segmenter(nn.Module):
 
     def upsample(self, logits: Tensor, height: int, width: int) -> Tensor:
         """Bilinear to image size; what lies beyond an odd-sized image is cut off."""
-        full = F.interpolate(
-            logits, scale_factor=self.architecture.stride, mode="bilinear", align_corners=False
-        )
-        return full[..., :height, :width]
+        stride = self.architecture.stride
+        return resample(logits, (height, width), (stride, stride))
 
 
 def frame_features(
-    backbone: nn.Module, head: nn.Module, images: Tensor, appearance: bool
+    backbone: nn.Module, head: nn.Module, images: Tensor, zoom: float, appearance: bool
 ) -> Tensor:
-    """Features of images N x 3 x H x W; with ``appearance``, the backbone's at 1/4 ride along."""
+    """Features of images N x 3 x H x W, enlarged first.
+
+    With ``appearance``, the backbone's at 1/4 ride along.
+    """
+    if zoom != 1:
+        height, width = (math.ceil(side * zoom) for side in images.shape[-2:])
+        images = resample(images, (height, width), (zoom, zoom))
     levels = backbone(images.contiguous(memory_format=torch.channels_last))
     features = head(levels)
     return torch.cat([features, levels[1]], dim=1) if appearance else features
@@ -193,5 +206,5 @@ def normalise(
     """uint8 images N x H x W x 3 (RGB) to normalised floats N x 3 x H x W."""
     scale = torch.tensor(std, device=rgb.device).reciprocal()
     offset = torch.tensor(mean, device=rgb.device) * scale
-    x = rgb.permute(0, 3, 1, 2).float()
-    return x * scale[:, None, None] - offset[:, None, None]
+    x = rgb.to(torch.float32, copy=True).mul_(scale).sub_(offset)  # one array, in order
+    return x.permute(0, 3, 1, 2)

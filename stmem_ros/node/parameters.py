@@ -10,11 +10,13 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.streaming.execution import PRECISIONS
 
 CHOICES = {
     "image_transport": ("raw", "compressed"),
     "image_reliability": ("best_effort", "reliable"),
     "label_size": ("image", "feature"),
+    "precision": PRECISIONS,
 }
 
 
@@ -24,6 +26,9 @@ class NodeParameters:
 
     model: str = "onboard"
     device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    cuda_graphs: bool = False
     memory_bank: str = ""
     autostart: bool = True
     cameras: tuple[str, ...] = ("",)
@@ -47,6 +52,16 @@ class NodeParameters:
 _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     "model": ("Model bundle: the name of a shipped one, or a folder.", None, None, True),
     "device": ("Torch device: auto (a GPU if there is one), cpu, cuda, cuda:N.", None, None, True),
+    "precision": (
+        "Of the network: auto (float32 on a CPU, float16 on a GPU), float32, bfloat16, float16.",
+        None, None, True,
+    ),
+    "compile": (
+        "By torch.compile, which takes minutes at the first images.", None, None, True,
+    ),
+    "cuda_graphs": (
+        "Record what an image launches on the GPU, and replay it; a GPU alone.", None, None, True,
+    ),
     "memory_bank": (
         "Memory bank file used instead of the bundle's; may be set while running.",
         None, None, False,

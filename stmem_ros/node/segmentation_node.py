@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -40,16 +43,53 @@ from stmem_ros.node.parameters import (
     read_parameters,
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
-from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
+from stmem_ros.node.worker import Worker
+from stmem_ros.streaming.execution import Execution
+from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
 
 SILENCE = 2.0  # seconds without an image that diagnostics warn about
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image taken out of the mailbox.
+
+    Attributes:
+        rgb: the image, uint8 H x W x 3.
+        stamp: ns.
+        taken: when it was taken, perf_counter seconds.
+        convert: seconds it took to become an array.
+    """
+
+    stream: CameraStream
+    arrival: Arrival
+    rgb: np.ndarray
+    stamp: int
+    taken: float
+    convert: float
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Published labels on their way into the costmap.
+
+    Attributes:
+        statistics: of all stages before the costmap.
+        resets: how often ``~/reset`` was called before.
+    """
+
+    input: Input
+    segmentation: Segmentation
+    statistics: FrameStatistics
+    resets: int
 
 
 class SegmentationNode(LifecycleNode):
     """Segments the images of its cameras and keeps the semantic grid.
 
-    Subscription callbacks only leave the newest image in a mailbox; one worker thread does the work
-    and publishes. Topics, parameters and services: docs/node.md.
+    Subscription callbacks only leave the newest image in a mailbox. One thread segments all images
+    that wait there and publishes their labels; another one fuses these into the costmap meanwhile.
+    Topics, parameters and services: docs/node.md.
     """
 
     def __init__(self, **options: object) -> None:
@@ -60,8 +100,11 @@ class SegmentationNode(LifecycleNode):
         self._streams: dict[str, CameraStream] = {}
         self._new_bank: MemoryBank | None = None
         self._stop = threading.Event()
-        self._worker: threading.Thread | None = None
-        self._work_lock = threading.Lock()  # held while a frame is worked on
+        self._segmenting: threading.Thread | None = None
+        self._mapping: Worker[Labelled] | None = None
+        self._segment_lock = threading.Lock()  # held while frames are segmented
+        self._map_lock = threading.Lock()  # held while labels are fused; taken after the other one
+        self._resets = 0
         self._said: set[str] = set()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value:
@@ -85,14 +128,13 @@ class SegmentationNode(LifecycleNode):
         try:
             p = self._settings = read_parameters(self)
             model = self._model = self._load_model(p)
-            rules = self._rules = self._load_rules(p, model)
+            rules = self._load_rules(p, model)
+            segmenters = self._segmenters(p, model)
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
-        height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
         self._mailbox: Mailbox[Arrival] = Mailbox()
-        for name in p.cameras:
-            segmenter = StreamingSegmenter(model, p.max_gap, height)
+        for name, segmenter in segmenters.items():
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
         self._transforms = listen_to_transforms(self)
         self._costmap = CostmapOutput(self, p, rules, self._transforms)
@@ -108,7 +150,8 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
         self._configured = True
         self.get_logger().info(
-            f"model {model.info.name!r} on {next(model.parameters()).device}, "
+            f"model {model.info.name!r} on {next(model.parameters()).device} in "
+            f"{next(iter(segmenters.values())).runner.execution.precision}, "
             f"{len(model.info.classes)} classes, waiting for images on "
             + ", ".join(self.resolve_topic_name(s.image_topic) for s in self._streams.values())
         )
@@ -118,12 +161,13 @@ class SegmentationNode(LifecycleNode):
         for stream in self._streams.values():
             stream.counters = Counters()
         self._stop.clear()
-        self._worker = threading.Thread(target=self._work, name="segmentation", daemon=True)
-        self._worker.start()
+        self._mapping = Worker("costmap", self._map)
+        self._segmenting = threading.Thread(target=self._work, name="segmentation", daemon=True)
+        self._segmenting.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_worker()
+        self._stop_work()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,18 +189,19 @@ class SegmentationNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_worker()
+        self._stop_work()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        self._stop_worker()
+        self._stop_work()
         super().destroy_node()
 
-    def _stop_worker(self) -> None:
+    def _stop_work(self) -> None:
         self._stop.set()
-        if self._worker is not None:
-            self._worker.join()
-            self._worker = None
+        if self._segmenting is not None and self._mapping is not None:
+            self._segmenting.join()
+            self._mapping.close()
+            self._segmenting = self._mapping = None
 
     @staticmethod
     def _load_model(p: NodeParameters) -> BundledSegmenter:
@@ -171,6 +216,17 @@ class SegmentationNode(LifecycleNode):
             StreamingSegmenter(model).swap_memory(bank)
         return model
 
+    def _segmenters(
+        self, p: NodeParameters, model: BundledSegmenter
+    ) -> dict[str, StreamingSegmenter]:
+        height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
+        execution = Execution(p.precision, p.compile, p.cuda_graphs)
+        with warnings.catch_warnings(record=True) as caught:
+            made = {n: StreamingSegmenter(model, p.max_gap, height, execution) for n in p.cameras}
+        for warning in caught:
+            self.get_logger().warning(str(warning.message))
+        return made
+
     @staticmethod
     def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
         if p.cost_rules:
@@ -180,14 +236,15 @@ class SegmentationNode(LifecycleNode):
     # Callbacks: none of them works on images
 
     def _on_image(self, camera: str, arrival: Arrival) -> None:
-        if self._worker is not None:
+        if self._segmenting is not None:
             self._mailbox.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self._work_lock:
+        with self._segment_lock, self._map_lock:
             for stream in self._streams.values():
                 stream.segmenter.reset()
             self._costmap.reset()
+            self._resets += 1
         response.success = True
         response.message = "ring and grid are empty"
         return response
@@ -204,54 +261,71 @@ class SegmentationNode(LifecycleNode):
                     reason = str(error)
         return SetParametersResult(successful=not reason, reason=reason)
 
-    # The worker
+    # The thread that segments
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            for camera, arrival in self._mailbox.take(timeout=0.1).items():
-                with self._work_lock:
-                    try:
-                        self._process(self._streams[camera], arrival)
-                    except Exception as error:  # a bad frame must not end the node
+            due = self._mailbox.take(timeout=0.1)
+            with self._segment_lock:
+                try:
+                    self._segment(due)
+                except Exception as error:  # a bad frame must not end the node
+                    for camera in due:
                         self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
-    def _process(self, stream: CameraStream, arrival: Arrival) -> None:
-        start = time.perf_counter()
-        message = arrival.image
+    def _segment(self, due: dict[str, Arrival]) -> None:
+        """Segment the images of all cameras that are due, as one batch where their sizes allow."""
+        taken = time.perf_counter()
+        self._swap_memory()
+        inputs = [
+            converted
+            for camera, arrival in due.items()
+            if (converted := self._convert(self._streams[camera], arrival, taken)) is not None
+        ]
+        if not inputs:
+            return
+        segmentations = push_together(
+            [i.stream.segmenter for i in inputs],
+            [i.rgb for i in inputs],
+            [i.stamp / 1e9 for i in inputs],
+        )
+        for i, segmentation in zip(inputs, segmentations, strict=True):
+            self._publish(i, segmentation)
+
+    def _swap_memory(self) -> None:
         if self._new_bank is not None:
-            stream.segmenter.swap_memory(self._new_bank)
+            next(iter(self._streams.values())).segmenter.swap_memory(self._new_bank)
             self._new_bank = None
             self.get_logger().info("memory bank replaced")
+
+    def _convert(self, stream: CameraStream, arrival: Arrival, taken: float) -> Input | None:
+        """The image as an array, None (and counted) if it cannot be used."""
+        begun = time.perf_counter()
         try:
-            rgb = conversions.to_rgb(message)
-            converted = time.perf_counter()
-            stamp = conversions.nanoseconds(message.header.stamp)
-            segmentation = stream.segmenter.push(rgb, stamp / 1e9)
+            rgb = conversions.to_rgb(arrival.image)
+            stamp = conversions.nanoseconds(arrival.image.header.stamp)
+            stream.segmenter.check(rgb, stamp / 1e9)
         except (ImageError, ValueError) as error:
             self._refuse(stream, str(error))
-            return
+            return None
+        return Input(stream, arrival, rgb, stamp, taken, time.perf_counter() - begun)
+
+    def _publish(self, i: Input, segmentation: Segmentation) -> None:
+        """Publish the labels, and hand them over to the costmap."""
+        begun = time.perf_counter()
+        stream, header = i.stream, i.arrival.image.header
         if segmentation.restarted:
             self.get_logger().warning(f"ring emptied: {segmentation.restarted}")
-            if segmentation.restarted.startswith("time went back"):
-                stream.counters.late += 1
-                self._costmap.reset()
-                self._transforms.time_went_back()
+            stream.counters.late += _time_went_back(segmentation)
         stream.counters.labelled += 1
-
-        labelled = time.perf_counter()
-        self._publish_label(stream, message.header, rgb, segmentation)
-        latency = (self.get_clock().now().nanoseconds - stamp) / 1e9
-        published = time.perf_counter()
-        self._costmap.update(stream, message.header, segmentation, arrival.depth)
-        end = time.perf_counter()
+        self._publish_label(stream, header, i.rgb, segmentation)
+        now = self.get_clock().now().nanoseconds
         statistics = FrameStatistics(
-            header=message.header,
+            header=header,
             **dataclasses.asdict(segmentation.timings),
-            convert=converted - start,
-            costmap=end - published,
-            publish=published - labelled,
-            total=end - start,
-            latency=latency,
+            convert=i.convert,
+            publish=time.perf_counter() - begun,
+            latency=(now - i.stamp) / 1e9,
             ring_length=len(stream.segmenter.ring),
             ring_capacity=stream.segmenter.ring.capacity,
             frames_dropped=self._mailbox.dropped(stream.name),
@@ -260,7 +334,8 @@ class SegmentationNode(LifecycleNode):
             device=str(stream.segmenter.device),
             device_memory=_device_memory(stream.segmenter.device),
         )
-        stream.statistics.publish(statistics)
+        assert self._mapping is not None
+        self._mapping.put(Labelled(i, segmentation, statistics, self._resets))
 
     def _publish_label(
         self,
@@ -272,13 +347,14 @@ class SegmentationNode(LifecycleNode):
         label, confidence = segmentation.label, segmentation.confidence
         if stream.label_camera_info is not None:
             stride = self._model.architecture.stride
-            size = (-(-label.shape[1] // stride), -(-label.shape[0] // stride))
+            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
             if stream.info is not None:
                 info = conversions.scaled_camera_info(stream.info, *size, header)
                 stream.label_camera_info.publish(info)
-        stream.label.publish(conversions.mono_image(label, header))
+        if stream.label.get_subscription_count():
+            stream.label.publish(conversions.mono_image(label, header))
         if stream.confidence.get_subscription_count():
             stream.confidence.publish(conversions.mono_image(confidence, header))
         raw = stream.overlay.get_subscription_count()
@@ -289,6 +365,26 @@ class SegmentationNode(LifecycleNode):
                 stream.overlay.publish(conversions.rgb_image(picture, header))
             if jpeg:
                 stream.overlay_jpeg.publish(conversions.jpeg_image(picture, header))
+
+    # The thread that fuses labels into the costmap
+
+    def _map(self, labelled: Labelled) -> None:
+        begun = time.perf_counter()
+        i, segmentation = labelled.input, labelled.segmentation
+        with self._map_lock:
+            try:
+                if _time_went_back(segmentation):
+                    self._costmap.reset()
+                    self._transforms.time_went_back()
+                if labelled.resets == self._resets:
+                    header = i.arrival.image.header
+                    self._costmap.update(i.stream, header, segmentation, i.arrival.depth)
+            except Exception as error:  # bad labels must not end the node
+                self._refuse(i.stream, f"{type(error).__name__}: {error}")
+        end = time.perf_counter()
+        statistics = labelled.statistics
+        statistics.costmap, statistics.total = end - begun, end - i.taken
+        i.stream.statistics.publish(statistics)
 
     def _refuse(self, stream: CameraStream, reason: str) -> None:
         """Count a frame that cannot be used; each reason is logged once."""
@@ -354,3 +450,7 @@ class SegmentationNode(LifecycleNode):
 def _device_memory(device: torch.device) -> int:
     """Bytes held on a GPU, 0 on a CPU."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def _time_went_back(segmentation: Segmentation) -> bool:
+    return (segmentation.restarted or "").startswith("time went back")

@@ -27,11 +27,15 @@ class StreamingCore:
 
     Made of the weights as they are; use :func:`streaming_core`. The answers are those of the plain
     form but for rounding.
+
+    Args:
+        winograd: with convolutions for a CPU in float32: Winograd's, and those that oneDNN fuses.
     """
 
-    def __init__(self, model: BundledSegmenter) -> None:
+    def __init__(self, model: BundledSegmenter, winograd: bool) -> None:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
+        self._zoom = model.architecture.zoom
         self._mar = model.mar
         self.backbone = without_batch_norm(model.backbone)
         self.head: nn.Module
@@ -39,7 +43,7 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
-        if next(model.parameters()).device.type == "cpu":
+        if winograd:
             for part in (self.backbone, self.head):
                 with_winograd(part)
                 with_fused_convolutions(part)
@@ -53,7 +57,11 @@ class StreamingCore:
     def features(self, images: Tensor) -> Tensor:
         """As ``Segmenter.features``."""
         return frame_features(
-            self.backbone, self.head, images, appearance=isinstance(self._stf, FoldedAlignment)
+            self.backbone,
+            self.head,
+            images,
+            self._zoom,
+            appearance=isinstance(self._stf, FoldedAlignment),
         )
 
     def fusion(self) -> StreamFusion:
@@ -75,19 +83,29 @@ class StreamingCore:
         return decode(self.classify(features), self._stride, height, width)
 
     def swap_memory(self, bank: MemoryBank) -> None:
-        """Use another memory bank, in all streams (checked by ``load_memory``)."""
-        assert self._mar is not None
+        """Use another memory bank; in place, where CUDA graphs find it."""
+        assert self._mar is not None and self.refinement is not None
         self._mar.keys.copy_(bank.keys)
         self._mar.values.copy_(bank.values)
-        self.refinement = FoldedRefinement(self._mar)
+        folded = FoldedRefinement(self._mar)
+        self.refinement.recall.copy_(folded.recall)
+        self.refinement.answer.copy_(folded.answer)
 
 
-_cores: WeakKeyDictionary[BundledSegmenter, StreamingCore] = WeakKeyDictionary()
+_cores: WeakKeyDictionary[BundledSegmenter, dict[bool, StreamingCore]] = WeakKeyDictionary()
 
 
 @torch.inference_mode()
-def streaming_core(model: BundledSegmenter) -> StreamingCore:
-    """The core of a model; one, however many streams ask for it."""
-    if model not in _cores:
-        _cores[model] = StreamingCore(model)
-    return _cores[model]
+def streaming_core(model: BundledSegmenter, winograd: bool) -> StreamingCore:
+    """The core of a model, with Winograd's convolutions or without, however many ask for it."""
+    cores = _cores.setdefault(model, {})
+    if winograd not in cores:
+        cores[winograd] = StreamingCore(model, winograd)
+    return cores[winograd]
+
+
+@torch.inference_mode()
+def swap_memory(model: BundledSegmenter, bank: MemoryBank) -> None:
+    """Use another memory bank (checked by ``load_memory``) in all streams of a model."""
+    for core in _cores[model].values():
+        core.swap_memory(bank)

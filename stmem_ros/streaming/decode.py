@@ -1,17 +1,20 @@
 """Scores at feature size to labels at image size, without scores at image size.
 
-Bilinear resizing by a whole factor s gives s rows of pixels between two rows of scores. They are
-made and reduced one of the s at a time, so that what is worked on stays in the cache.
+Bilinear resizing makes each row of pixels from two rows of scores. A few rows are made and reduced
+at a time, so that what is worked on stays in the cache.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from stmem_ros.model.layers import resample
 
-def decode(logits: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+ROWS = 24  # made at a time
+
+
+def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The best class of each pixel and its softmax probability.
 
     Args:
@@ -22,21 +25,21 @@ def decode(logits: Tensor, stride: int, height: int, width: int) -> tuple[Tensor
     Returns:
         labels N x H x W uint8, and probabilities N x H x W.
     """
-    n, classes, rows, columns = logits.shape
-    # Columns first: they are few numbers as yet. Rows to the middle, to be read as wholes.
-    wide = F.interpolate(
-        logits, size=(rows, columns * stride), mode="bilinear", align_corners=False
-    )[..., :width]
-    wide = wide.transpose(1, 2).contiguous()
-    steps = F.pad(wide[:, 1:] - wide[:, :-1], (0, 0, 0, 0, 1, 1))  # to each row, beyond the last
+    n, classes, rows, _ = logits.shape
+    # Columns first: they are few numbers as yet. Rows to the front, to be read as wholes.
+    wide = resample(logits, (rows, width), (1.0, stride)).transpose(1, 2).contiguous()
+    place = ((torch.arange(height, device=logits.device) + 0.5) / stride - 0.5).clamp(0, rows - 1)
+    above = place.long()
+    below = (above + 1).clamp(max=rows - 1)
+    part = (place - above).to(logits.dtype)[:, None, None]
     # The first of the best classes has the largest of these: faster than a maximum with its index.
     backwards = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
-    label = torch.empty((n, rows, stride, width), dtype=torch.uint8, device=logits.device)
-    sure = torch.empty((n, rows, stride, width), dtype=logits.dtype, device=logits.device)
-    for phase in range(stride):
-        place = (phase + 0.5) / stride - 0.5  # of the pixel's row, from the row of scores
-        scores = torch.add(wide, steps[:, :-1] if place < 0 else steps[:, 1:], alpha=place)
+    label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
+    sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
+    for start in range(0, height, ROWS):
+        made = slice(start, start + ROWS)
+        scores = torch.lerp(wide[:, above[made]], wide[:, below[made]], part[made])
         best = scores.amax(dim=2, keepdim=True)
-        label[:, :, phase] = 255 - ((scores == best) * backwards).amax(dim=2)
-        sure[:, :, phase] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()
-    return label.flatten(1, 2)[:, :height], sure.flatten(1, 2)[:, :height]
+        label[:, made] = 255 - ((scores == best) * backwards).amax(dim=2)
+        sure[:, made] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()
+    return label, sure

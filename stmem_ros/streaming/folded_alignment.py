@@ -11,7 +11,7 @@ Then
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,7 @@ class FoldedAlignment:
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
         self._scale = fusion.sharpness.exp()
         self._closeness = fusion.closeness
+        self._itself = (fusion.itself.weight.flatten(1), fusion.itself.bias)
 
     def carry(self, carried: Carried | None, features: Tensor) -> Carried:
         """Take in the next frame, 1 x (C + A) x h x w; all earlier ones move along."""
@@ -72,6 +73,7 @@ class FoldedAlignment:
             (query * frame[..., c:-1]).sum(dim=-1) + frame[..., -1] + bias
             for frame, bias in zip(carried.frames, self._closeness, strict=True)
         ]
+        scores[-1] += F.linear(carried.frames[-1][..., :c], *self._itself)[..., 0]
         weights = torch.stack(scores).softmax(dim=0)[..., None]
         fused = weights[0] * carried.frames[0][..., :c]
         for weight, frame in zip(weights[1:], carried.frames[1:], strict=True):
@@ -166,7 +168,7 @@ def _summed(x: Tensor, size: int) -> Tensor:
     return columns
 
 
-@lru_cache(maxsize=32)
+@cache  # some kB a size, kept: CUDA graphs go on using them
 def _share(height: int, width: int, size: int, device: torch.device) -> Tensor:
     """One over the number of size x size pixels that are inside the image; h x w."""
     return _summed(torch.ones(1, height, width, device=device), size)[0].reciprocal()
@@ -187,16 +189,15 @@ class Corners:
 def _corners(shift: Tensor) -> Corners:
     """Of shifts (x, y) 2 x h x w in pixels: bilinear, places beyond the image at its border."""
     height, width = shift.shape[-2:]
-    size = shift.new_tensor([width, height])[:, None, None]
-    y = torch.arange(height, device=shift.device, dtype=shift.dtype)
-    x = torch.arange(width, device=shift.device, dtype=shift.dtype)
-    place = shift + torch.stack(torch.meshgrid(x, y, indexing="xy"))
-    outside = ((place + 0.5) * (2 / size) - 1).abs().amax(dim=0) > 1
-    place = torch.minimum(place.clamp(min=0), size - 1)
-    low = place.floor()
-    x1, y1 = place - low  # how far on the way to the next column and row
+    y = torch.arange(height, device=shift.device, dtype=shift.dtype)[:, None] + shift[1]
+    x = torch.arange(width, device=shift.device, dtype=shift.dtype) + shift[0]
+    across, down = (x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1
+    outside = torch.maximum(across.abs(), down.abs()) > 1
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    x1, y1 = x - left, y - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
-    left, top = low.long()
+    left, top = left.long(), top.long()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)

@@ -6,7 +6,7 @@ Both give the plain form's answer but for rounding.
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -77,7 +77,7 @@ class FoldedPyramidPoolingHead(nn.Module):
         return self.bottleneck(features).add_(context).relu_()
 
 
-@lru_cache(maxsize=32)
+@cache  # some kB a size, kept: CUDA graphs go on using them
 def _shifted_resize(bins: int, size: int, device: torch.device) -> Tensor:
     """Bilinear resizing of ``bins`` values to ``size``, read one before, at, and one after.
 

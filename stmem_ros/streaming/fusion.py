@@ -6,14 +6,22 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import Carried
+from stmem_ros.model.aligned_fusion import AlignedFusion, Carried, Descriptors
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
 
+State = tuple[Tensor, ...]
+
 
 class StreamFusion(Protocol):
-    """Features 1 x C x h x w of frames in their order; a stream begins with its first, repeated."""
+    """Features 1 x C x h x w of frames in their order; a stream begins with its first, repeated.
+
+    Attributes:
+        float32: whether less precision would spoil it.
+    """
+
+    float32: bool
 
     def push(self, features: Tensor) -> Tensor:
         """Fused features of the window's target frame."""
@@ -21,9 +29,20 @@ class StreamFusion(Protocol):
     def reset(self) -> None:
         """Forget all frames."""
 
+    def state(self) -> State:
+        """All that later frames need of those so far, of which there are some.
+
+        Its tensors have the same sizes after each frame.
+        """
+
+    def resume(self, state: State, size: tuple[int, int]) -> None:
+        """Go on from the state of a stream whose features are ``size`` rows and columns."""
+
 
 class SingleFrame:
     """No fusion: a network without STF."""
+
+    float32 = False
 
     def push(self, features: Tensor) -> Tensor:
         return features
@@ -31,9 +50,17 @@ class SingleFrame:
     def reset(self) -> None:
         """There is nothing to forget."""
 
+    def state(self) -> State:
+        return ()
+
+    def resume(self, state: State, size: tuple[int, int]) -> None:
+        """There is nothing to remember."""
+
 
 class TokenFusion:
     """The published STF: the ring keeps each frame's tokens and projections."""
+
+    float32 = False
 
     def __init__(self, folded: FoldedFusion) -> None:
         self._folded = folded
@@ -49,11 +76,24 @@ class TokenFusion:
     def reset(self) -> None:
         self._ring.clear()
 
+    def state(self) -> State:
+        """Tokens, then projections, oldest first; of all frames that the next window looks at."""
+        kept = self._ring.window()[1:]
+        return (*(frame.tokens for frame in kept), *(frame.projected for frame in kept))
+
+    def resume(self, state: State, size: tuple[int, int]) -> None:
+        self.reset()
+        frames = self._folded.window - 1
+        for tokens, projected in zip(state[:frames], state[frames:], strict=True):
+            self._ring.append(FrameTokens(size, tokens, projected))
+
 
 class CarriedFusion:
     """The light form: earlier frames were carried up to the last one, and move on from there."""
 
-    def __init__(self, fusion: FoldedAlignment) -> None:
+    float32 = True  # half precision tells places in a wide image to half a pixel
+
+    def __init__(self, fusion: FoldedAlignment | AlignedFusion) -> None:
         self._fusion = fusion
         self._carried: Carried | None = None
 
@@ -65,3 +105,13 @@ class CarriedFusion:
 
     def reset(self) -> None:
         self._carried = None
+
+    def state(self) -> State:
+        """Carried frames, oldest first, without the one that leaves; then the descriptors."""
+        assert self._carried is not None
+        descriptors = self._carried.descriptors
+        return (*self._carried.frames[1:], descriptors.coarse, descriptors.fine)
+
+    def resume(self, state: State, size: tuple[int, int]) -> None:
+        *frames, coarse, fine = state
+        self._carried = Carried(tuple(frames), Descriptors(coarse, fine))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,12 +13,11 @@ import torch
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.core import streaming_core
+from stmem_ros.streaming.core import swap_memory
+from stmem_ros.streaming.execution import Execution, runner
 from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,10 @@ class Frame:
     Attributes:
         stamp: seconds.
         size: height and width of the image, pixels.
-        inference_size: height and width of what the network saw, pixels.
     """
 
     stamp: float
     size: tuple[int, int]
-    inference_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,10 @@ class StreamingSegmenter:
         max_gap: a pause longer than this many seconds starts the stream anew.
         inference_height: images taller than this many pixels are scaled down to it before the
             network sees them (labels still have the image's size); None: never scaled.
+        execution: precision, compilation, CUDA graphs.
+
+    Raises:
+        ValueError: a value is not allowed, or the device cannot do it.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class StreamingSegmenter:
         model: BundledSegmenter,
         max_gap: float = 1.0,
         inference_height: int | None = None,
+        execution: Execution = Execution(),  # noqa: B008 (frozen)
     ) -> None:
         if not max_gap > 0:
             raise ValueError(f"max_gap is {max_gap} s; it must be positive")
@@ -98,8 +99,9 @@ class StreamingSegmenter:
         self.max_gap = max_gap
         self.inference_height = inference_height
         self.device = next(model.parameters()).device
-        self.core = streaming_core(model)
-        self.fusion = self.core.fusion()
+        self.runner = runner(model, execution)
+        self.core = self.runner.core
+        self.fusion = self.runner.fusion()
         self.ring: Ring[Frame] = Ring(model.architecture.window if model.stf is not None else 1)
 
     def reset(self) -> None:
@@ -107,15 +109,13 @@ class StreamingSegmenter:
         self.ring.clear()
         self.fusion.reset()
 
-    @torch.inference_mode()
     def swap_memory(self, bank: MemoryBank) -> None:
         """Use another memory bank from the next frame on, in all streams of the model.
 
         ``load_memory`` checks that it fits.
         """
-        self.core.swap_memory(bank)
+        swap_memory(self.model, bank)
 
-    @torch.inference_mode()
     def push(self, rgb: np.ndarray, stamp: float) -> Segmentation:
         """Segment the next frame.
 
@@ -127,45 +127,32 @@ class StreamingSegmenter:
         Raises:
             ValueError: the image or the stamp cannot be used; the stream stays as it was.
         """
+        return push_together([self], [rgb], [stamp])[0]
+
+    def check(self, rgb: np.ndarray, stamp: float) -> None:
+        """Refuse what :meth:`push` would; see there."""
         check_image(rgb)
         if not np.isfinite(stamp):
             raise ValueError(f"stamp is {stamp}; it must be a finite number of seconds")
-        size = (rgb.shape[0], rgb.shape[1])
-        restarted = self._restart_reason(stamp, size)
 
-        images, upload = self._timed(lambda: self._upload(rgb))
-        features, backbone = self._timed(lambda: self.core.features(images))
-        if restarted:
-            self.reset()
-        inference_size = (images.shape[-2], images.shape[-1])
-        self.ring.append(Frame(stamp, size, inference_size))
-        target = self.ring.window()[
-            self.model.architecture.target if self.model.stf is not None else -1
-        ]
-
-        fused, stf = self._timed(lambda: self.fusion.push(features))
-        refined, mar = self._timed(lambda: self.core.refine(fused))
-        (label, confidence), decode = self._timed(lambda: self._decode(refined, target))
-        return Segmentation(
-            label,
-            confidence,
-            target.stamp,
-            len(self.ring),
-            StageTimings(upload, backbone, stf, mar, decode),
-            restarted,
-        )
-
-    def _restart_reason(self, stamp: float, size: tuple[int, int]) -> str | None:
+    def _restart_reason(self, frame: Frame) -> str | None:
         last = self.ring.newest
         if last is None:
             return None
-        if stamp < last.stamp:
-            return f"time went back by {last.stamp - stamp:.3f} s"
-        if stamp - last.stamp > self.max_gap:
-            return f"a gap of {stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
-        if size != last.size:
-            return f"the image size changed to {size[1]} x {size[0]}"
+        if frame.stamp < last.stamp:
+            return f"time went back by {last.stamp - frame.stamp:.3f} s"
+        if frame.stamp - last.stamp > self.max_gap:
+            return f"a gap of {frame.stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
+        if frame.size != last.size:
+            return f"the image size changed to {frame.size[1]} x {frame.size[0]}"
         return None
+
+    def _append(self, frame: Frame) -> Frame:
+        """Take note of a new frame; returns the target of the window it completes."""
+        self.ring.append(frame)
+        return self.ring.window()[
+            self.model.architecture.target if self.model.stf is not None else -1
+        ]
 
     def _inference_size(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = size
@@ -173,29 +160,112 @@ class StreamingSegmenter:
             return size
         return self.inference_height, max(SMALLEST, round(width * self.inference_height / height))
 
-    def _upload(self, rgb: np.ndarray) -> torch.Tensor:
-        height, width = self._inference_size((rgb.shape[0], rgb.shape[1]))
-        if (height, width) != rgb.shape[:2]:
-            rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-        image = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
-        return normalise(image[None], self.model.info.mean, self.model.info.std)
 
-    def _decode(self, features: torch.Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-        label, sure = self.core.decode(features, *frame.inference_size)
-        label_image = label[0].cpu().numpy()
-        confidence = (sure[0] * 255).round().to(torch.uint8).cpu().numpy()
-        if frame.inference_size != frame.size:
-            whole = (frame.size[1], frame.size[0])
-            label_image = cv2.resize(label_image, whole, interpolation=cv2.INTER_NEAREST)
-            confidence = cv2.resize(confidence, whole, interpolation=cv2.INTER_NEAREST)
-        return label_image, confidence
+def push_together(
+    streams: Sequence[StreamingSegmenter], images: Sequence[np.ndarray], stamps: Sequence[float]
+) -> list[Segmentation]:
+    """Segment the next frame of each of several cameras; as :meth:`StreamingSegmenter.push`.
 
-    def _timed(self, stage: Callable[[], T]) -> tuple[T, float]:
-        start = time.perf_counter()
-        result = stage()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return result, time.perf_counter() - start
+    Images that the network sees at equal sizes go through it as one batch, whose timings all its
+    segmentations tell. Each camera has a window of its own.
+
+    Args:
+        streams: of one model, run in one way; each at most once.
+
+    Raises:
+        ValueError: an image or a stamp cannot be used, or streams do not go together; all stay as
+            they were.
+    """
+    if len({id(stream.runner) for stream in streams}) != 1 or len(set(streams)) != len(streams):
+        raise ValueError("streams must be of one model, run in one way, and each there once")
+    batches: dict[tuple[int, int], list[int]] = {}
+    for i, (stream, rgb, stamp) in enumerate(zip(streams, images, stamps, strict=True)):
+        stream.check(rgb, stamp)
+        size = stream._inference_size((rgb.shape[0], rgb.shape[1]))
+        batches.setdefault(size, []).append(i)
+    results: dict[int, Segmentation] = {}
+    for size, members in batches.items():
+        batch = _push_batch(
+            size,
+            [streams[i] for i in members],
+            [images[i] for i in members],
+            [stamps[i] for i in members],
+        )
+        results.update(zip(members, batch, strict=True))
+    return [results[i] for i in range(len(streams))]
+
+
+@torch.inference_mode()
+def _push_batch(
+    size: tuple[int, int],
+    streams: list[StreamingSegmenter],
+    images: list[np.ndarray],
+    stamps: list[float],
+) -> list[Segmentation]:
+    """Of checked images, all of which the network sees at ``size``."""
+    network, info = streams[0].runner, streams[0].model.info
+    clock = _StageClock(network.device)
+    rgb = torch.from_numpy(np.stack([_resized(image, size) for image in images]))
+    batch = normalise(rgb.to(network.device), info.mean, info.std)
+    clock.stage_ends("upload")
+    features = network.features(batch)
+    clock.stage_ends("backbone")
+
+    restarts, targets, fused = [], [], []
+    for stream, image, stamp, own in zip(streams, images, stamps, features.split(1), strict=True):
+        frame = Frame(stamp, (image.shape[0], image.shape[1]))
+        restarted = stream._restart_reason(frame)
+        if restarted:
+            stream.reset()
+        restarts.append(restarted)
+        targets.append(stream._append(frame))
+        fused.append(stream.fusion.push(own))
+    clock.stage_ends("stf")
+    refined = network.refine(torch.cat(fused))
+    clock.stage_ends("mar")
+    label, sure = network.decode(refined, *size)
+    labels, confidences = label.cpu().numpy(), (sure * 255).round_().to(torch.uint8).cpu().numpy()
+    sizes = [target.size for target in targets]
+    whole_labels = [_whole(*pair) for pair in zip(labels, sizes, strict=True)]
+    whole_confidences = [_whole(*pair) for pair in zip(confidences, sizes, strict=True)]
+    clock.stage_ends("decode")
+    timings = StageTimings(**clock.seconds)
+    return [
+        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restarted)
+        for label, confidence, target, stream, restarted in zip(
+            whole_labels, whole_confidences, targets, streams, restarts, strict=True
+        )
+    ]
+
+
+def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image as the network sees it."""
+    if size == rgb.shape[:2]:
+        return rgb
+    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _whole(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels or confidences at the size of the image they belong to."""
+    if size == values.shape:
+        return values
+    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+class _StageClock:
+    """Seconds of each stage, with what a GPU still works on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = {}
+        self._device = device
+        self._last = time.perf_counter()
+
+    def stage_ends(self, name: str) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
 
 
 def check_image(rgb: np.ndarray) -> None:

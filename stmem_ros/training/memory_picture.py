@@ -17,7 +17,7 @@ def draw_memory(
     bank: MemoryBank,
     samples: Samples,
     target: int,
-    stride: int,
+    stride: float,
     classes: tuple[SemanticClass, ...],
 ) -> np.ndarray:
     """Crops of the training images around the keys, RGB; a row a class.
@@ -49,18 +49,14 @@ def draw_memory(
 
 
 def _crop(
-    samples: Samples, target: int, stride: int, sample: int, row: int, column: int
+    samples: Samples, target: int, stride: float, sample: int, row: int, column: int
 ) -> np.ndarray:
     images = samples[sample].images
     image = images[min(target, len(images) - 1)]
     half = CROP // 2
     padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_CONSTANT)
-    y, x = row * stride + stride // 2, column * stride + stride // 2
+    y, x = int((row + 0.5) * stride), int((column + 0.5) * stride)
     crop = padded[y : y + CROP, x : x + CROP].copy()
-    cv2.rectangle(
-        crop,
-        (half - stride // 2, half - stride // 2),
-        (half + stride // 2, half + stride // 2),
-        (255, 255, 0),
-    )
+    side = int(stride / 2)
+    cv2.rectangle(crop, (half - side,) * 2, (half + side,) * 2, (255, 255, 0))
     return np.pad(crop[1:-1, 1:-1], ((1, 1), (1, 1), (0, 0)))

@@ -1,13 +1,16 @@
 """The light form: what it keeps of the frame network, and what earlier frames do in it."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
+from support.small import SMALL
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import AlignedFusion, Matching
 from stmem_ros.model.mar import MemoryAugmentedRefinement
-from stmem_ros.model.segmenter import Architecture
+from stmem_ros.model.segmenter import Architecture, Segmenter
 
 A, C = 8, 16  # appearance and fused channels
 
@@ -98,3 +101,19 @@ def test_a_light_form_of_another_backbone_or_centred_is_refused() -> None:
         Architecture(classes=11, backbone="resnet50", form="light")
     with pytest.raises(ValueError, match="causal False"):
         Architecture(classes=11, causal=False, form="light")
+
+
+@pytest.mark.parametrize("size", [(96, 128), (97, 131)])
+@torch.inference_mode()
+def test_an_enlarging_network_labels_like_one_given_enlarged_images(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    plain = Segmenter(dataclasses.replace(SMALL, form="light", window=1)).eval()
+    zoomed = Segmenter(dataclasses.replace(plain.architecture, zoom=1.25)).eval()
+    zoomed.load_state_dict(plain.state_dict())
+    images = torch.randn(1, 3, *size)
+    large = F.interpolate(images, scale_factor=1.25, mode="bilinear", align_corners=False)
+    found, wanted = zoomed.features(images), plain.features(large)
+    height, width = min(found.shape[2], wanted.shape[2]), min(found.shape[3], wanted.shape[3])
+    inner = (..., slice(0, height - 9), slice(0, width - 9))  # the sizes are rounded apart
+    torch.testing.assert_close(found[inner], wanted[inner], atol=0.1, rtol=0.1)
+    assert zoomed(images[:, None]).shape[-2:] == size

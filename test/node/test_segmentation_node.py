@@ -214,6 +214,48 @@ def test_costmaps_come_no_faster_than_costmap_rate(peer: Peer, start_node, frame
     assert len(costmaps) <= 9
 
 
+def test_labels_do_not_wait_for_the_costmap(peer: Peer, start_node) -> None:
+    start_node("-p", "transform_timeout:=4.0")
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    peer.wait_until_active()
+    mount_camera(peer)
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    odometry = peer.node.create_publisher(TFMessage, "/tf", 100)
+    send = peer.image_sender()
+    info, image = camera_info(), next(drive(make_scene("straight", 4), 1)).view.rgb
+    stamp = 100.0
+    while not costmaps or costmaps[-1].header.frame_id != "odom":
+        stamp += 0.1
+        odometry.publish(transform("odom", "base_footprint", np.eye(4), stamp))
+        infos.publish(info)
+        before = len(statistics)
+        send(image, stamp)
+        peer.wait(lambda n=before: len(statistics) > n, "statistics")
+    labelled, mapped = len(labels), len(statistics)
+    for i in (1, 2):  # transforms of these are late
+        send(image, stamp + i / 10)
+        peer.wait(lambda n=labelled + i: len(labels) >= n, "a label")
+    assert len(statistics) == mapped
+    odometry.publish(transform("odom", "base_footprint", np.eye(4), stamp + 1))
+    peer.wait(lambda: len(statistics) == mapped + 2, "the costmap of both")
+    stamps = [s.header.stamp.sec + s.header.stamp.nanosec / 1e9 for s in statistics]
+    assert stamps == sorted(stamps)
+    assert statistics[-2].costmap > statistics[-1].costmap
+
+
+def test_a_precision_that_was_not_checked_is_used_and_warned_of(
+    peer: Peer, start_node, frames
+) -> None:
+    node = start_node("-p", "precision:=bfloat16")
+    labels = peer.collect(Image, f"{NODE}/label")
+    peer.wait_until_active()
+    send_and_wait(peer, peer.image_sender(), labels, frames[:2])
+    assert node.text().count("runs in bfloat16; its labels were checked in float32 alone") == 1
+    assert "on cpu in bfloat16" in node.text()
+
+
 def camera_info() -> CameraInfo:
     """Of the synthetic world's camera."""
     info = CameraInfo(width=480, height=360, distortion_model="plumb_bob")
@@ -409,6 +451,8 @@ def test_sigint_ends_the_node_cleanly(peer: Peer, start_node) -> None:
             ("-p", "image_transport:=pigeon"),
             "image_transport is 'pigeon'; allowed: raw, compressed",
         ),
+        (("-p", "precision:=float8"), "precision is 'float8'; allowed: auto, float32, bfloat16"),
+        (("-p", "cuda_graphs:=true"), "cuda_graphs is true on device 'cpu'; it takes a GPU"),
         (("-p", "cost_rules:=/nowhere.yaml"), "cost rules /nowhere.yaml cannot be read"),
         (("-p", "memory_bank:=/nowhere.bin"), "memory bank /nowhere.bin cannot be read"),
     ],

@@ -81,12 +81,12 @@ def test_pyramid_pooling(size: tuple[int, int]) -> None:
     torch.testing.assert_close(FoldedPyramidPoolingHead(head)(x), head(x), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.parametrize("stride", [4, 8, 2.5])
 @torch.inference_mode()
-def test_decoding(stride: int) -> None:
+def test_decoding(stride: float) -> None:
     torch.manual_seed(0)
-    logits = torch.randn(2, 5, 6, 7)
-    height, width = 6 * stride - 3, 7 * stride - 1
+    logits = torch.randn(2, 5, 12, 14)
+    height, width = int(12 * stride) - 3, int(14 * stride) - 1
     full = F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
     best, label = full[..., :height, :width].softmax(dim=1).max(dim=1)
     found, sure = decode(logits, stride, height, width)

@@ -1,6 +1,7 @@
 """Streaming gives what the plain form gives, and handles what cameras do."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,18 @@ import torch
 from support.small import SMALL, small_bank
 
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
-from stmem_ros.model.segmenter import FORMS, normalise
+from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=[("published", 1.0), ("light", 1.0), ("light", 1.2)])
 def small_model(request: pytest.FixtureRequest, small_bundle: Path) -> BundledSegmenter:
-    """Either form, with random weights."""
+    """Either form, with random weights, and one that enlarges its images."""
     model = load_bundle(small_bundle, "cpu")
-    if request.param == "light":
+    form, zoom = request.param
+    if form == "light":
         torch.manual_seed(1)
-        architecture = dataclasses.replace(SMALL, form="light")
+        architecture = dataclasses.replace(SMALL, form=form, zoom=zoom)
         model = BundledSegmenter(dataclasses.replace(model.info, architecture=architecture)).eval()
         torch.nn.init.normal_(model.mar.to_out.weight)  # untrained, it changes nothing
     return model
@@ -112,7 +114,8 @@ def test_tall_images_are_scaled_for_the_network_but_labelled_whole(small_model, 
     sizes = []
     small_model.backbone.register_forward_hook(lambda *a: sizes.append(tuple(a[1][0].shape[-2:])))
     result = StreamingSegmenter(small_model, inference_height=96).push(big, 0.0)
-    assert sizes == [(96, 128)]
+    zoom = small_model.architecture.zoom
+    assert sizes == [(math.ceil(96 * zoom), math.ceil(128 * zoom))]
     assert result.label.shape == big.shape[:2]
 
 

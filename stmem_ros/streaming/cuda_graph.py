@@ -1,0 +1,70 @@
+"""CUDA graphs: what a function launches on a GPU, recorded once and replayed as one launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KEPT = 16  # recordings; each holds the memory it works in
+WARM_UP = 3  # runs before recording, in which libraries choose and set up their kernels
+
+
+class CudaGraphs:
+    """Calls functions of tensors by replaying what they did for arguments of the same sizes.
+
+    A function must launch the same each time, and change nothing but what it returns, a tensor or a
+    tuple of them. What it uses beside its arguments must live as long as this. Its results are
+    overwritten by its next call with arguments of the same sizes.
+    """
+
+    def __init__(self) -> None:
+        self._recordings: dict[tuple[object, ...], _Recording] = {}
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """``function(*arguments)``; arguments are tensors on a GPU, or hashable constants."""
+        key = (function, *(_kind(argument) for argument in arguments))
+        if key not in self._recordings:
+            if len(self._recordings) == KEPT:
+                self._recordings.clear()
+            self._recordings[key] = _Recording(function, arguments)
+        return self._recordings[key].replay(arguments)
+
+
+class _Recording:
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._arguments = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
+        # Warmed up on a stream of its own: the default one cannot be recorded.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                function(*self._arguments)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._results = self._own(function(*self._arguments))
+
+    def replay(self, arguments: tuple[Any, ...]) -> Any:
+        for kept, new in zip(self._arguments, arguments, strict=True):
+            if isinstance(new, Tensor):
+                kept.copy_(new)
+        self._graph.replay()
+        return self._results
+
+    def _own(self, results: Any) -> Any:
+        """Results that are no arguments: those are overwritten before results are read."""
+        if isinstance(results, tuple):
+            return tuple(self._own(result) for result in results)
+        lent = {_memory(a) for a in self._arguments if isinstance(a, Tensor)}
+        return results.clone() if _memory(results) in lent else results
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _kind(argument: Any) -> object:
+    return (argument.shape, argument.dtype) if isinstance(argument, Tensor) else argument

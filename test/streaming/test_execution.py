@@ -1,0 +1,178 @@
+"""Precision, compilation, CUDA graphs and batches of cameras change no labels but by rounding."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.small import SMALL, small_bank
+
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, read_info, save_bundle
+from stmem_ros.model.segmenter import FORMS
+from stmem_ros.streaming.execution import PRECISIONS, Execution
+from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together
+
+GPU = pytest.param(
+    "cuda",
+    marks=pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="needs a CUDA GPU; torch sees none on this machine"
+    ),
+)
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def model_of(form: str, device: str = "cpu") -> BundledSegmenter:
+    """The shipped bundle for the light form, a small random network for the published one."""
+    if form == "light":
+        return load_bundle("onboard", device)
+    torch.manual_seed(1)
+    info = ModelInfo("small", SMALL, CAMVID, height=96)
+    model = BundledSegmenter(info).eval()
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.bias, std=0.5)
+    return model.to(device)
+
+
+def agreement(stream: StreamingSegmenter, other: StreamingSegmenter, frames) -> float:
+    """Smallest share of equal labels over all frames."""
+    return min(
+        (stream.push(f, i / 10).label == other.push(f, i / 10).label).mean()
+        for i, f in enumerate(frames)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:model")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_less_precision_moves_few_labels(form: str, device: str, precision: str, frames) -> None:
+    model = model_of(form, device)
+    exact = StreamingSegmenter(model, execution=Execution("float32"))
+    reduced = StreamingSegmenter(model, execution=Execution(precision))
+    dtypes = []
+    reduced.core.head.register_forward_hook(lambda *a: dtypes.append(a[2].dtype))
+    same = agreement(reduced, exact, frames)
+    assert getattr(torch, precision) in dtypes
+    assert 0.97 < same <= 1
+
+
+def test_auto_is_float32_on_a_cpu_and_float16_on_a_gpu() -> None:
+    assert Execution().on(torch.device("cpu")).precision == "float32"
+    assert Execution().on(torch.device("cuda")).precision == "float16"
+    assert Execution("bfloat16").on(torch.device("cuda")).precision == "bfloat16"
+
+
+def test_a_precision_that_was_not_checked_is_warned_of_once(tmp_path: Path) -> None:
+    model = model_of("published")
+    with pytest.warns(UserWarning, match="'small' runs in bfloat16; its labels were checked in fl"):
+        StreamingSegmenter(model, execution=Execution("bfloat16"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        StreamingSegmenter(model, execution=Execution("bfloat16"))
+        StreamingSegmenter(model)
+        info = dataclasses.replace(model.info, checked=("float32", "bfloat16"))
+        save_bundle(tmp_path, model, info, small_bank())
+        assert read_info(tmp_path).checked == ("float32", "bfloat16")
+        StreamingSegmenter(load_bundle(tmp_path, "cpu"), execution=Execution("bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"precision": "float64"}, f"'float64'; allowed: {', '.join(PRECISIONS)}"),
+        ({"cuda_graphs": True}, "cuda_graphs is true on device 'cpu'; it takes a GPU"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(values: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        StreamingSegmenter(model_of("published"), execution=Execution(**values))
+
+
+@torch.inference_mode()
+def test_a_fusion_goes_on_from_its_state(form: str) -> None:
+    core = StreamingSegmenter(model_of(form)).core
+    one, other = core.fusion(), core.fusion()
+    for i, image in enumerate(torch.randn(5, 1, 3, 64, 96)):
+        features = core.features(image)
+        wanted = one.push(features)
+        if i == 0:
+            other.push(features)
+        else:
+            other.resume(state, features.shape[-2:])  # noqa: F821 (of the frame before)
+            torch.testing.assert_close(other.push(features), wanted)
+        state = one.state()
+        assert [x.shape for x in state] == [x.shape for x in other.state()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_compiled_streams_give_the_same_labels(form: str, device: str, frames) -> None:
+    model = model_of(form, device)
+    compiled = StreamingSegmenter(model, execution=Execution("float32", compile=True))
+    assert agreement(compiled, StreamingSegmenter(model), frames) > 0.999
+
+
+@pytest.mark.parametrize("device", [GPU])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_cuda_graphs_give_the_same_labels(form: str, device: str, compiled: bool, frames) -> None:
+    model = model_of(form, device)
+    graphs = Execution("float32", compile=compiled, cuda_graphs=True)
+    stream = StreamingSegmenter(model, execution=graphs)
+    plain = StreamingSegmenter(model, execution=Execution("float32"))
+    for start in (0.0, 10.0):  # the second time after a gap: a recorded stream begins anew
+        for i, frame in enumerate(frames):
+            a, b = stream.push(frame, start + i / 10), plain.push(frame, start + i / 10)
+            assert (a.label == b.label).mean() > 0.999
+            assert a.window == b.window
+    smaller = [f[:64] for f in frames]
+    assert agreement(stream, plain, smaller) > 0.999
+    bank = dataclasses.replace(
+        small_bank(), keys=torch.randn_like(model.mar.keys), values=torch.randn_like(model.mar.keys)
+    )
+    before = stream.push(frames[0], 20.0).confidence
+    stream.swap_memory(bank)
+    a, b = stream.push(frames[0], 30.0), plain.push(frames[0], 30.0)
+    assert not np.array_equal(a.confidence, before)
+    assert (a.label == b.label).mean() > 0.999
+
+
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_cameras_that_go_together_get_the_labels_they_get_alone(form, device, frames) -> None:
+    model = model_of(form, device)
+    execution = Execution("float32", cuda_graphs=device == "cuda")
+    together = [StreamingSegmenter(model, execution=execution) for _ in range(3)]
+    alone = [StreamingSegmenter(model, execution=Execution("float32")) for _ in range(3)]
+    sizes = []
+    together[0].core.backbone.register_forward_hook(lambda *a: sizes.append(len(a[1][0])))
+    for i, frame in enumerate(frames):
+        images = [frame, frame[:64], np.ascontiguousarray(frame[:, ::-1])]
+        sizes.clear()
+        results = push_together(together, images, [i / 10] * 3)
+        if device == "cpu":
+            assert sorted(sizes) == [1, 2]  # one batch a size
+        for stream, image, result in zip(alone, images, results, strict=True):
+            wanted = stream.push(image, i / 10)
+            assert result.label.shape == image.shape[:2]
+            assert (result.label == wanted.label).mean() > 0.999
+            assert result.window == wanted.window
+
+
+def test_one_bad_image_leaves_all_cameras_as_they_were(frames) -> None:
+    model = model_of("published")
+    streams, untouched = ([StreamingSegmenter(model) for _ in range(2)] for _ in range(2))
+    for pair in (streams, untouched):
+        push_together(pair, frames[:2], [0.0, 0.0])
+    with pytest.raises(ValueError, match="must be at least 32 x 32"):
+        push_together(streams, [frames[2], frames[2][:16]], [0.1, 0.1])
+    with pytest.raises(ValueError, match="each there once"):
+        push_together([streams[0], streams[0]], frames[:2], [0.1, 0.1])
+    results = [push_together(pair, frames[2:4], [0.1, 0.1]) for pair in (streams, untouched)]
+    for a, b in zip(*results, strict=True):
+        assert np.array_equal(a.confidence, b.confidence)
+        assert a.restarted is None

@@ -1,0 +1,91 @@
+"""The exported step in ONNX Runtime: the stream's labels, frame by frame."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from support.small import SMALL
+
+from stmem_ros.commands.main import main
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle
+from stmem_ros.model.segmenter import normalise
+from stmem_ros.streaming.onnx_export import export_onnx
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+ARCHITECTURES = {
+    "published": dataclasses.replace(SMALL, backbone="resnet50", causal=False),
+    "light, enlarged": dataclasses.replace(SMALL, form="light", zoom=1.25),
+    "without STF and MAR": dataclasses.replace(SMALL, stf=False, mar=False),
+}
+
+
+@pytest.mark.parametrize("name", ["onboard", "small", *ARCHITECTURES])
+def test_onnx_runtime_gives_the_labels_of_the_stream(
+    name: str, small_bundle: Path, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    model = some_model(name, small_bundle)
+    path = tmp_path / "step.onnx"
+    export_onnx(model, (96, 128), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == [c.name for c in model.info.classes]
+    state = {
+        i.name: np.zeros(i.shape, np.float32)
+        for i in session.get_inputs()
+        if i.name.startswith("state_")
+    }
+    stream = StreamingSegmenter(model)
+    fusion = stream.core.fusion()
+    for i, frame in enumerate(frames):
+        for _ in range(1 if i else int(about["window"])):  # the first frame fills the window
+            label, confidence, logits, *after = session.run(None, {"image": frame[None], **state})
+            state = dict(zip(state, after, strict=True))
+        want = stream.push(frame, i / 10)
+        assert np.abs(logits - wanted_logits(stream, fusion, frame)).max() < 1e-3
+        assert (label[0] == want.label).mean() > 0.999
+        assert np.abs(confidence[0].astype(int) - want.confidence).max() <= 1
+
+
+def some_model(name: str, small_bundle: Path) -> BundledSegmenter:
+    if name in ARCHITECTURES:
+        torch.manual_seed(0)
+        return BundledSegmenter(ModelInfo(name, ARCHITECTURES[name], CAMVID, height=96)).eval()
+    return load_bundle(small_bundle if name == "small" else name, "cpu")
+
+
+@torch.inference_mode()
+def wanted_logits(stream: StreamingSegmenter, fusion, frame: np.ndarray) -> np.ndarray:
+    info = stream.model.info
+    features = stream.core.features(normalise(torch.from_numpy(frame)[None], info.mean, info.std))
+    return stream.core.classify(stream.core.refine(fusion.push(features))).numpy()
+
+
+def test_a_size_that_would_not_be_exact_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    model = some_model("light, enlarged", small_bundle)
+    with pytest.raises(ValueError, match=r"size is 90x128; .* multiples of 16 pixels"):
+        export_onnx(model, (90, 128), tmp_path / "step.onnx")
+
+
+def test_sizes_that_are_no_multiple_of_the_stride_are_cut(small_bundle, tmp_path: Path) -> None:
+    model, path = load_bundle(small_bundle, "cpu"), tmp_path / "step.onnx"
+    export_onnx(model, (61, 75), path)
+    image = np.random.default_rng(0).integers(0, 256, (61, 75, 3), np.uint8)
+    session = onnxruntime.InferenceSession(path)
+    state = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()[1:]}
+    for _ in range(3):
+        label, *_ = results = session.run(None, {"image": image[None], **state})
+        state = dict(zip(state, results[3:], strict=True))
+    assert (label[0] == StreamingSegmenter(model).push(image, 0.0).label).mean() > 0.999
+
+
+def test_the_command_writes_the_file(small_bundle: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "small.onnx"
+    assert main(["model", "export", str(small_bundle), "--out", str(out), "--size", "64x96"]) == 0
+    assert "one frame of 64 x 96 pixels" in capsys.readouterr().out
+    (image, *_) = onnxruntime.InferenceSession(out).get_inputs()
+    assert (image.name, image.shape, image.type) == ("image", [1, 64, 96, 3], "tensor(uint8)")
