@@ -193,6 +193,8 @@ def _corners(shift: Tensor) -> Corners:
     x = torch.arange(width, device=shift.device, dtype=shift.dtype) + shift[0]
     across, down = (x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1
     outside = torch.maximum(across.abs(), down.abs()) > 1
+    # Back by the steps of F.grid_sample: next to FAR even what they round is seen.
+    x, y = (across + 1) * (width / 2) - 0.5, (down + 1) * (height / 2) - 0.5
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     left, top = x.floor(), y.floor()
     x1, y1 = x - left, y - top  # how far on the way to the next column and row
