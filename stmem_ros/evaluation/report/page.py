@@ -66,7 +66,7 @@ def _content(results: Results) -> dict[str, Any]:
     models = results.models
     totals = [metrics["models"][m]["totals"] for m in models]
     worst = _worst(results)
-    timelines = [(bag, _timeline(results, bag, worst)) for bag in results.bags[:TIMELINES]]
+    timelines = [(bag, _timeline(results, bag, worst)) for bag in _drawn(results)]
     faults = _faults(results)
     confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
     calibrations = {m: results.calibration(m) for m in models}
@@ -270,6 +270,21 @@ def _online(results: Results) -> list[dict[str, Any]]:
         for bag, online in bags.items()
         if bag in results.metrics["models"][model]["bags"]
     ]
+
+
+def _drawn(results: Results) -> tuple[str, ...]:
+    """All bags; of more than ``TIMELINES`` the worst, by mIoU or where there is none consistency."""
+    if len(results.bags) <= TIMELINES:
+        return results.bags
+
+    def badness(bag: str) -> tuple[bool, float]:
+        found = (results.metrics["models"][m]["bags"].get(bag) for m in results.models)
+        figures = next(b["figures"] for b in found if b)
+        unscored = figures["miou"] is None
+        value = figures["temporal_consistency" if unscored else "miou"]
+        return unscored, 1.0 if value is None else value
+
+    return tuple(sorted(results.bags, key=badness)[:TIMELINES])
 
 
 def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:
