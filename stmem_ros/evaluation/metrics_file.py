@@ -43,7 +43,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS, BagResult, file_digests
 from stmem_ros.evaluation.comparison import Comparison, compare
@@ -56,7 +58,6 @@ from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"
 FORMAT = 1
-VERSIONS = ("torch", "numpy", "opencv-python-headless", "rosbags")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,13 @@ def write_results(
         "format": FORMAT,
         "configuration": configuration,
         "execution": execution,
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "rosbags": version("rosbags"),
+        },
         "models": models,
         "failed": [
             {"bag": e.task.bag, "model": e.task.model, "error": e.error}
