@@ -273,7 +273,7 @@ def _online(results: Results) -> list[dict[str, Any]]:
 
 
 def _drawn(results: Results) -> tuple[str, ...]:
-    """All bags; of more than ``TIMELINES`` the worst, by mIoU or where there is none consistency."""
+    """All bags; of more than ``TIMELINES`` the worst by mIoU, or by consistency without labels."""
     if len(results.bags) <= TIMELINES:
         return results.bags
 
