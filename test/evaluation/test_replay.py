@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rosbags import rosbag1, rosbag2
-from rosbags.typesys import Stores, get_typestore
+from rosbags.convert.converter import convert
 from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL
 
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.data import bag_messages
 from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import RAW, TF, BagError, BagReader, BagWriter, types
+from stmem_ros.data.bags import RAW, BagError, BagReader, BagWriter, types
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.images import decode_compressed
 from stmem_ros.evaluation.latency import LatencyModel
@@ -175,41 +174,19 @@ def test_labels_of_another_label_set_are_not_scored(
     assert "holds the id 17, but the model has the classes 0 to 10" in frames[1].reference_problem
 
 
-@pytest.mark.parametrize("kind", ["sqlite3", "ROS 1"])
-def test_other_kinds_of_bags_give_the_same_labels_and_grids(
-    tmp_path: Path, small_model: BundledSegmenter, kind: str
+@pytest.mark.parametrize(("kind", "name"), [("sqlite3", "other"), ("", "other.bag")])
+def test_sqlite3_and_ros1_bags_give_the_same_labels_and_grids(
+    tmp_path: Path, small_model: BundledSegmenter, kind: str, name: str
 ) -> None:
     create_synthetic_bag(tmp_path / "mcap", "straight", seed=2, frames=3, rate=10.0)
-    if kind == "sqlite3":
-        other = tmp_path / "sqlite3"
-        writer = rosbag2.Writer(other, version=9, storage_plugin=rosbag2.StoragePlugin.SQLITE3)
-    else:
-        other = tmp_path / "ros1.bag"
-        writer = rosbag1.Writer(other)
-    convert(tmp_path / "mcap", writer)
-    expected, found = (replay(bag, small_model)[0] for bag in (tmp_path / "mcap", other))
+    convert([tmp_path / "mcap"], tmp_path / name, kind, 9, None, "file", types(), None,
+            (), (), (), ())  # fmt: skip
+    expected, found = (replay(tmp_path / bag, small_model)[0] for bag in ("mcap", name))
     assert states(found) == ["labelled"] * 3
     for a, b in zip(expected, found, strict=True):
         assert np.array_equal(a.label, b.label) and a.stamp == b.stamp
         assert np.array_equal(a.reference, b.reference)
         assert np.array_equal(a.map.update.grid.label, b.map.update.grid.label)
-
-
-def convert(source: Path, writer: rosbag1.Writer | rosbag2.Writer) -> None:
-    """Write what a bag holds in another format."""
-    ros1 = get_typestore(Stores.ROS1_NOETIC)
-    ros1.register({TF: types().fielddefs[TF]})
-    with BagReader(source) as reader, writer:
-        connections = {}
-        for record in reader.records():
-            is_ros1 = isinstance(writer, rosbag1.Writer)
-            store = ros1 if is_ros1 else types()
-            if record.topic not in connections:
-                connections[record.topic] = writer.add_connection(
-                    record.topic, record.type, typestore=store
-                )
-            data = ros1.cdr_to_ros1(record.data, record.type) if is_ros1 else record.data
-            writer.write(connections[record.topic], record.time, data)
 
 
 def test_a_centred_model_labels_each_frame_but_the_last(plain_bag: Path) -> None:
