@@ -26,7 +26,9 @@ Two runs of the same configuration differ in ``timing`` and ``execution`` alone.
 Folder of an evaluation (``--out DIR``):
 
     metrics.json
+    report.html                          for people (report/page.py)
     frames.parquet, timings.parquet      rows of all bags and models (frame_record.py)
+    online.json, online/BAG/MODEL/       replays through the real node (online.py, played_bag.py)
     bags/BAG/MODEL/                      results of one bag and model, written by its task:
         result.json                        BagResult; written last, so that it marks a finished task
         frames.parquet, timings.parquet
