@@ -63,7 +63,7 @@ def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterat
         try:
             run_task(task, progress)
             yield Ended(task)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # as in other processes: one bag must not end the others
             yield Ended(task, one_line(error))
 
 
@@ -150,8 +150,13 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error as one line; what is no mistake of the user keeps its type."""
+    text = " ".join(str(error).split())
+    return (
+        text
+        if text and isinstance(error, OSError | ValueError)
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 def _gpus(task: BagTask, has_gpus: bool) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rosbags.convert.converter import convert
 from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL
 
@@ -161,6 +162,31 @@ def test_labels_that_belong_to_no_image_are_told(
     frames, run = replay(tmp_path / "bag", small_model)
     assert frames[0].reference is not None
     assert run.notes == ("2 labels on /camera/label have the stamp of no image",)
+
+
+def test_labels_of_another_label_set_are_not_scored(
+    tmp_path: Path, small_model: BundledSegmenter
+) -> None:
+    labels = [np.full((96, 128), label, np.uint8) for label in (10, 17, 255)]
+    bag = write_bag(tmp_path / "bag", [jpeg(image) for image in panorama(3)], labels)
+    frames, _ = replay(bag, small_model)
+    assert [frame.reference is not None for frame in frames] == [True, False, True]
+    assert "holds the id 17, but the model has the classes 0 to 10" in frames[1].reference_problem
+
+
+@pytest.mark.parametrize(("kind", "name"), [("sqlite3", "other"), ("", "other.bag")])
+def test_sqlite3_and_ros1_bags_give_the_same_labels_and_grids(
+    tmp_path: Path, small_model: BundledSegmenter, kind: str, name: str
+) -> None:
+    create_synthetic_bag(tmp_path / "mcap", "straight", seed=2, frames=3, rate=10.0)
+    convert([tmp_path / "mcap"], tmp_path / name, kind, 9, None, "file", types(), None,
+            (), (), (), ())  # fmt: skip
+    expected, found = (replay(tmp_path / bag, small_model)[0] for bag in ("mcap", name))
+    assert states(found) == ["labelled"] * 3
+    for a, b in zip(expected, found, strict=True):
+        assert np.array_equal(a.label, b.label) and a.stamp == b.stamp
+        assert np.array_equal(a.reference, b.reference)
+        assert np.array_equal(a.map.update.grid.label, b.map.update.grid.label)
 
 
 def test_a_centred_model_labels_each_frame_but_the_last(plain_bag: Path) -> None:
