@@ -26,7 +26,7 @@ class GridConfig:
         max_height: what a depth image shows higher over the ground blocks nothing, m.
     """
 
-    size: float = 40.0
+    size: float = 52.0
     resolution: float = 0.2
     max_range: float = 25.0
     half_life: float = 10.0
@@ -139,6 +139,17 @@ class RollingGrid:
         flat = self.evidence.reshape(len(self._costs), -1)
         for ground in np.flatnonzero(self._kinds == Kind.GROUND):
             flat[ground, cells] = 0
+
+    def doubt(self, cells: np.ndarray) -> None:
+        """Take evidence of obstacles from cells in which none touches the ground (any more).
+
+        As much as a sure observation gives; they do not become free.
+        """
+        flat = self.evidence.reshape(len(self._costs), -1)
+        for obstacle in np.flatnonzero(self._kinds == Kind.OBSTACLE):
+            evidence = flat[obstacle, cells]
+            less = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
+            flat[obstacle, cells] = less
 
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stmem_ros.costmap.bodies import near_sides
 from stmem_ros.costmap.camera import CameraModel, ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
+DIRECTIONS = 160  # at most, in which bodies are looked for
+CLOSED = 0.3  # m that a body may hang over the ground and still surely joins the wheels beside it
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,19 @@ class GroundObservation:
         cells: indices of observed cells, in the order the cell centres were given in.
         labels: class of each, uint8.
         weights: how much to trust each, 0..1.
-        hidden: indices of cells that an obstacle may stand on, or a moving one stands before.
-        contacts: ground points N x 2 (m, base frame) where an obstacle meets the ground.
+        hidden: indices of cells that a moving obstacle stands on or before.
+        under: indices of cells that show ground, but may lie under an obstacle's body.
+        contacts: ground points N x 2 (m, base frame) of the near sides of obstacles: where they
+            meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
-        contact_weights: how much to trust each, 0..1.
+        contact_weights: how much to trust each, 0..1; 0 where it is not sure that a body hangs.
     """
 
     cells: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     hidden: np.ndarray
+    under: np.ndarray
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
@@ -100,33 +106,98 @@ def observe_ground(
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     row = np.maximum(row - top, 0)
     # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
-    obstacles = (kinds == Kind.OBSTACLE).view(np.uint8)
-    edge = cv2.dilate(obstacles, np.ones((3, 3), np.uint8))[row, column].view(bool)
+    edge = _grown(kinds == Kind.OBSTACLE)[row, column]
     ground = kinds[row, column] == Kind.GROUND
-    standing = cells[rules.moving[label[row, column]]]
+    standing = cells[_grown(rules.moving[label])[row, column]]
+    # What the lower edge of the image cuts off may reach as near as the camera.
+    cut = ~inside & (pixels[:, 1] >= len(kinds) + top - 0.5)
+    cut &= (pixels[:, 0] > -0.5) & (pixels[:, 0] < camera.width - 0.5)
+    lowest = np.rint(pixels[cut, 0]).astype(np.intp)
+    standing = np.concatenate([standing, near[cut][rules.moving[label[-1, lowest]]]])
     cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
     rays = ray_table(camera, LOWER_EDGE)[top:]
-    under = _under_obstacle(
-        cells, row, column, label, kinds, rays, camera_from_base, centres, rules
+    line = contact_line(kinds)
+    feet = _find_feet(line, label, rays, camera, camera_from_base, rules)
+    covered = _under_bodies(
+        cells, row, column, label, kinds, rays, camera, camera_from_base, centres, rules, feet
     )
-    hidden = np.concatenate([standing, cells[under]])
-    clear = ~under & ~edge
+    under, clear = cells[covered], ~covered & ~edge
     cells, row, column = cells[clear], row[clear], column[clear]
 
-    contact_row, contact_column = np.nonzero(contact_line(kinds))
+    contact_row, contact_column = np.nonzero(line)
     contacts, on_ground = meet_ground(rays[contact_row, contact_column], camera_from_base)
     kept = on_ground & (_squared(contacts) <= max_range**2)
-    contact_row, contact_column = contact_row[kept], contact_column[kept]
+    contacts, contact_row, contact_column = contacts[kept], contact_row[kept], contact_column[kept]
+    trust = confidence[contact_row, contact_column] * sharpness(contacts, camera, camera_from_base)
+    at_foot = contact_row == feet.row[contact_column]
+    near = np.where(at_foot, feet.near[contact_column] / feet.seen[contact_column], 1)
+    hangs = at_foot & feet.hangs[contact_column]
+    eye = np.linalg.inv(camera_from_base)[:2, 3]
     return GroundObservation(
         cells,
         label[row, column],
         confidence[row, column] * sharpness(centres[cells], camera, camera_from_base),
-        hidden,
-        contacts[kept],
+        standing,
+        under,
+        eye + (contacts - eye) * near[:, None],
         label[contact_row, contact_column],
-        confidence[contact_row, contact_column]
-        * sharpness(contacts[kept], camera, camera_from_base),
+        np.where(hangs, np.float32(0), trust),
     )
+
+
+@dataclass(frozen=True)
+class _Feet:
+    """The lowest obstacle of each image column.
+
+    Attributes:
+        row: of its lowest pixel, -1 where there is none.
+        seen: how far from the camera it seems to meet the ground, m.
+        near: how far away its near side is at most, m.
+        hangs: whether it hangs so high between two wheels that they may not be of one body.
+    """
+
+    row: np.ndarray
+    seen: np.ndarray
+    near: np.ndarray
+    hangs: np.ndarray
+
+
+def _find_feet(
+    line: np.ndarray,
+    label: np.ndarray,
+    rays: np.ndarray,
+    camera: CameraModel,
+    camera_from_base: np.ndarray,
+    rules: CostRules,
+) -> _Feet:
+    """The feet of the columns, bodies on wheels drawn together."""
+    height, width = line.shape
+    column = np.arange(width)
+    row = height - 1 - line[::-1].argmax(axis=0)
+    points, meets = meet_ground(rays[row, column], camera_from_base)
+    meets &= line[row, column]
+    eye = np.linalg.inv(camera_from_base)[:3, 3]
+    feet = np.where(meets[:, None], points - eye[:2], np.nan)
+    seen = np.hypot(feet[:, 0], feet[:, 1])
+    clearance = rules.clearances[label[row, column]]
+    wheels = clearance > 0
+    # What stands between two wheels of a body is hidden by it or part of it.
+    lift = np.where(wheels, clearance, rules.clearances.max())
+    nearest = seen * (1 - np.minimum(lift / eye[2], 1))
+
+    step = -(-width // DIRECTIONS)
+    padded = np.full(-(-width // step) * step, np.inf)
+    padded[:width] = np.where(meets, seen, np.inf)
+    foremost = padded.reshape(-1, step).argmin(axis=1) + np.arange(0, width, step)
+    sides = near_sides(feet[foremost], nearest[foremost], wheels[foremost])[column // step]
+    near = np.where((sides < seen) & (sides >= nearest), sides, seen)
+    hangs = wheels & (seen - near > seen * CLOSED / eye[2])
+    return _Feet(np.where(meets, row, -1), seen, near, hangs)
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """A mask H x W with the pixels that touch it."""
+    return cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
 
 
 def _horizon(camera: CameraModel, camera_from_base: np.ndarray) -> int:
@@ -144,37 +215,50 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     camera of height h: at one metre a pixel, trust is half of that close by.
     """
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    squared = _squared(points - eye[:2]) + eye[2] ** 2
-    footprint = squared / (camera.matrix[1][1] * eye[2])
+    footprint = _footprint(_squared(points - eye[:2]), camera, eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
 
 
-def _under_obstacle(
+def _footprint(squared: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
+    """Metres of ground a pixel covers along the view, at squared distances over the ground."""
+    return (squared + height**2) / (camera.matrix[1][1] * height)
+
+
+def _under_bodies(
     cells: np.ndarray,
     row: np.ndarray,
     column: np.ndarray,
     label: np.ndarray,
     kinds: np.ndarray,
     rays: np.ndarray,
+    camera: CameraModel,
     camera_from_base: np.ndarray,
     centres: np.ndarray,
     rules: CostRules,
+    feet: _Feet,
 ) -> np.ndarray:
-    """Which cells, though they show ground at their pixel, may lie under an obstacle.
+    """Which cells, though they show ground at their pixel, may lie under an obstacle's body.
 
-    The obstacle is the next one above in the image. A car's body ends some way over the ground
-    (``clearance`` of its rule): ground seen up to its lower edge lies partly under it.
+    The obstacle is the next one above in the image. Its lower edge, if it ends the class's
+    ``clearance`` over the ground, stands nearer than it seems to; but it reaches out over its
+    wheels by no more than the class's ``overhang``.
     """
     rows = np.arange(len(kinds), dtype=np.int16)[:, None]
     obstacle_rows = np.where(kinds == Kind.OBSTACLE, rows, np.int16(-1))
     above = np.maximum.accumulate(obstacle_rows, axis=0)[row, column]
-    under = np.zeros(len(cells), bool)
-    clearance = rules.clearances[label[above, column]]
-    asked = np.flatnonzero((above >= 0) & (clearance > 0))
-    edges, on_ground = meet_ground(rays[above[asked], column[asked]], camera_from_base)
+    classes = label[above, column]
+    at_foot = above == feet.row[column]
+    drawn = at_foot & (feet.near < feet.seen)[column]
+    asked = np.flatnonzero((above >= 0) & ((rules.clearances[classes] > 0) | drawn))
+    above, column, classes = above[asked], column[asked], classes[asked]
+    edges, on_ground = meet_ground(rays[above, column], camera_from_base)
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    # The lower edge, seen at the height of the clearance, stands this much nearer to the camera.
-    nearest = np.hypot(*(edges - eye[:2]).T) * (1 - clearance[asked] / eye[2])
+    seen = np.hypot(*(edges - eye[:2]).T)
+    side = np.where(at_foot[asked], feet.near[column], seen)
+    hanging = seen * (1 - rules.clearances[classes] / eye[2])
+    reach = rules.overhangs[classes] + _footprint(side**2, camera, eye[2])
+    nearest = np.minimum(np.maximum(hanging, side - reach), side)
+    under = np.zeros(len(cells), bool)
     under[asked] = on_ground & (np.hypot(*(centres[cells[asked]] - eye[:2]).T) > nearest)
     return under
 

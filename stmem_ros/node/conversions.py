@@ -12,7 +12,7 @@ from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import CameraModel, as_matrix, resizing
+from stmem_ros.costmap.camera import resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
@@ -37,30 +37,6 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
     if isinstance(message, CompressedImage):
         return decode_compressed(message.data)
     return image_to_rgb(message)
-
-
-def to_camera(info: CameraInfo, rectified: bool) -> CameraModel:
-    """Intrinsics from camera_info; of the rectified image (P, no distortion) if that is used.
-
-    Of the part of the sensor that is read out (``roi``), with its ``binning``.
-
-    Raises:
-        ValueError: the message holds values that cannot be used.
-    """
-    matrix = np.reshape(info.p, (3, 4))[:, :3] if rectified else np.reshape(info.k, (3, 3))
-    camera = CameraModel(
-        width=info.width,
-        height=info.height,
-        matrix=as_matrix(matrix),
-        distortion=() if rectified else tuple(float(v) for v in info.d),
-        model=info.distortion_model or "plumb_bob",
-    )
-    binning = (max(1, info.binning_x), max(1, info.binning_y))
-    roi = info.roi
-    if binning == (1, 1) and not (roi.width or roi.x_offset or roi.y_offset):
-        return camera
-    width, height = roi.width or info.width, roi.height or info.height
-    return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
 
 
 def mono_image(pixels: np.ndarray, header: Header) -> Image:

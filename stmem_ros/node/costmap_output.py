@@ -10,6 +10,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from stmem_ros.costmap.camera import camera_of
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformError
@@ -80,7 +81,7 @@ class CostmapOutput:
             )
             return
         try:
-            camera = conversions.to_camera(stream.info, p.rectified)
+            camera = camera_of(stream.info, p.rectified)
             camera_from_base = self._transforms.lookup(
                 header.frame_id.lstrip("/"), p.base_frame, stamp, p.transform_timeout
             )
