@@ -191,7 +191,8 @@ class CameraModel:
 def camera_of(info: Any, rectified: bool) -> CameraModel:
     """Intrinsics from a sensor_msgs/CameraInfo, of ROS or of a bag.
 
-    Of the rectified image (P, no distortion) if that is used. Of the part of the sensor that is read out (``roi``), with its ``binning``.
+    Of the rectified image (P, no distortion) if that is used; of the part of the sensor that is
+    read out (``roi``), with its ``binning``.
 
     Raises:
         ValueError: the message holds values that cannot be used.

@@ -18,7 +18,7 @@ from stmem_ros.costmap.rules import CostRules, Kind
 LOWEST = 0.05  # m, of a camera over the ground
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
 DIRECTIONS = 160  # at most, in which bodies are looked for
-CLOSED = 0.3  # m that a body may hang over the ground and still surely joins the wheels beside it
+CLOSED = 0.3  # m; a body that hangs lower surely joins the wheels beside it
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class GroundObservation:
         cells: indices of observed cells, in the order the cell centres were given in.
         labels: class of each, uint8.
         weights: how much to trust each, 0..1.
-        hidden: indices of cells that a moving obstacle stands on or before.
+        hidden: indices of cells that a moving obstacle stands on or before, or whose foot the
+            image cuts off.
         under: indices of cells that show ground, but may lie under an obstacle's body.
         contacts: ground points N x 2 (m, base frame) of the near sides of obstacles: where they
             meet the ground, or where a body hangs between its wheels.
@@ -105,94 +106,114 @@ def observe_ground(
     cells = near[inside]
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     row = np.maximum(row - top, 0)
-    # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
-    edge = _grown(kinds == Kind.OBSTACLE)[row, column]
-    ground = kinds[row, column] == Kind.GROUND
-    standing = cells[_grown(rules.moving[label])[row, column]]
+    hidden = cells[_grown(rules.moving[label])[row, column]]
     # What the lower edge of the image cuts off may reach as near as the camera.
-    cut = ~inside & (pixels[:, 1] >= len(kinds) + top - 0.5)
-    cut &= (pixels[:, 0] > -0.5) & (pixels[:, 0] < camera.width - 0.5)
-    lowest = np.rint(pixels[cut, 0]).astype(np.intp)
-    standing = np.concatenate([standing, near[cut][rules.moving[label[-1, lowest]]]])
-    cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
-    rays = ray_table(camera, LOWER_EDGE)[top:]
-    line = contact_line(kinds)
-    feet = _find_feet(line, label, rays, camera, camera_from_base, rules)
-    covered = _under_bodies(
-        cells, row, column, label, kinds, rays, camera, camera_from_base, centres, rules, feet
-    )
-    under, clear = cells[covered], ~covered & ~edge
+    cut = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
+    cut = cut[np.abs(pixels[cut, 0] - (camera.width - 1) / 2) < camera.width / 2]
+    lowest = label[-1, np.rint(pixels[cut, 0]).astype(np.intp)]
+    hidden = np.concatenate([hidden, near[cut[rules.moving[lowest]]]])
+
+    ground = kinds[row, column] == Kind.GROUND
+    cells, row, column = cells[ground], row[ground], column[ground]
+    eye = np.linalg.inv(camera_from_base)[:2, 3]
+    edges = _lower_edges(label, kinds, camera, top, camera_from_base, rules)
+    free_to = np.full(kinds.shape, np.inf, np.float32)
+    free_to[edges.row, edges.column] = edges.free_to
+    above = _next_above(kinds == Kind.OBSTACLE)[row, column]
+    distance = np.sqrt(_squared(centres[cells] - eye))
+    covered = (above >= 0) & (distance > free_to[above, column])
+    under = cells[covered]
+    # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
+    clear = ~(covered | _grown(kinds == Kind.OBSTACLE)[row, column])
     cells, row, column = cells[clear], row[clear], column[clear]
 
-    contact_row, contact_column = np.nonzero(line)
-    contacts, on_ground = meet_ground(rays[contact_row, contact_column], camera_from_base)
-    kept = on_ground & (_squared(contacts) <= max_range**2)
-    contacts, contact_row, contact_column = contacts[kept], contact_row[kept], contact_column[kept]
+    kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
+    contacts = eye + edges.direction[kept] * edges.side[kept, None]
+    kept, contacts = (v[_squared(contacts) <= max_range**2] for v in (kept, contacts))
+    contact_row, contact_column = edges.row[kept], edges.column[kept]
     trust = confidence[contact_row, contact_column] * sharpness(contacts, camera, camera_from_base)
-    at_foot = contact_row == feet.row[contact_column]
-    near = np.where(at_foot, feet.near[contact_column] / feet.seen[contact_column], 1)
-    hangs = at_foot & feet.hangs[contact_column]
-    eye = np.linalg.inv(camera_from_base)[:2, 3]
     return GroundObservation(
         cells,
         label[row, column],
         confidence[row, column] * sharpness(centres[cells], camera, camera_from_base),
-        standing,
+        hidden,
         under,
-        eye + (contacts - eye) * near[:, None],
+        contacts,
         label[contact_row, contact_column],
-        np.where(hangs, np.float32(0), trust),
+        np.where(edges.sure[kept], trust, np.float32(0)),
     )
 
 
 @dataclass(frozen=True)
-class _Feet:
-    """The lowest obstacle of each image column.
+class _Edges:
+    """Lower edges of obstacles: pixels with none below, of those that the ground lies behind.
 
     Attributes:
-        row: of its lowest pixel, -1 where there is none.
-        seen: how far from the camera it seems to meet the ground, m.
-        near: how far away its near side is at most, m.
-        hangs: whether it hangs so high between two wheels that they may not be of one body.
+        row, column: of the pixels.
+        direction: over the ground from the camera, N x 2 of length one.
+        side: how far from the camera the obstacle's near side is at most, m.
+        free_to: up to which distance ground below the pixel is not under the obstacle, m.
+        sure: whether the obstacle surely stands at ``side``.
     """
 
     row: np.ndarray
-    seen: np.ndarray
-    near: np.ndarray
-    hangs: np.ndarray
+    column: np.ndarray
+    direction: np.ndarray
+    side: np.ndarray
+    free_to: np.ndarray
+    sure: np.ndarray
 
 
-def _find_feet(
-    line: np.ndarray,
+def _lower_edges(
     label: np.ndarray,
-    rays: np.ndarray,
+    kinds: np.ndarray,
     camera: CameraModel,
+    top: int,
     camera_from_base: np.ndarray,
     rules: CostRules,
-) -> _Feet:
-    """The feet of the columns, bodies on wheels drawn together."""
-    height, width = line.shape
-    column = np.arange(width)
-    row = height - 1 - line[::-1].argmax(axis=0)
+) -> _Edges:
+    """Find the lower edges of obstacles and draw bodies on wheels together.
+
+    A lower edge that ends its class's ``clearance`` over the ground stands nearer than it seems to,
+    but it reaches out over its wheels by no more than the class's ``overhang``.
+    """
+    obstacle = kinds == Kind.OBSTACLE
+    obstacle[:-1] &= ~obstacle[1:]
+    row, column = np.nonzero(obstacle)
+    rays = ray_table(camera, LOWER_EDGE)[top:]
     points, meets = meet_ground(rays[row, column], camera_from_base)
-    meets &= line[row, column]
+    row, column, points = row[meets], column[meets], points[meets]
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    feet = np.where(meets[:, None], points - eye[:2], np.nan)
-    seen = np.hypot(feet[:, 0], feet[:, 1])
-    clearance = rules.clearances[label[row, column]]
+    seen = np.sqrt(_squared(points - eye[:2]))
+    classes = label[row, column]
+    clearance = rules.clearances[classes]
     wheels = clearance > 0
-    # What stands between two wheels of a body is hidden by it or part of it.
+    # What is seen between two wheels of a body is hidden by it or part of it.
     lift = np.where(wheels, clearance, rules.clearances.max())
     nearest = seen * (1 - np.minimum(lift / eye[2], 1))
 
-    step = -(-width // DIRECTIONS)
-    padded = np.full(-(-width // step) * step, np.inf)
-    padded[:width] = np.where(meets, seen, np.inf)
-    foremost = padded.reshape(-1, step).argmin(axis=1) + np.arange(0, width, step)
-    sides = near_sides(feet[foremost], nearest[foremost], wheels[foremost])[column // step]
-    near = np.where((sides < seen) & (sides >= nearest), sides, seen)
-    hangs = wheels & (seen - near > seen * CLOSED / eye[2])
-    return _Feet(np.where(meets, row, -1), seen, near, hangs)
+    # The lowest edge of each of a number of directions: the last, as rows come in order.
+    step = -(-camera.width // DIRECTIONS)
+    foremost = np.full(-(-camera.width // step), -1)
+    foremost[column // step] = np.arange(len(row))
+    feet = np.full((len(foremost), 2), np.nan)
+    there = foremost >= 0
+    feet[there] = points[foremost[there]] - eye[:2]
+    sides = near_sides(feet, nearest[foremost], wheels[foremost] & there)[column // step]
+    last = np.full(camera.width, -1)
+    last[column] = np.arange(len(row))
+    drawn = (last[column] == np.arange(len(row))) & (sides < seen) & (sides >= nearest)
+    side = np.where(drawn, sides, seen)
+    reach = rules.overhangs[classes] + _footprint(side**2, camera, eye[2])
+    free_to = np.minimum(np.maximum(seen * (1 - clearance / eye[2]), side - reach), side)
+    return _Edges(
+        row,
+        column,
+        (points - eye[:2]) / seen[:, None],
+        side,
+        np.where(free_to < seen, free_to, np.inf),
+        ~wheels | (seen - side <= seen * CLOSED / eye[2]),
+    )
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
@@ -224,43 +245,10 @@ def _footprint(squared: np.ndarray, camera: CameraModel, height: float) -> np.nd
     return (squared + height**2) / (camera.matrix[1][1] * height)
 
 
-def _under_bodies(
-    cells: np.ndarray,
-    row: np.ndarray,
-    column: np.ndarray,
-    label: np.ndarray,
-    kinds: np.ndarray,
-    rays: np.ndarray,
-    camera: CameraModel,
-    camera_from_base: np.ndarray,
-    centres: np.ndarray,
-    rules: CostRules,
-    feet: _Feet,
-) -> np.ndarray:
-    """Which cells, though they show ground at their pixel, may lie under an obstacle's body.
-
-    The obstacle is the next one above in the image. Its lower edge, if it ends the class's
-    ``clearance`` over the ground, stands nearer than it seems to; but it reaches out over its
-    wheels by no more than the class's ``overhang``.
-    """
-    rows = np.arange(len(kinds), dtype=np.int16)[:, None]
-    obstacle_rows = np.where(kinds == Kind.OBSTACLE, rows, np.int16(-1))
-    above = np.maximum.accumulate(obstacle_rows, axis=0)[row, column]
-    classes = label[above, column]
-    at_foot = above == feet.row[column]
-    drawn = at_foot & (feet.near < feet.seen)[column]
-    asked = np.flatnonzero((above >= 0) & ((rules.clearances[classes] > 0) | drawn))
-    above, column, classes = above[asked], column[asked], classes[asked]
-    edges, on_ground = meet_ground(rays[above, column], camera_from_base)
-    eye = np.linalg.inv(camera_from_base)[:3, 3]
-    seen = np.hypot(*(edges - eye[:2]).T)
-    side = np.where(at_foot[asked], feet.near[column], seen)
-    hanging = seen * (1 - rules.clearances[classes] / eye[2])
-    reach = rules.overhangs[classes] + _footprint(side**2, camera, eye[2])
-    nearest = np.minimum(np.maximum(hanging, side - reach), side)
-    under = np.zeros(len(cells), bool)
-    under[asked] = on_ground & (np.hypot(*(centres[cells[asked]] - eye[:2]).T) > nearest)
-    return under
+def _next_above(mask: np.ndarray) -> np.ndarray:
+    """For each pixel the row of the next pixel of a mask at or above it, -1 if there is none."""
+    rows = np.arange(len(mask), dtype=np.int16)[:, None]
+    return np.maximum.accumulate(np.where(mask, rows, np.int16(-1)), axis=0)
 
 
 def contact_line(kinds: np.ndarray) -> np.ndarray:
