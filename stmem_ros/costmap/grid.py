@@ -26,7 +26,7 @@ class GridConfig:
         max_height: what a depth image shows higher over the ground blocks nothing, m.
     """
 
-    size: float = 52.0
+    size: float = 40.0
     resolution: float = 0.2
     max_range: float = 25.0
     half_life: float = 10.0

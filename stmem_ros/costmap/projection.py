@@ -192,14 +192,16 @@ def _lower_edges(
     lift = np.where(wheels, clearance, rules.clearances.max())
     nearest = seen * (1 - np.minimum(lift / eye[2], 1))
 
-    # The lowest edge of each of a number of directions: the last, as rows come in order.
+    # The lowest edge of each of a number of directions: the last, as rows come in order; or none,
+    # -1, which is what is appended below.
     step = -(-camera.width // DIRECTIONS)
     foremost = np.full(-(-camera.width // step), -1)
     foremost[column // step] = np.arange(len(row))
-    feet = np.full((len(foremost), 2), np.nan)
-    there = foremost >= 0
-    feet[there] = points[foremost[there]] - eye[:2]
-    sides = near_sides(feet, nearest[foremost], wheels[foremost] & there)[column // step]
+    sides = near_sides(
+        np.append(points - eye[:2], [[np.nan, np.nan]], axis=0)[foremost],
+        np.append(nearest, np.nan)[foremost],
+        np.append(wheels, False)[foremost],
+    )[column // step]
     last = np.full(camera.width, -1)
     last[column] = np.arange(len(row))
     drawn = (last[column] == np.arange(len(row))) & (sides < seen) & (sides >= nearest)
