@@ -17,6 +17,7 @@ from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
+UNSURE = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
 DIRECTIONS = 160  # at most, in which bodies are looked for
 CLOSED = 0.3  # m; a body that hangs lower surely joins the wheels beside it
 
@@ -106,7 +107,8 @@ def observe_ground(
     cells = near[inside]
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     row = np.maximum(row - top, 0)
-    hidden = cells[_grown(rules.moving[label])[row, column]]
+    margin = max(1, round(camera.height * UNSURE))
+    hidden = cells[_grown(rules.moving[label], margin)[row, column]]
     # What the lower edge of the image cuts off may reach as near as the camera.
     cut = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
     cut = cut[np.abs(pixels[cut, 0] - (camera.width - 1) / 2) < camera.width / 2]
@@ -123,8 +125,7 @@ def observe_ground(
     distance = np.sqrt(_squared(centres[cells] - eye))
     covered = (above >= 0) & (distance > free_to[above, column])
     under = cells[covered]
-    # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
-    clear = ~(covered | _grown(kinds == Kind.OBSTACLE)[row, column])
+    clear = ~(covered | _grown(kinds == Kind.OBSTACLE, margin)[row, column])
     cells, row, column = cells[clear], row[clear], column[clear]
 
     kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
@@ -218,9 +219,10 @@ def _lower_edges(
     )
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
-    """A mask H x W with the pixels that touch it."""
-    return cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+def _grown(mask: np.ndarray, margin: int) -> np.ndarray:
+    """A mask H x W with the pixels that lie up to ``margin`` rows and columns beside it."""
+    around = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    return cv2.dilate(mask.view(np.uint8), around).view(bool)
 
 
 def _horizon(camera: CameraModel, camera_from_base: np.ndarray) -> int:
