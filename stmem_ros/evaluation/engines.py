@@ -125,8 +125,9 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
         settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, **settings)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"no Ray cluster at {address}: {one_line(error)}") from error
+    except Exception as error:  # Ray raises it bare, too, when a machine is slow to start it
+        where = f"no Ray cluster at {address}" if address else "Ray did not start on this machine"
+        raise ValueError(f"{where}: {one_line(error)}") from error
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
         work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)

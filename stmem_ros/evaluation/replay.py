@@ -215,7 +215,7 @@ class BagReplay:
     def _images(self) -> Iterator[_Image]:
         names = {t.name for t in vars(self.topics).values() if t is not None}
         waiting: deque[Record] = deque()
-        count = 0
+        count = found = 0
         try:
             for record in self._bag.records(names | set(self._tf)):
                 while waiting and record.time - waiting[0].time > LATE:
@@ -223,10 +223,15 @@ class BagReplay:
                     count += 1
                 if record.time > self._end + LATE:
                     break
+                found += record.topic == self.topics.image.name
                 if record.topic != self.topics.image.name:
                     self._take(record)
                 elif self._wanted(record.time):
                     waiting.append(record)
+            else:  # damaged bytes may hide messages without an error
+                if lost := self.topics.image.count - found:
+                    name = self.topics.image.name
+                    self.error = f"{self._bag.path} is damaged: {lost} images on {name} are missing"
         except BagError as error:
             self.error = str(error)
         for record in waiting:
