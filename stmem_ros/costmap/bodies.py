@@ -53,7 +53,8 @@ def _draw_ends(side: np.ndarray, nearest: np.ndarray, directions: np.ndarray) ->
     for end in (0, -1):
         beside = np.abs(angle - angle[end]) * side < BESIDE
         wheel = side[beside].min()
-        drawn[beside & (nearest <= wheel)] = wheel
+        # A straight side recedes too, but by less than this within so short a stretch.
+        drawn[beside & (nearest <= wheel) & (side > wheel + BESIDE)] = wheel
     return drawn
 
 
