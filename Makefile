@@ -37,7 +37,7 @@ $(VENV)/.ready: $(BUILD_INPUTS)
 	$(BIN)/python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires']))" > $(VENV)/build-requirements.txt
 	$(BIN)/pip install -c $(VENV)/constraints.txt -r $(VENV)/build-requirements.txt
 	@echo "3/3 stmem_ros, its messages and what it needs"
-	$(BIN)/pip install -c $(VENV)/constraints.txt --no-build-isolation -e ".[ros,demo,export,train,test]"
+	$(BIN)/pip install -c $(VENV)/constraints.txt --no-build-isolation -e ".[ros,demo,evaluate,export,train,test]"
 	touch $@
 
 # The wheels' generated packages (rclpy, std_msgs, ...) are listed by pip beside their wheels (ros-rclpy,

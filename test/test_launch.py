@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from stmem_ros.commands.main import build_parser
 from stmem_ros.node.parameters import NodeParameters
 
 ROOT = Path(__file__).parent.parent
@@ -28,11 +29,16 @@ class Recorded:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {
         "launch": ("LaunchContext", "LaunchDescription"),
-        "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
+        "launch.actions": (
+            "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "OpaqueFunction",
+            "RegisterEventHandler", "SetEnvironmentVariable",
+        ),
+        "launch.event_handlers": ("OnProcessExit",),
+        "launch.events": ("Shutdown",),
         "launch.substitutions": ("LaunchConfiguration",),
         "launch_ros": (),
         "launch_ros.actions": ("LifecycleNode",),
-    }
+    }  # fmt: skip
     for module, classes in names.items():
         made = ModuleType(module)
         for name in classes:
@@ -57,6 +63,12 @@ def description(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 def surround(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     stand_in(monkeypatch)
     return load("surround")
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    stand_in(monkeypatch)
+    return load("replay")
 
 
 def defaults(description: Recorded) -> dict[str, str]:
@@ -114,6 +126,35 @@ def test_surround_without_cameras_says_what_is_missing(surround: ModuleType) -> 
     given = defaults(surround.generate_launch_description()) | {"cameras": " , "}
     with pytest.raises(ValueError, match="cameras is empty"):
         surround.surround_node(given)
+
+
+@pytest.mark.parametrize(
+    ("image", "transport"), [("/cam/image_raw", "raw"), ("/cam/image_raw/compressed", "compressed")]
+)
+def test_replay_plays_the_bag_to_the_node_and_ends_with_it(
+    replay: ModuleType, image: str, transport: str
+) -> None:
+    description = replay.generate_launch_description()
+    assert all(
+        len(a.named["description"]) > 10 for a in parts(description, "DeclareLaunchArgument")
+    )
+    given = defaults(description) | {"bag": "drive", "image": image}
+    (opaque,) = parts(description, "OpaqueFunction")
+    node, player, handler = opaque.named["function"](given)
+    parameters = {k: v for given in node.named["parameters"][1:] for k, v in given.items()}
+    assert set(parameters) <= set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    assert parameters["use_sim_time"] is True
+    assert parameters["image_transport"] == transport
+    listened = "image_raw/compressed" if transport == "compressed" else "image_raw"
+    assert dict(node.named["remappings"])[listened] == image
+
+    words = [w if isinstance(w, str) else w.perform(given) for w in player.named["cmd"]]
+    options = build_parser().parse_args(words[1:])
+    assert (options.bag, options.rate) == (Path("drive"), 1.0)
+    assert (options.record, options.image) == (Path("stmem_output"), image)
+    (on_exit,) = handler.positional
+    assert on_exit.named["target_action"] is player
+    assert type(on_exit.named["on_exit"][0].named["event"]).__name__ == "Shutdown"
 
 
 def test_it_sets_the_middleware_profile_unless_the_user_did(

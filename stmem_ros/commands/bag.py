@@ -52,6 +52,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     play.add_argument("--loop", action="store_true", help="begin again at the end")
     play.add_argument("--topics", nargs="+", help="play these topics alone")
     play.add_argument("--remap", nargs="+", default=[], metavar="FROM:=TO", help="rename topics")
+    play.add_argument("--record", type=Path, metavar="OUT",
+                      help="wait for the node; record what it publishes as bag OUT")  # fmt: skip
+    play.add_argument("--image", metavar="TOPIC", help="with --record: the camera the node "
+                      "listens to, where the bag has several")  # fmt: skip
     play.set_defaults(run_command=run_play)
 
 
@@ -107,18 +111,28 @@ def run_info(options: argparse.Namespace) -> int:
 
 def run_play(options: argparse.Namespace) -> int:
     from stmem_ros.data.bags import BagError
+    from stmem_ros.node.online_replay import ReplayError, record_while_playing
     from stmem_ros.node.player import play_bag
 
+    if options.record and options.loop:
+        raise CommandError("--record takes no --loop: a recording ends with the bag")
     try:
         remaps = dict(pair.split(":=", 1) for pair in options.remap)
     except ValueError as error:
         raise CommandError(f"--remap {options.remap}: each must be FROM:=TO") from error
     if not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
+    topics = set(options.topics) if options.topics else None
     try:
-        topics = set(options.topics) if options.topics else None
-        count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
-    except BagError as error:
+        if options.record:
+            done = record_while_playing(
+                options.bag, options.image, options.record, options.rate, topics, remaps
+            )
+            labelled = len(done.latencies)
+            print(f"{len(done.stamps)} images played, {labelled} labelled: {options.record}")
+        else:
+            count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
+            print(f"{count} messages played")
+    except (BagError, ReplayError) as error:
         raise CommandError(str(error)) from error
-    print(f"{count} messages played")
     return 0

@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.data.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
     from stmem_ros.evaluation.demo_report import DemoSummary, Recording, write_report
     from stmem_ros.model.bundle import bundle_folder, read_info
-    from stmem_ros.node.demo import DemoError, run_demo
+    from stmem_ros.node.node_process import NodeProcessError
+    from stmem_ros.node.online_replay import ReplayError, replay_online
 
     if options.rate is not None and not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
@@ -62,22 +63,22 @@ def run(options: argparse.Namespace) -> int:
             info = find_info_topic(source.topics, image, options.info_topic)
             if options.bag is not None:
                 _clear(out)
-            done = run_demo(source, image, info, out, options.model, options.device, options.rate)
-            recording = Recording(source, image, done.output)
-            if not recording.labels:
-                raise DemoError(f"the node made no label; see {out / 'node.log'}")
+            done = replay_online(
+                source, image, info, out, options.model, options.device, options.rate
+            )
+            recording = Recording(source, image, out / "output")
             summary = DemoSummary(
-                frames_in=done.frames_in,
-                labels_out=done.labels_out,
+                frames_in=len(done.stamps),
+                labels_out=len(done.latencies),
                 costmaps_out=len(recording.grids),
                 dropped=done.dropped,
-                latency_ms=_percentiles(done.latencies),
+                latency_ms=_percentiles(tuple(done.latencies.values())),
                 miou=recording.miou(find_label_topic(source.topics)),
                 model=recording.model,
                 device=done.device,
             )
             write_report(recording, summary, out)
-    except (OSError, ValueError, DemoError) as error:
+    except (OSError, ValueError, NodeProcessError, ReplayError) as error:
         raise CommandError(str(error)) from error
     print(json.dumps(summary.__dict__, indent=1))
     print(f"open {out / 'index.html'}")

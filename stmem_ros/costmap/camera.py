@@ -188,6 +188,33 @@ class CameraModel:
         return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
 
 
+def to_camera(info: Any, rectified: bool) -> CameraModel:
+    """Intrinsics from a sensor_msgs/CameraInfo, of ROS, or of a bag of ROS 2 or ROS 1.
+
+    Of the rectified image (P, no distortion) if that is used;
+    of the part of the sensor that is read out (``roi``), with its ``binning``.
+
+    Raises:
+        ValueError: the message holds values that cannot be used.
+    """
+    ros2 = hasattr(info, "k")
+    k, d, p = (info.k, info.d, info.p) if ros2 else (info.K, info.D, info.P)
+    matrix = np.reshape(p, (3, 4))[:, :3] if rectified else np.reshape(k, (3, 3))
+    camera = CameraModel(
+        width=info.width,
+        height=info.height,
+        matrix=as_matrix(matrix),
+        distortion=() if rectified else tuple(float(v) for v in d),
+        model=info.distortion_model or "plumb_bob",
+    )
+    binning = (max(1, info.binning_x), max(1, info.binning_y))
+    roi = info.roi
+    if binning == (1, 1) and not (roi.width or roi.x_offset or roi.y_offset):
+        return camera
+    width, height = roi.width or info.width, roi.height or info.height
+    return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
+
+
 @lru_cache(maxsize=16)
 def ray_table(camera: CameraModel, below: float = 0.0) -> np.ndarray:
     """Rays of all pixels, H x W x 3 float32, z = 1; computed once a calibration.

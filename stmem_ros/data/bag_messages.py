@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.grid import GridSnapshot
+from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data.bags import types
 
 
@@ -86,3 +88,82 @@ def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     w, x, y, z = (float(v) for v in quaternion_from_matrix(rotation))
     sign = -1.0 if w < 0 else 1.0
     return sign * x, sign * y, sign * z, sign * w
+
+
+def occupancy_grid(cost: np.ndarray, grid: GridSnapshot, stamp: int, frame: str) -> Any:
+    """nav_msgs/OccupancyGrid from costs int8 (-1 unknown), rows x columns of ``grid``."""
+    return types().types["nav_msgs/msg/OccupancyGrid"](
+        header=header(stamp, frame), info=_meta(grid, stamp), data=cost.reshape(-1)
+    )
+
+
+def semantic_grid(grid: GridSnapshot, rules: CostRules, stamp: int, frame: str) -> Any:
+    """stmem_ros/SemanticGrid: class, cost and confidence of every cell."""
+    return types().types["stmem_ros/msg/SemanticGrid"](
+        header=header(stamp, frame),
+        info=_meta(grid, stamp),
+        label=grid.label.reshape(-1),
+        cost=np.where(grid.cost < 0, 255, grid.cost).astype(np.uint8).reshape(-1),
+        confidence=grid.confidence.reshape(-1),
+        classes=_classes(rules),
+    )
+
+
+def label_info(model: str, rules: CostRules, stamp: int) -> Any:
+    """stmem_ros/LabelInfo: the label set of a model."""
+    return types().types["stmem_ros/msg/LabelInfo"](
+        header=header(stamp, ""), model=model, classes=_classes(rules)
+    )
+
+
+def point_cloud(points: np.ndarray, stamp: int, frame: str) -> Any:
+    """sensor_msgs/PointCloud2 from a structured array, rows x columns of scalar fields."""
+    t = types().types
+    numbers = {"<f4": 7, "|u1": 2}  # FLOAT32 and UINT8 of sensor_msgs/PointField
+    fields = [
+        t["sensor_msgs/msg/PointField"](
+            name=name, offset=offset, datatype=numbers[dtype.str], count=1
+        )
+        for name, (dtype, offset, *_) in (points.dtype.fields or {}).items()
+    ]
+    return t["sensor_msgs/msg/PointCloud2"](
+        header=header(stamp, frame),
+        height=points.shape[0],
+        width=points.shape[1],
+        fields=fields,
+        is_bigendian=False,
+        point_step=points.itemsize,
+        row_step=points.itemsize * points.shape[1],
+        data=np.ascontiguousarray(points).reshape(-1).view(np.uint8),
+        is_dense=bool(np.isfinite(points["x"]).all()),
+    )
+
+
+def _classes(rules: CostRules) -> list[Any]:
+    t = types().types
+    return [
+        t["stmem_ros/msg/SemanticClass"](
+            id=c.id,
+            name=c.name,
+            colour=t["std_msgs/msg/ColorRGBA"](*(v / 255 for v in c.colour), 1.0),
+            cost=rule.cost,
+            layer=rule.layer,
+            kind=int(rule.kind),
+        )
+        for c, rule in zip(rules.classes, rules.rules, strict=True)
+    ]
+
+
+def _meta(grid: GridSnapshot, stamp: int) -> Any:
+    t = types().types
+    x, y = grid.origin
+    return t["nav_msgs/msg/MapMetaData"](
+        map_load_time=header(stamp, "").stamp,
+        resolution=grid.resolution,
+        width=grid.label.shape[1],
+        height=grid.label.shape[0],
+        origin=t["geometry_msgs/msg/Pose"](
+            position=t["geometry_msgs/msg/Point"](x=float(x), y=float(y), z=0.0),
+            orientation=t["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+        ),
+    )

@@ -18,7 +18,14 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import (
+    CompressionFormat,
+    CompressionMode,
+    ReaderError,
+    StoragePlugin,
+    Writer,
+    WriterError,
+)
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -27,6 +34,7 @@ from stmem_ros.resources import resource
 RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINTS = "sensor_msgs/msg/PointCloud2"
 TF = "tf2_msgs/msg/TFMessage"
 
 MESSAGES = ("SemanticClass", "LabelInfo", "SemanticGrid", "FrameStatistics")
@@ -89,6 +97,10 @@ class BagReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._reader.close()
 
     @property
@@ -103,6 +115,11 @@ class BagReader:
     def start(self) -> int:
         """Time of the first message, ns."""
         return self._reader.start_time
+
+    @property
+    def end(self) -> int:
+        """Time of the last message, ns."""
+        return self._reader.end_time
 
     @property
     def duration(self) -> float:
@@ -121,7 +138,7 @@ class BagReader:
         try:
             for connection, stamp, data in self._reader.messages(connections):
                 yield Record(connection.topic, connection.msgtype, stamp, bytes(data))
-        except (AnyReaderError, ReaderError, OSError) as error:
+        except Exception as error:  # damaged bytes make any of the decoders fail in its own way
             raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
 
     def decode(self, record: Record) -> Any:
@@ -149,15 +166,21 @@ class BagReader:
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
+    Args:
+        path: folder to make.
+        compress: compress the file's chunks (zstd), as labels and grids are worth it.
+
     Raises:
         BagError: the folder exists already or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compress: bool = False) -> None:
         self.path = Path(path)
         self._connections: dict[str, Connection] = {}
         try:
             self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+            if compress:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except (WriterError, OSError) as error:
             raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
@@ -166,6 +189,10 @@ class BagWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
         self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
@@ -204,8 +231,14 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     return cameras[0]
 
 
-def find_label_topic(topics: tuple[Topic, ...]) -> Topic | None:
-    """The topic with reference labels, if the bag has one: an Image whose name speaks of labels."""
+def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
+    """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
+
+    Raises:
+        BagError: the wanted topic is not in the bag.
+    """
+    if wanted is not None:
+        return _named([t for t in topics if t.type == RAW], wanted, "label")
     for topic in topics:
         if topic.type == RAW and "label" in topic.name:
             return topic
@@ -228,6 +261,26 @@ def find_info_topic(
         if topic.name == f"{namespace}/camera_info":
             return topic
     return infos[0] if len(infos) == 1 else None
+
+
+def find_points_topic(
+    topics: tuple[Topic, ...], image: Topic, wanted: str | None = None
+) -> Topic | None:
+    """Where points in space come from: ``wanted``, the only lidar, or depth beside the camera.
+
+    A PointCloud2, or an Image of depth aligned with the camera's.
+
+    Raises:
+        BagError: the wanted topic is not in the bag.
+    """
+    if wanted is not None:
+        return _named([t for t in topics if t.type in (POINTS, RAW)], wanted, "points or depth")
+    lidars = [t for t in topics if t.type == POINTS and t.count]
+    if len(lidars) == 1:
+        return lidars[0]
+    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
+    depths = [t for t in topics if t.type == RAW and t.name == f"{namespace}/depth"]
+    return depths[0] if depths and not lidars else None
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -48,6 +48,17 @@ _COLOUR: dict[str, tuple[type, int, int | None]] = {
 _DEPTH: dict[str, type] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
+
+
+def decode_image(message: Any) -> np.ndarray:
+    """A sensor_msgs/Image or CompressedImage as RGB uint8 H x W x 3.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+    """
+    if hasattr(message, "encoding"):
+        return decode_colour(message)
+    return decode_compressed(message.data)
 
 
 def decode_colour(image: RawImage) -> np.ndarray:
@@ -162,6 +173,12 @@ def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:
     pixels = data.view(kind).astype(np.dtype(dtype), copy=False)
     shape = (image.height, image.width) + ((channels,) if channels > 1 else ())
     return pixels.reshape(shape)
+
+
+def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
+    """An H x W x 3 uint8 image (RGB) as the bytes of a JPEG of ``quality`` (1 to 100)."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def jpeg_coded(image: np.ndarray, quality: int) -> np.ndarray:

@@ -5,26 +5,36 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stmem_ros.evaluation.accumulator import Accumulator
+
 TOLERANCE = 0.0075  # of the image diagonal, as in Csurka et al. and the DAVIS benchmark
 BAND = 0.02  # of the image diagonal, as in Cheng et al.
 
 
-class BoundaryScores:
+class BoundaryScores(Accumulator):
     """Boundary F (Csurka et al., BMVC 2013) and boundary IoU (Cheng et al., CVPR 2021).
 
     Both are counted over all frames for each class and averaged over the classes that occur.
     Unlabelled reference pixels are left out of both images.
+
+    Attributes:
+        hits: boundary pixels of each class that the other image matches, classes x 2: of the
+            prediction, of the reference.
+        totals: all boundary pixels, as ``hits``.
+        common, union: pixels of each class in the bands along the boundaries: in both, in either.
     """
 
+    SUMS = ("hits", "totals", "common", "union")
+
     def __init__(self, classes: int) -> None:
-        self._hits = np.zeros((classes, 2))  # matched boundary pixels: predicted, reference
-        self._totals = np.zeros((classes, 2))
-        self._common = np.zeros(classes)
-        self._union = np.zeros(classes)
+        self.hits = np.zeros((classes, 2), np.int64)
+        self.totals = np.zeros((classes, 2), np.int64)
+        self.common = np.zeros(classes, np.int64)
+        self.union = np.zeros(classes, np.int64)
 
     def add(self, reference: np.ndarray, predicted: np.ndarray) -> None:
         """Add a pair of label images, H x W uint8; 255 is unlabelled."""
-        classes = len(self._union)
+        classes = len(self.union)
         known = reference < classes
         diagonal = float(np.hypot(*reference.shape))
         for c in np.unique(reference[known]):
@@ -39,29 +49,34 @@ class BoundaryScores:
         reach = max(1, round(TOLERANCE * diagonal))
         edges = [_edge(mask) & known for mask in (found, truth)]
         for i, (mine, other) in enumerate((edges, edges[::-1])):
-            self._hits[c, i] += (mine & _within(other, reach)).sum()
-            self._totals[c, i] += mine.sum()
+            self.hits[c, i] += (mine & _within(other, reach)).sum()
+            self.totals[c, i] += mine.sum()
         width = max(1, round(BAND * diagonal))
         bands = [mask & ~_eroded(mask, width) for mask in (found, truth)]
-        self._common[c] += (bands[0] & bands[1]).sum()
-        self._union[c] += (bands[0] | bands[1]).sum()
+        self.common[c] += (bands[0] & bands[1]).sum()
+        self.union[c] += (bands[0] | bands[1]).sum()
 
     @property
     def f(self) -> float:
         """Mean boundary F of the classes that occur, NaN without any."""
-        occurs = self._totals.sum(axis=1) > 0
-        if not occurs.any():
-            return float("nan")
-        precision, recall = (self._hits / np.maximum(self._totals, 1))[occurs].T
-        return float(np.mean(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+        return boundary_f(self.hits, self.totals)
 
     @property
     def iou(self) -> float:
         """Mean boundary IoU of the classes that occur, NaN without any."""
-        occurs = self._union > 0
+        occurs = self.union > 0
         if not occurs.any():
             return float("nan")
-        return float((self._common[occurs] / self._union[occurs]).mean())
+        return float((self.common[occurs] / self.union[occurs]).mean())
+
+
+def boundary_f(hits: np.ndarray, totals: np.ndarray) -> float:
+    """Mean boundary F of counts as in :class:`BoundaryScores`, NaN without any boundary."""
+    occurs = totals.sum(axis=1) > 0
+    if not occurs.any():
+        return float("nan")
+    precision, recall = (hits / np.maximum(totals, 1))[occurs].T
+    return float(np.mean(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
 
 
 def _edge(mask: np.ndarray) -> np.ndarray:

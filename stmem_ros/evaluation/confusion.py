@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from stmem_ros.evaluation.accumulator import Accumulator
 
-class ConfusionMatrix:
+
+class ConfusionMatrix(Accumulator):
     """Counts of (reference, prediction) pairs; unlabelled reference pixels are left out.
 
     Attributes:
         counts: classes x classes int64, rows are the reference.
         missed: reference pixels of each class for which no class was predicted.
     """
+
+    SUMS = ("counts", "missed")
 
     def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
@@ -35,12 +39,25 @@ class ConfusionMatrix:
         self.missed += table[:, classes:].sum(axis=1)
 
     @property
+    def hits(self) -> np.ndarray:
+        """Pixels of each class that are right."""
+        return np.diag(self.counts)
+
+    @property
+    def union(self) -> np.ndarray:
+        """Pixels of each class in the reference, the prediction or both."""
+        return self.counts.sum(axis=0) + self.counts.sum(axis=1) + self.missed - self.hits
+
+    @property
+    def labelled(self) -> int:
+        """Pixels that were compared."""
+        return int(self.counts.sum() + self.missed.sum())
+
+    @property
     def iou(self) -> np.ndarray:
         """Intersection over union of each class, NaN for a class that occurs in neither."""
-        hits = np.diag(self.counts).astype(float)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) + self.missed - hits
         with np.errstate(invalid="ignore"):
-            return np.where(union > 0, hits / union, np.nan)
+            return np.where(self.union > 0, self.hits / self.union, np.nan)
 
     @property
     def miou(self) -> float:
@@ -50,5 +67,4 @@ class ConfusionMatrix:
     @property
     def pixel_accuracy(self) -> float:
         """Share of labelled pixels that are right."""
-        total = self.counts.sum() + self.missed.sum()
-        return float(np.trace(self.counts) / total) if total else float("nan")
+        return float(self.hits.sum() / self.labelled) if self.labelled else float("nan")

@@ -12,10 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from stmem_ros.data.dataset import SegmentationDataset
-from stmem_ros.evaluation.boundary import BoundaryScores
-from stmem_ros.evaluation.confusion import ConfusionMatrix
 from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
-from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency
+from stmem_ros.evaluation.figures import known
+from stmem_ros.evaluation.label_scorer import LabelScorer
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -52,6 +51,8 @@ class Scores:
         temporal_consistency: mIoU of labels against the flow-warped labels of the frame before;
             None where no frames follow each other closely.
         vc8, vc16: video consistency over 8 and 16 frames; None for shorter runs.
+        flicker: label changes a pixel and second along the flow; None as of the consistency.
+        ece: expected calibration error of the confidence; None where there is no confidence.
         frames: evaluated frames.
         parameters: parameters of the model.
         gflop_per_frame: multiply-adds x 2 of the network for one streamed frame, in 10^9.
@@ -66,6 +67,8 @@ class Scores:
     temporal_consistency: float | None
     vc8: float | None
     vc16: float | None
+    flicker: float | None
+    ece: float | None
     frames: int
     parameters: int
     gflop_per_frame: float
@@ -97,21 +100,15 @@ def evaluate(
             f"the model's classes are {[c.name for c in model.info.classes]}; "
             f"the data set's are {names}"
         )
-    confusion = ConfusionMatrix(len(names))
-    boundary = BoundaryScores(len(names))
-    consistency = TemporalConsistency(len(names))
-    runs = {8: VideoConsistency(8), 16: VideoConsistency(16)}
+    scorer = LabelScorer(len(names))
     total = sum(len(clip.names) for clip in dataset.clips)
     stream = stream or StreamingSegmenter(model)
-    labelled = 0
     seconds: list[float] = []
     with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
             stream.reset()
+            scorer.restart()
             references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
-            consistency.restart()
-            for run in runs.values():
-                run.restart()
             for i, name in enumerate(clip.names):
                 progress.update()
                 if not disturbance.arrives(i):
@@ -119,6 +116,7 @@ def evaluate(
                 stamp = i / clip.rate
                 if not clip.is_video:
                     stream.reset()
+                    scorer.restart()
                 references[stamp] = dataset.image(name), dataset.label(name)
                 seen = disturbance.apply(references[stamp][0], i)
                 start = time.perf_counter()
@@ -127,26 +125,21 @@ def evaluate(
                 if result.stamp not in references:
                     continue  # a centred model labels its first frame twice
                 rgb, reference = references.pop(result.stamp)
-                if clip.is_video:
-                    consistency.add(rgb, result.label)
-                if reference is None:
-                    continue
-                labelled += 1
-                confusion.add(reference, result.label)
-                boundary.add(reference, result.label)
-                if clip.is_video:
-                    for run in runs.values():
-                        run.add(reference, result.label)
+                confidence = getattr(result, "confidence", None)  # a rival need not give any
+                scorer.add(rgb, result.label, confidence, reference, result.stamp)
+    sums = scorer.sums
     return Scores(
-        miou=confusion.miou,
-        iou={n: _known(v) for n, v in zip(names, confusion.iou, strict=True)},
-        pixel_accuracy=confusion.pixel_accuracy,
-        boundary_f=_known(boundary.f),
-        boundary_iou=_known(boundary.iou),
-        temporal_consistency=_known(consistency.confusion.miou),
-        vc8=_known(runs[8].value),
-        vc16=_known(runs[16].value),
-        frames=labelled,
+        miou=sums.confusion.miou,
+        iou={n: known(v) for n, v in zip(names, sums.confusion.iou, strict=True)},
+        pixel_accuracy=sums.confusion.pixel_accuracy,
+        boundary_f=known(sums.boundary.f),
+        boundary_iou=known(sums.boundary.iou),
+        temporal_consistency=known(sums.steady.miou),
+        vc8=known(sums.vc8.value),
+        vc16=known(sums.vc16.value),
+        flicker=known(sums.flicker.rate),
+        ece=known(sums.calibration.ece),
+        frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
         gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),
         ms_per_frame=1e3 * float(np.median(seconds)),
@@ -161,8 +154,3 @@ def gflop_per_frame(model: BundledSegmenter, size: tuple[int, int]) -> float:
         window = features[:, :, None].expand(-1, -1, model.architecture.window, -1, -1)
         model.classify(model.refine(model.fuse(window)))
     return counter.get_total_flops() / 1e9
-
-
-def _known(value: float) -> float | None:
-    """The value, None for NaN (which JSON does not have)."""
-    return None if np.isnan(value) else float(value)

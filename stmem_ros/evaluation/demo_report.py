@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from stmem_ros.costmap.transforms import TransformBuffer, TransformError
-from stmem_ros.data.bags import COMPRESSED, TF, BagReader, Topic
-from stmem_ros.data.classes import SemanticClass, palette
-from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
+from stmem_ros.data.bags import TF, BagReader, Topic
+from stmem_ros.data.classes import SemanticClass
+from stmem_ros.data.images import decode_image, decode_label
 from stmem_ros.evaluation.confusion import ConfusionMatrix
-from stmem_ros.evaluation.overlay import overlay
+from stmem_ros.evaluation.overlay import GridView, bird_view, overlay
+from stmem_ros.evaluation.report.templating import render
 
 PANEL = 360  # height of the video, pixels
-BEHIND = 5.0  # m shown behind the robot in the costmap panel
-AHEAD = 25.0  # m shown ahead of it
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,13 @@ class DemoSummary:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A recorded grid: classes and costs of cells, its frame and place (m)."""
-
-    frame: str
-    label: np.ndarray
-    cost: np.ndarray
-    resolution: float
-    origin: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class Moment:
     """One played frame: stamp (ns), camera image, the node's label and the grid of that time."""
 
     stamp: int
     rgb: np.ndarray
     label: np.ndarray
-    grid: Grid | None
-    odom_from_base: np.ndarray | None
+    grid: GridView | None
 
 
 class Recording:
@@ -73,7 +59,7 @@ class Recording:
         self.source = source
         self.image = image
         self.labels: dict[int, np.ndarray] = {}
-        self.grids: dict[int, Grid] = {}
+        self.grids: dict[int, Any] = {}  # messages
         self.model = ""
         self.classes: tuple[SemanticClass, ...] = ()
         with BagReader(output) as bag:
@@ -83,7 +69,7 @@ class Recording:
                 if record.topic.endswith("/label"):
                     self.labels[stamp] = decode_label(message)
                 elif record.topic.endswith("/grid"):
-                    self.grids[stamp] = _grid(message)
+                    self.grids[stamp] = message
                 elif record.topic.endswith("/label_info"):
                     self.model = message.model
                     self.classes = tuple(_class(c) for c in message.classes)
@@ -91,25 +77,21 @@ class Recording:
     def moments(self) -> Iterator[Moment]:
         """All frames that were labelled, in order."""
         transforms = self._transforms()
-        grid: Grid | None = None
+        grid: Any = None
         for record in self.source.records({self.image.name}):
             message = self.source.decode(record)
             stamp = _stamp(message)
             grid = self.grids.get(stamp, grid)
             if stamp not in self.labels:
                 continue
-            pose = None
+            view = None
             if grid is not None:
                 try:
-                    pose = transforms.lookup(grid.frame, "base_footprint", stamp, 0)
+                    frame = grid.header.frame_id
+                    view = _view(grid, transforms.lookup(frame, "base_footprint", stamp, 0))
                 except TransformError:
                     grid = None
-            rgb = (
-                decode_compressed(message.data)
-                if self.image.type == COMPRESSED
-                else decode_colour(message)
-            )
-            yield Moment(stamp, rgb, self.labels[stamp], grid, pose)
+            yield Moment(stamp, decode_image(message), self.labels[stamp], view)
 
     def miou(self, reference: Topic | None) -> float | None:
         """mIoU of the labels against the bag's own, None without any."""
@@ -144,7 +126,13 @@ def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:
             if i == chosen:
                 cv2.imwrite(str(out / "costmap.png"), picture[..., ::-1])
     (out / "summary.json").write_text(json.dumps(summary.__dict__, indent=1) + "\n")
-    (out / "index.html").write_text(_page(summary, recording.classes))
+    page = render(
+        "demo.html.j2",
+        title="stmem_ros demo",
+        classes=recording.classes,
+        figures={name: _readable(value) for name, value in summary.__dict__.items()},
+    )
+    (out / "index.html").write_text(page)
 
 
 def draw(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray:
@@ -152,48 +140,7 @@ def draw(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray:
     view = overlay(moment.rgb, moment.label, classes)
     width = 2 * round(view.shape[1] * PANEL / view.shape[0] / 2)
     view = cv2.resize(view, (width, PANEL), interpolation=cv2.INTER_AREA)
-    return np.hstack([view, _bird_view(moment, classes)])
-
-
-def _bird_view(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray:
-    """The grid seen from above, the robot's heading upwards, PANEL x PANEL."""
-    panel = np.full((PANEL, PANEL, 3), (32, 32, 36), np.uint8)
-    if moment.grid is None or moment.odom_from_base is None:
-        cv2.putText(panel, "no costmap", (110, 185), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (200,) * 3)
-        return panel
-    grid = moment.grid
-    colours = palette(classes)[grid.label]
-    colours[grid.cost > 100] = (32, 32, 36)  # unknown is 255
-    lethal = grid.cost == 100
-    colours[lethal] = colours[lethal] // 2 + np.array([127, 20, 20], np.uint8)
-    # Panel pixel -> base frame -> grid frame -> cell.
-    metres = (AHEAD + BEHIND) / PANEL
-    base_from_panel = np.array([[0, -metres, AHEAD], [-metres, 0, metres * PANEL / 2], [0, 0, 1.0]])
-    pose = moment.odom_from_base
-    grid_from_base = np.array([[*pose[0, :2], pose[0, 3]], [*pose[1, :2], pose[1, 3]], [0, 0, 1.0]])
-    cell_from_grid = np.array(
-        [
-            [1 / grid.resolution, 0, -grid.origin[0] / grid.resolution - 0.5],
-            [0, 1 / grid.resolution, -grid.origin[1] / grid.resolution - 0.5],
-            [0, 0, 1.0],
-        ]
-    )
-    cv2.warpAffine(
-        colours,
-        (cell_from_grid @ grid_from_base @ base_from_panel)[:2],
-        (PANEL, PANEL),
-        dst=panel,
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_TRANSPARENT,
-    )
-    at = (PANEL // 2, round(AHEAD / metres))
-    nose = np.array([[0, -12], [-7, 6], [7, 6]]) + at
-    cv2.fillPoly(panel, [nose.astype(np.int32)], (255, 255, 255))
-    for distance in (5, 10, 15, 20):
-        cv2.circle(panel, at, round(distance / metres), (90, 90, 96), 1, cv2.LINE_AA)
-        where = (at[0] + 3, at[1] - round(distance / metres) - 3)
-        cv2.putText(panel, f"{distance} m", where, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (230,) * 3)
-    return panel
+    return np.hstack([view, bird_view(moment.grid, classes, PANEL)])
 
 
 class Video:
@@ -226,14 +173,14 @@ def _stamp(message: Any) -> int:
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
 
-def _grid(message: Any) -> Grid:
+def _view(message: Any, grid_from_base: np.ndarray) -> GridView:
     shape = (message.info.height, message.info.width)
-    return Grid(
-        frame=message.header.frame_id,
+    return GridView(
         label=np.asarray(message.label, np.uint8).reshape(shape),
         cost=np.asarray(message.cost, np.uint8).reshape(shape),
-        resolution=message.info.resolution,
         origin=(message.info.origin.position.x, message.info.origin.position.y),
+        resolution=message.info.resolution,
+        grid_from_base=grid_from_base,
     )
 
 
@@ -242,41 +189,6 @@ def _class(message: Any) -> SemanticClass:
     return SemanticClass(
         message.id, message.name, (round(c.r * 255), round(c.g * 255), round(c.b * 255))
     )
-
-
-def _page(summary: DemoSummary, classes: tuple[SemanticClass, ...]) -> str:
-    rows = "\n".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(_readable(value))}</td></tr>"
-        for name, value in summary.__dict__.items()
-    )
-    legend = " ".join(
-        f'<span><i style="background:rgb{c.colour}"></i>{html.escape(c.name)}</span>'
-        for c in classes
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>stmem_ros demo</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
-       background: #17181c; color: #e8e8ea; }}
-video, img {{ width: 100%; border-radius: 6px; }}
-th {{ text-align: left; padding-right: 2rem; font-weight: 600; }}
-i {{ display: inline-block; width: 1em; height: 1em; margin: 0 .3em 0 1em;
-    vertical-align: -.15em; }}
-</style>
-<h1>stmem_ros demo</h1>
-<p>Left: the camera with the node's labels. Right: its costmap from above, the robot heading up;
-obstacles are reddened, cells never seen are dark.</p>
-<video src="overlay.mp4" controls autoplay loop muted playsinline></video>
-<p>{legend}</p>
-<h2>Figures</h2>
-<table>{rows}</table>
-<h2>One moment</h2>
-<img src="costmap.png" alt="labels and costmap of one frame">
-<p>The node's messages are in the bag <code>output/</code>, its log in <code>node.log</code>.</p>
-</html>
-"""
 
 
 def _readable(value: object) -> str:

@@ -1,12 +1,34 @@
-"""Pictures for people: labels over the camera image, the costmap in colours."""
+"""Pictures for people: labels over the camera image, errors, the grid from above."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from stmem_ros.costmap.grid import GridSnapshot
-from stmem_ros.data.classes import SemanticClass, palette
+from stmem_ros.data.classes import UNLABELLED, SemanticClass, palette
+
+BEHIND = 5.0  # m shown behind the robot in the view from above
+AHEAD = 25.0  # m shown ahead of it
+NOTHING = (32, 32, 36)  # colour of cells never seen
+
+
+@dataclass(frozen=True)
+class GridView:
+    """A grid to be seen from above.
+
+    Attributes:
+        label, cost: rows (y) x columns (x) from the origin; cost below 0 or above 100 is unknown.
+        origin, resolution: lower left corner in the grid's frame and side of a cell, m.
+        grid_from_base: 4 x 4, base frame to the grid's frame.
+    """
+
+    label: np.ndarray
+    cost: np.ndarray
+    origin: tuple[float, float]
+    resolution: float
+    grid_from_base: np.ndarray
 
 
 def overlay(
@@ -21,17 +43,57 @@ def overlay(
     return mixed
 
 
-def costmap_picture(
-    grid: GridSnapshot, classes: tuple[SemanticClass, ...], pixels: int = 480
-) -> np.ndarray:
-    """The grid's classes seen from above, uint8 ``pixels`` x ``pixels`` x 3.
+def error_picture(rgb: np.ndarray, label: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The image in grey with wrong pixels red; without a reference (255) dark, uint8 H x W x 3."""
+    grey = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    grey[reference == UNLABELLED] //= 3
+    wrong = (label != reference) & (reference != UNLABELLED)
+    grey[wrong] = grey[wrong] // 2 + np.array([120, 0, 0], np.uint8)
+    return grey
 
-    x points right, y up; cells never seen are dark, obstacles have a red edge.
+
+def bird_view(
+    grid: GridView | None, classes: tuple[SemanticClass, ...], side: int = 360
+) -> np.ndarray:
+    """The grid from above, the robot's heading upwards, uint8 ``side`` x ``side`` x 3.
+
+    Obstacles are reddened, cells never seen are dark; None shows that there is no grid.
     """
-    table = palette(classes)
-    picture = table[grid.label].copy()
-    picture[grid.cost < 0] = (32, 32, 36)
-    picture[grid.cost >= 100] = (
-        0.5 * picture[grid.cost >= 100] + 0.5 * np.array([255, 40, 40])
-    ).astype(np.uint8)
-    return cv2.resize(picture[::-1], (pixels, pixels), interpolation=cv2.INTER_NEAREST)
+    panel = np.full((side, side, 3), NOTHING, np.uint8)
+    if grid is None:
+        at = (round(0.3 * side), round(0.51 * side))
+        cv2.putText(panel, "no costmap", at, cv2.FONT_HERSHEY_SIMPLEX, side / 450, (200,) * 3)
+        return panel
+    colours = palette(classes)[grid.label]
+    colours[(grid.cost < 0) | (grid.cost > 100)] = NOTHING
+    lethal = grid.cost == 100
+    colours[lethal] = colours[lethal] // 2 + np.array([127, 20, 20], np.uint8)
+    # Panel pixel -> base frame -> grid frame -> cell.
+    metres = (AHEAD + BEHIND) / side
+    base_from_panel = np.array([[0, -metres, AHEAD], [-metres, 0, metres * side / 2], [0, 0, 1.0]])
+    pose = grid.grid_from_base
+    grid_from_base = np.array([[*pose[0, :2], pose[0, 3]], [*pose[1, :2], pose[1, 3]], [0, 0, 1.0]])
+    x, y = grid.origin
+    cell_from_grid = np.array(
+        [
+            [1 / grid.resolution, 0, -x / grid.resolution - 0.5],
+            [0, 1 / grid.resolution, -y / grid.resolution - 0.5],
+            [0, 0, 1.0],
+        ]
+    )
+    cv2.warpAffine(
+        colours,
+        (cell_from_grid @ grid_from_base @ base_from_panel)[:2],
+        (side, side),
+        dst=panel,
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_TRANSPARENT,
+    )
+    at = (side // 2, round(AHEAD / metres))
+    nose = np.array([[0, -12], [-7, 6], [7, 6]]) + at
+    cv2.fillPoly(panel, [nose.astype(np.int32)], (255, 255, 255))
+    for distance in (5, 10, 15, 20):
+        cv2.circle(panel, at, round(distance / metres), (90, 90, 96), 1, cv2.LINE_AA)
+        where = (at[0] + 3, at[1] - round(distance / metres) - 3)
+        cv2.putText(panel, f"{distance} m", where, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (230,) * 3)
+    return panel

@@ -9,6 +9,7 @@ import numpy as np
 
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.motion import optical_flow, warp
+from stmem_ros.evaluation.accumulator import Accumulator, MeanShare
 from stmem_ros.evaluation.confusion import ConfusionMatrix
 
 
@@ -35,16 +36,57 @@ class TemporalConsistency:
         self.confusion = ConfusionMatrix(classes)
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, rgb: np.ndarray, label: np.ndarray) -> None:
-        """Add the next frame, H x W x 3 and H x W uint8."""
+    def add(self, rgb: np.ndarray, label: np.ndarray) -> ConfusionMatrix | None:
+        """Add the next frame, H x W x 3 and H x W uint8.
+
+        Returns:
+            Warped labels of the frame before (rows) against these; None without a frame before.
+        """
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        pair = None
         if self._last is not None and self._last[0].shape == grey.shape:
-            self.confusion.add(warp_label(self._last[1], self._last[0], grey), label)
+            pair = ConfusionMatrix(len(self.confusion.counts))
+            pair.add(warp_label(self._last[1], self._last[0], grey), label)
+            self.confusion += pair
         self._last = (grey, label)
+        return pair
 
     def restart(self) -> None:
         """The next frame does not follow the last one."""
         self._last = None
+
+
+class Flicker(Accumulator):
+    """How often labels change along the image motion.
+
+    Attributes:
+        changes: pixels whose label changed, by the class before.
+        exposure: pixel-microseconds they were watched for, by the class before.
+    """
+
+    SUMS = ("changes", "exposure")
+
+    def __init__(self, classes: int) -> None:
+        self.changes = np.zeros(classes, np.int64)
+        self.exposure = np.zeros(classes, np.int64)
+
+    def add(self, pair: ConfusionMatrix, seconds: float) -> None:
+        """Add two frames that lie ``seconds`` apart, as :class:`TemporalConsistency` pairs them."""
+        watched = pair.counts.sum(axis=1) + pair.missed
+        self.changes += watched - pair.hits
+        self.exposure += watched * round(1e6 * seconds)
+
+    @property
+    def rate(self) -> float:
+        """Changes a pixel and second, NaN if nothing was watched."""
+        watched = self.exposure.sum()
+        return float(1e6 * self.changes.sum() / watched) if watched else float("nan")
+
+    @property
+    def class_rates(self) -> np.ndarray:
+        """The same for each class before the change, NaN for a class that did not occur."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self.exposure > 0, 1e6 * self.changes / self.exposure, np.nan)
 
 
 class VideoConsistency:
@@ -58,23 +100,31 @@ class VideoConsistency:
         self.length = length
         self._references: deque[np.ndarray] = deque(maxlen=length)
         self._predictions: deque[np.ndarray] = deque(maxlen=length)
-        self._shares: list[float] = []
+        self.shares = MeanShare()
 
-    def add(self, reference: np.ndarray, predicted: np.ndarray) -> None:
-        """Add the next frame's labels, H x W uint8; 255 is unlabelled."""
+    def add(self, reference: np.ndarray, predicted: np.ndarray) -> float | None:
+        """Add the next frame's labels, H x W uint8; 255 is unlabelled.
+
+        Returns:
+            The share of the run that ends here; None if it is too short or nothing stays the same.
+        """
+        if self._references and self._references[0].shape != reference.shape:
+            self.restart()
         self._references.append(reference)
         self._predictions.append(predicted)
         if len(self._references) < self.length:
-            return
+            return None
         same = self._references[0] != UNLABELLED
         for later in self._references:
             same &= later == self._references[0]
         if not same.any():
-            return
+            return None
         right = same.copy()
         for prediction in self._predictions:
             right &= prediction == self._references[0]
-        self._shares.append(float(right.sum() / same.sum()))
+        share = float(right.sum() / same.sum())
+        self.shares.add(share)
+        return share
 
     def restart(self) -> None:
         """The next frame does not follow the last one."""
@@ -84,4 +134,4 @@ class VideoConsistency:
     @property
     def value(self) -> float:
         """Mean share over the runs, NaN without any."""
-        return float(np.mean(self._shares)) if self._shares else float("nan")
+        return self.shares.value

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from array import array
+from importlib import import_module
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time as TimeMessage
 from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import CameraModel, as_matrix, resizing
+from stmem_ros.costmap.camera import resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.costmap.points import POINT, labelled_points
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.images import decode_compressed
+from stmem_ros.data.images import decode_compressed, encode_jpeg
 from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
-POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
+
+def message_type(name: str) -> type | None:
+    """The class of a message by its name ``pkg/msg/Name``, None where it is not installed."""
+    package, _, message = name.split("/")
+    try:
+        return getattr(import_module(f"{package}.msg"), message)
+    except (ImportError, AttributeError):
+        return None
 
 
 def nanoseconds(stamp: TimeMessage) -> int:
@@ -39,30 +47,6 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
     return image_to_rgb(message)
 
 
-def to_camera(info: CameraInfo, rectified: bool) -> CameraModel:
-    """Intrinsics from camera_info; of the rectified image (P, no distortion) if that is used.
-
-    Of the part of the sensor that is read out (``roi``), with its ``binning``.
-
-    Raises:
-        ValueError: the message holds values that cannot be used.
-    """
-    matrix = np.reshape(info.p, (3, 4))[:, :3] if rectified else np.reshape(info.k, (3, 3))
-    camera = CameraModel(
-        width=info.width,
-        height=info.height,
-        matrix=as_matrix(matrix),
-        distortion=() if rectified else tuple(float(v) for v in info.d),
-        model=info.distortion_model or "plumb_bob",
-    )
-    binning = (max(1, info.binning_x), max(1, info.binning_y))
-    roi = info.roi
-    if binning == (1, 1) and not (roi.width or roi.x_offset or roi.y_offset):
-        return camera
-    width, height = roi.width or info.width, roi.height or info.height
-    return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
-
-
 def mono_image(pixels: np.ndarray, header: Header) -> Image:
     """uint8 H x W as a mono8 image without row padding."""
     return _image(pixels, "mono8", header)
@@ -75,10 +59,8 @@ def rgb_image(pixels: np.ndarray, header: Header) -> Image:
 
 def jpeg_image(pixels: np.ndarray, header: Header) -> CompressedImage:
     """uint8 H x W x 3 (RGB) as a JPEG."""
-    data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-    return CompressedImage(
-        header=header, format="rgb8; jpeg compressed bgr8", data=_array("B", data)
-    )
+    data = array("B", encode_jpeg(pixels))
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data)
 
 
 def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
@@ -148,15 +130,9 @@ def vision_label_info(rules: CostRules, header: Header) -> Any:
 def cloud(update: MapUpdate, label: np.ndarray, rules: CostRules, header: Header) -> PointCloud2:
     """Points x y z label cost in the grid's frame.
 
-    The contact points of obstacles, unorganised; with depth every pixel, organised as the image.
+    What ``labelled_points`` says: unorganised, or with depth organised as the image.
     """
-    xyz, labels = update.obstacles[None], update.obstacle_labels[None]
-    if update.cloud is not None:
-        xyz, labels = update.cloud, label
-    points = np.zeros(labels.shape, POINT)
-    points["x"], points["y"], points["z"] = np.moveaxis(xyz, -1, 0)
-    points["label"] = labels
-    points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[labels]
+    points = labelled_points(update, label, rules)
     kinds = {"<f4": PointField.FLOAT32, "|u1": PointField.UINT8}
     fields = [
         PointField(name=name, offset=offset, datatype=kinds[dtype.str], count=1)

@@ -10,7 +10,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from stmem_ros.costmap.camera import to_camera
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
+from stmem_ros.costmap.pace import Pace
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformError
 from stmem_ros.data.images import decode_depth
@@ -41,7 +43,7 @@ class CostmapOutput:
         self._rules = rules
         self._transforms = transforms
         self._mapper = SemanticMapper(parameters.grid, rules)
-        self._published: int | None = None  # stamp of the last grid, ns
+        self._pace = Pace(parameters.costmap_rate)
         self.problem = "no labels yet"
         self.updates = 0
         self.updated: float | None = None
@@ -61,7 +63,7 @@ class CostmapOutput:
     def reset(self) -> None:
         """Forget the grid."""
         self._mapper.reset()
-        self._published = None
+        self._pace.reset()
 
     def update(
         self,
@@ -80,7 +82,7 @@ class CostmapOutput:
             )
             return
         try:
-            camera = conversions.to_camera(stream.info, p.rectified)
+            camera = to_camera(stream.info, p.rectified)
             camera_from_base = self._transforms.lookup(
                 header.frame_id.lstrip("/"), p.base_frame, stamp, p.transform_timeout
             )
@@ -118,11 +120,8 @@ class CostmapOutput:
         self._publish(update, header, stamp)
 
     def _publish(self, update: MapUpdate, header: Header, stamp: int) -> None:
-        # A tenth of a period of slack: stamps of a camera at just this rate jitter.
-        period = 0.9e9 / self._parameters.costmap_rate
-        if self._published is not None and 0 <= stamp - self._published < period:
+        if not self._pace.due(stamp):
             return
-        self._published = stamp
         unseen = self._parameters.unseen_cost
         grid = update.grid
         self._costmap.publish(conversions.occupancy_grid(grid.cost, grid, header, unseen))

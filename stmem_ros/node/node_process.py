@@ -23,13 +23,18 @@ class NodeProcess:
         parameters: of the node, by name.
         remaps: names of its topics, and those to use instead.
         log: file for what the node writes.
+        threads: CPU threads of its network, None: as many as it likes.
 
     Raises:
         NodeProcessError: on leaving, the node had not ended well.
     """
 
     def __init__(
-        self, parameters: Mapping[str, object], remaps: Mapping[str, str], log: Path
+        self,
+        parameters: Mapping[str, object],
+        remaps: Mapping[str, str],
+        log: Path,
+        threads: int | None = None,
     ) -> None:
         command = [sys.executable, "-m", "stmem_ros.node.main", "--ros-args"]
         for name, topic in remaps.items():
@@ -37,8 +42,11 @@ class NodeProcess:
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
         self._log = log
+        limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         with log.open("w") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, env=os.environ | limit, stdout=out, stderr=subprocess.STDOUT
+            )
 
     def __enter__(self) -> NodeProcess:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import rclpy
@@ -16,6 +15,7 @@ from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
 from stmem_ros.data.bags import BagError, BagReader, Record
+from stmem_ros.node.conversions import message_type
 
 CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due
 
@@ -45,7 +45,7 @@ class BagPlayer:
         self._clock = node.create_publisher(Clock, "/clock", 10)
         self._publishers: dict[str, Publisher] = {}
         for name in sorted(topics or set(have)):
-            kind = _message_type(have[name].type)
+            kind = message_type(have[name].type)
             if kind is None:
                 node.get_logger().warning(f"{name} not played: {have[name].type} is not installed")
                 continue
@@ -54,6 +54,10 @@ class BagPlayer:
             )
         if not self._publishers:
             raise BagError(f"{bag.path}: no topic can be played")
+
+    def listeners(self, topic: str) -> int:
+        """How many subscriptions a topic of the bag has found."""
+        return self._publishers[topic].get_subscription_count()
 
     def play(self, rate: float, before: Callable[[Record], None] = lambda record: None) -> int:
         """Play once; returns the number of messages.
@@ -107,14 +111,6 @@ def play_bag(
         finally:
             rclpy.try_shutdown()
     return count
-
-
-def _message_type(name: str) -> type | None:
-    package, _, message = name.split("/")
-    try:
-        return getattr(import_module(f"{package}.msg"), message)
-    except (ImportError, AttributeError):
-        return None
 
 
 def _profile(topic: str) -> QoSProfile:

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from stmem_ros.data.bags import BagWriter
-
-
-@dataclass(frozen=True)
-class RecordedTopic:
-    """A topic to record: its name, message class, whether it is latched."""
-
-    name: str
-    kind: type
-    latched: bool = False
-
-    @property
-    def type_name(self) -> str:
-        """``pkg/msg/Name``."""
-        package = self.kind.__module__.split(".")[0]
-        return f"{package}/msg/{self.kind.__name__}"
+from stmem_ros.data.outputs import OutputTopic
+from stmem_ros.node.conversions import message_type
 
 
 class Recorder:
@@ -34,6 +20,7 @@ class Recorder:
         node: subscribes; its executor must spin.
         bag: an open bag.
         topics: what to record.
+        start: time in ns of what comes before the clock runs (latched messages).
         on_message: called with each message's topic and bytes, after it is written.
     """
 
@@ -41,25 +28,37 @@ class Recorder:
         self,
         node: Node,
         bag: BagWriter,
-        topics: list[RecordedTopic],
+        topics: Iterable[OutputTopic],
+        start: int,
         on_message: Callable[[str, bytes], None],
     ) -> None:
         self._node = node
         self._bag = bag
+        self._start = start
         self._on_message = on_message
         self._lock = threading.Lock()
-        self._subscriptions = [self._subscribe(topic) for topic in topics]
+        self._open = True
+        for topic in topics:
+            self._subscribe(topic)
 
-    def _subscribe(self, topic: RecordedTopic) -> object:
+    def close(self) -> None:
+        """Write nothing more; the bag may be closed after it."""
+        with self._lock:
+            self._open = False
+
+    def _subscribe(self, topic: OutputTopic) -> None:
         durability = (
             DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
         )
 
         def record(data: bytes) -> None:
-            stamp = self._node.get_clock().now().nanoseconds
+            stamp = max(self._start, self._node.get_clock().now().nanoseconds)
             with self._lock:
-                self._bag.write_cdr(topic.name, topic.type_name, data, stamp, topic.latched)
+                if not self._open:
+                    return
+                self._bag.write_cdr(topic.name, topic.type, data, stamp, topic.latched)
             self._on_message(topic.name, data)
 
         profile = QoSProfile(depth=100, durability=durability)
-        return self._node.create_subscription(topic.kind, topic.name, record, profile, raw=True)
+        kind = message_type(topic.type)
+        self._node.create_subscription(kind, topic.name, record, profile, raw=True)

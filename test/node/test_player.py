@@ -14,6 +14,8 @@ from support.ros import LATCHED, Peer
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.data.bag_create import create_synthetic_bag
+from stmem_ros.data.bags import BagReader
+from stmem_ros.data.outputs import NODE
 
 
 def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
@@ -38,3 +40,28 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clocks]
     steps = [b - a for a, b in itertools.pairwise(times) if b >= a]
     assert statistics.median(steps) < 0.05  # it runs between messages, which are 0.1 s apart
+
+
+def test_what_the_node_makes_of_a_bag_is_recorded(
+    peer: Peer, start_node, small_bundle: Path, tmp_path: Path
+) -> None:
+    create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=4, rate=10.0)
+    parameters = {"use_sim_time": "true", "image_reliability": "reliable"}
+    start_node(
+        *("-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
+        *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),
+    )
+    command = [sys.executable, "-m", "stmem_ros.commands.main", "bag", "play"]
+    command += [str(tmp_path / "bag"), "--record", str(tmp_path / "out"), "--rate", "0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4 images played, 4 labelled")
+    with BagReader(tmp_path / "out") as bag, BagReader(tmp_path / "bag") as played:
+        counts = {t.name.removeprefix(f"{NODE}/"): t.count for t in bag.topics}
+        stamps = [bag.decode(r).header.stamp for r in bag.records({f"{NODE}/label"})]
+        assert bag.start >= played.start  # also what was latched before the clock ran
+    assert [s.nanosec for s in stamps] == [0, 100_000_000, 200_000_000, 300_000_000]
+    for name in ("label", "confidence", "overlay/compressed", "costmap", "layers/drivable",
+                 "grid", "points", "statistics"):  # fmt: skip
+        assert counts[name] == 4, name
+    assert counts["label_info"] == 1

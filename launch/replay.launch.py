@@ -1,0 +1,87 @@
+"""A bag played to the node with /clock, what the node publishes recorded; ends with the bag.
+
+ros2 launch stmem_ros replay.launch.py bag:=drive image:=/camera/image_raw camera_info:=/camera/camera_info
+"""  # noqa: E501
+
+import os
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+
+SHARE = Path(__file__).resolve().parent.parent
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+JPEG = "/compressed"
+
+ARGUMENTS = (
+    ("bag", None, "Bag to play: a rosbag2 folder, an .mcap or .db3 file, or a ROS 1 bag."),
+    ("image", None, "Image topic as the bag names it, raw or .../compressed."),
+    ("camera_info", "camera_info", "CameraInfo topic of that camera."),
+    ("output", "stmem_output", "New folder for the bag of outputs."),
+    ("rate", "1.0", "Speed, 1 is real time; slow enough, every image is labelled."),
+    ("model", "onboard", "Model bundle: a shipped name or a folder."),
+    ("device", "auto", "Torch device: auto, cpu, cuda, cuda:N."),
+    ("rectified", "false", "true if the images are rectified."),
+    ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+)
+
+
+def replay(context: LaunchContext) -> list:
+    value = LaunchConfiguration
+    image = value("image").perform(context)
+    node = LifecycleNode(
+        package="stmem_ros",
+        executable="segmentation_node",
+        name="segmentation_node",
+        namespace="",
+        output="screen",
+        parameters=[
+            value("params_file"),
+            {name: value(name) for name in ("model", "device", "rectified")},
+            {
+                "use_sim_time": True,
+                "image_reliability": "reliable",
+                "image_transport": "compressed" if image.endswith(JPEG) else "raw",
+            },
+        ],
+        remappings=[
+            ("image_raw", image.removesuffix(JPEG)),
+            (f"image_raw{JPEG}", image),
+            ("camera_info", value("camera_info")),
+        ],
+    )
+    player = ExecuteProcess(
+        cmd=[
+            *("stmem", "bag", "play", value("bag"), "--rate", value("rate")),
+            *("--record", value("output"), "--image", image),
+        ],
+        output="screen",
+    )
+    end = EmitEvent(event=Shutdown(reason="the bag has ended"))
+    return [
+        node,
+        player,
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
+    return LaunchDescription(
+        [*arguments, SetEnvironmentVariable(PROFILE, profile), OpaqueFunction(function=replay)]
+    )

@@ -1,0 +1,162 @@
+"""Scoring a replay: frames in, a row of ``frames.parquet`` each out, and the sums of the bag."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.rules import CostRules
+from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.evaluation.figures import Fault, known
+from stmem_ros.evaluation.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.grid_scores import GridAgreement
+from stmem_ros.evaluation.label_scorer import LabelScorer
+from stmem_ros.evaluation.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.evaluation.sums import Sums
+
+FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
+
+
+class BagScorer:
+    """Scores the frames of one bag, offline or of the real node.
+
+    Args:
+        bag, model: names for the rows.
+        classes: how many the model has.
+        grid: of the frames' grids.
+        rules: of the classes; None without grids.
+
+    Attributes:
+        faults: the first frames that something is wrong with.
+        faulty: how many there are.
+    """
+
+    def __init__(
+        self, bag: str, model: str, classes: int, grid: GridConfig, rules: CostRules | None
+    ) -> None:
+        self.faults: list[Fault] = []
+        self.faulty = 0
+        self._bag = bag
+        self._model = model
+        self._grid = grid
+        self._rules = rules
+        self._classes = classes
+        self._labels = LabelScorer(classes)
+        self._newest_map: int | None = None  # its stamp, ns
+
+    @property
+    def sums(self) -> Sums:
+        """Of all frames so far."""
+        return self._labels.sums
+
+    def add(self, frame: ReplayedFrame) -> FrameRecord:
+        """Score the next frame."""
+        counts = self.sums.counts
+        setattr(counts, frame.state.value, getattr(counts, frame.state.value) + 1)
+        self._note_faults(frame)
+        if frame.restarted:
+            counts.restarts += 1
+            self._labels.restart()
+            if frame.restarted.startswith("time went back"):
+                self._newest_map = None
+        return FrameRecord(
+            bag=self._bag,
+            model=self._model,
+            index=frame.index,
+            stamp=frame.stamp,
+            received=frame.received,
+            state=frame.state.value,
+            reason=frame.reason,
+            restarted=frame.restarted,
+            window=frame.window,
+            reference_problem=frame.reference_problem,
+            map_problem=frame.map_problem,
+            latency_ms=None if frame.latency is None else 1e3 * frame.latency,
+            **self._label_columns(frame),
+            **self._map_columns(frame),
+        )
+
+    def timing(self, frame: ReplayedFrame) -> TimingRecord | None:
+        """The row of ``timings.parquet`` of a frame; None if nothing was measured."""
+        if frame.timings is None:
+            return None
+        measured = dataclasses.asdict(frame.timings)
+        return TimingRecord(
+            self._bag,
+            self._model,
+            frame.index,
+            **{f"{name}_ms": value for name, value in measured.items()},
+        )
+
+    def _note_faults(self, frame: ReplayedFrame) -> None:
+        problem = frame.reason if frame.state is FrameState.INVALID else ""
+        problem = problem or frame.restarted or frame.reference_problem
+        if problem:
+            self.faulty += 1
+            if len(self.faults) < FAULTS:
+                self.faults.append(Fault(frame.index, frame.stamp, problem))
+
+    def _label_columns(self, frame: ReplayedFrame) -> dict[str, Any]:
+        if frame.label is None or frame.rgb is None:
+            return {}
+        sums = self._labels.add(
+            frame.rgb, frame.label, frame.confidence, frame.reference, frame.stamp / 1e9
+        )
+        columns: dict[str, Any] = {"mean_confidence": known(sums.calibration.mean_confidence)}
+        if sums.counts.scored:
+            confusion, boundary = sums.confusion, sums.boundary
+            columns |= {
+                "miou": known(confusion.miou),
+                "pixel_accuracy": known(confusion.pixel_accuracy),
+                "boundary_f": known(boundary.f),
+                "vc8": known(sums.vc8.value),
+                "vc16": known(sums.vc16.value),
+                "hits": _counts(confusion.hits),
+                "union": _counts(confusion.union),
+                "right": int(confusion.hits.sum()),
+                "labelled": confusion.labelled,
+                "boundary_hits": _counts(boundary.hits.T),
+                "boundary_totals": _counts(boundary.totals.T),
+            }
+        if sums.steady.labelled:
+            columns |= {
+                "consistency": known(sums.steady.miou),
+                "flicker": known(sums.flicker.rate),
+                "steady_hits": _counts(sums.steady.hits),
+                "steady_union": _counts(sums.steady.union),
+                "changes": _counts(sums.flicker.changes),
+                "exposure": tuple(float(v) / 1e6 for v in sums.flicker.exposure),
+            }
+        return columns
+
+    def _map_columns(self, frame: ReplayedFrame) -> dict[str, Any]:
+        columns: dict[str, Any] = {}
+        if frame.map is not None:
+            self._newest_map = frame.stamp
+            sums = Sums.zero(self._classes)
+            sums.counts.maps += 1
+            sums.coverage.add(frame.map, self._grid.max_range)
+            if frame.points is not None and self._rules is not None:
+                reach = self._grid.max_range, self._grid.max_height
+                sums.agreement.add(frame.map, frame.points, self._rules, *reach)
+            self._labels.sums += sums
+            columns = {
+                "coverage": known(sums.coverage.share),
+                "in_view": int(sums.coverage.in_view),
+                "grid_known": int((frame.map.update.grid.label != UNLABELLED).sum()),
+            }
+            columns |= {name: int(getattr(sums.agreement, name)) for name in GridAgreement.SUMS}
+        if self._newest_map is not None:
+            age = max(0, frame.stamp - self._newest_map)
+            counts = self.sums.counts
+            counts.grid_age += age // 1000
+            counts.aged += 1
+            columns["grid_age"] = age / 1e9
+        return columns
+
+
+def _counts(counts: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(v) for v in counts.reshape(-1))

@@ -1,0 +1,57 @@
+"""Whether a model is as often right as it is sure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stmem_ros.evaluation.accumulator import Accumulator
+
+BINS = 15  # as in Guo et al., ICML 2017
+LEVELS = 256  # of a confidence image
+
+
+class Calibration(Accumulator):
+    """Expected calibration error (Naeini et al., AAAI 2015) of confidence images.
+
+    Attributes:
+        pixels: pixels of each confidence level 0..255, whether or not there is a reference.
+        known: those of them with a reference label.
+        right: those of them whose label is right.
+    """
+
+    SUMS = ("pixels", "known", "right")
+
+    def __init__(self) -> None:
+        self.pixels = np.zeros(LEVELS, np.int64)
+        self.known = np.zeros(LEVELS, np.int64)
+        self.right = np.zeros(LEVELS, np.int64)
+
+    def add(
+        self, reference: np.ndarray | None, label: np.ndarray, confidence: np.ndarray, classes: int
+    ) -> None:
+        """Add a frame: reference (None without) and label H x W uint8, confidence x 255 H x W."""
+        self.pixels += np.bincount(confidence.reshape(-1), minlength=LEVELS)
+        if reference is None:
+            return
+        known = reference < classes
+        self.known += np.bincount(confidence[known], minlength=LEVELS)
+        self.right += np.bincount(confidence[known & (reference == label)], minlength=LEVELS)
+
+    @property
+    def mean_confidence(self) -> float:
+        """Of all pixels, 0..1; NaN without any."""
+        total = self.pixels.sum()
+        sure = (self.pixels * np.arange(LEVELS)).sum()
+        return float(sure / total / (LEVELS - 1)) if total else float("nan")
+
+    @property
+    def ece(self) -> float:
+        """Mean over the pixels of |share that is right - confidence| of their bin; NaN of none."""
+        total = self.known.sum()
+        if not total:
+            return float("nan")
+        level = np.arange(LEVELS)
+        of_bin = np.minimum(level * BINS // (LEVELS - 1), BINS - 1)
+        right = np.bincount(of_bin, self.right, BINS)
+        sure = np.bincount(of_bin, self.known * level, BINS) / (LEVELS - 1)
+        return float(np.abs(right - sure).sum() / total)

@@ -1,0 +1,159 @@
+"""Who works on the tasks: this process, some of this machine, or a cluster through Ray.
+
+Each task leaves its results in files, so that a worker that dies takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from stmem_ros.evaluation.bag_task import BagTask, run_task
+
+ATTEMPTS = 3  # at each task, where the first ones fail
+
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where tasks are worked on; results do not depend on it.
+
+    Attributes:
+        jobs: tasks at a time, on this machine.
+        engine: ``local`` or ``ray``.
+        address: of a Ray cluster, None: one of this machine alone, for this run.
+        resume: keep what an earlier run with the same options has finished.
+
+    Raises:
+        ValueError: a value is not allowed; the message names it.
+    """
+
+    jobs: int = 1
+    engine: str = "local"
+    address: str | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"jobs is {self.jobs}; it must be 1 or more")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine is {self.engine!r}; allowed: {', '.join(ENGINES)}")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"address is {self.address!r}; only the engine ray has one")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task that ended: well, or with the last error, one line."""
+
+    task: BagTask
+    error: str | None = None
+
+
+def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterator[Ended]:
+    """In this process, one after the other; ``progress`` is called after each frame."""
+    for task in tasks:
+        try:
+            run_task(task, progress)
+            yield Ended(task)
+        except (OSError, ValueError, RuntimeError) as error:
+            yield Ended(task, one_line(error))
+
+
+def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
+    """In ``jobs`` processes; what fails, or was at work when a process died, is tried again alone.
+
+    Alone, so that a bag that kills its process takes no other one with it.
+    """
+    left = list(tasks)
+    for attempt in range(ATTEMPTS):
+        failed = []
+        for ended in _attempt(left, jobs if attempt == 0 else 1):
+            if ended.error is None or attempt == ATTEMPTS - 1:
+                yield ended
+            else:
+                failed.append(ended.task)
+        left = failed
+
+
+def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
+    """Each task once; where a process dies, the tasks at work fail and new processes go on."""
+    left = deque(tasks)
+    while left:
+        context = multiprocessing.get_context("spawn")  # torch and fork do not agree
+        with ProcessPoolExecutor(min(jobs, len(left)), mp_context=context) as pool:
+            running: dict[Future[None], BagTask] = {}
+            broken = False
+            while running or (left and not broken):
+                while left and not broken and len(running) < jobs:
+                    task = left.popleft()
+                    running[pool.submit(run_task, task)] = task
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, error = running.pop(future), future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        broken = True
+                        yield Ended(task, "its process died")
+                    else:
+                        yield Ended(task, None if error is None else one_line(error))
+
+
+def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iterator[Ended]:
+    """On a Ray cluster, one Ray task each; without ``address`` on ``jobs`` workers of this machine.
+
+    Bags, bundles and results must lie where every machine of the cluster sees them.
+
+    Raises:
+        ValueError: Ray is not installed or the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            "engine ray needs Ray, which is not installed: pip install 'stmem_ros[ray]'"
+        ) from error
+    settings: dict[str, Any] = {"address": address}
+    if address is None:
+        cpus = jobs * max((task.threads for task in tasks), default=1)
+        settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(log_to_driver=False, **settings)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"no Ray cluster at {address}: {one_line(error)}") from error
+    try:
+        # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
+        work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        running = {
+            work.options(num_cpus=task.threads, num_gpus=_gpus(task, has_gpus)).remote(task): task
+            for task in tasks
+        }
+        while running:
+            (reference,), _ = ray.wait(list(running), num_returns=1)
+            task = running.pop(reference)
+            try:
+                ray.get(reference)
+                yield Ended(task)
+            except ray.exceptions.RayTaskError as error:
+                yield Ended(task, one_line(error.cause or error))
+            except ray.exceptions.RayError as error:
+                yield Ended(task, one_line(error))
+    finally:
+        ray.shutdown()
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _gpus(task: BagTask, has_gpus: bool) -> int:
+    """GPUs of a task: Ray shows a task those alone that it asks for."""
+    return int(task.device.startswith("cuda") or (task.device == "auto" and has_gpus))

@@ -1,0 +1,123 @@
+"""How far a grid reaches, and how far lidar or depth bears it out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stmem_ros.costmap.grid import GridSnapshot
+from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.evaluation.accumulator import Accumulator
+from stmem_ros.evaluation.replayed_frame import PlacedMap
+
+HIGH = 0.3  # m over the ground: points higher than that are of an obstacle
+LOW = 0.12  # m from the ground: points nearer than that are of the ground
+
+
+class GridCoverage(Accumulator):
+    """Of the cells on the ground in an image's view within range, how many the grid knows."""
+
+    SUMS = ("known", "in_view")
+
+    def __init__(self) -> None:
+        self.known = np.zeros((), np.int64)
+        self.in_view = np.zeros((), np.int64)
+
+    def add(self, placed: PlacedMap, max_range: float) -> None:
+        """Add the grid after an image; ``max_range`` in m from the base."""
+        grid = placed.update.grid
+        base = np.linalg.inv(placed.grid_from_base[:2, :2])
+        points = (cell_centres(grid) - placed.grid_from_base[:2, 3]) @ base.T
+        near = (points**2).sum(axis=1) <= max_range**2
+        camera_from_base = placed.view.camera_from_base
+        seen = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
+        _, inside = placed.view.camera.project(seen)
+        self.in_view += inside.sum()
+        self.known += (grid.label.reshape(-1)[near][inside] != UNLABELLED).sum()
+
+    @property
+    def share(self) -> float:
+        """Known / in view, NaN if no ground was in view."""
+        return float(self.known / self.in_view) if self.in_view else float("nan")
+
+
+class GridAgreement(Accumulator):
+    """The grid against points of lidar or depth, in the cells the grid knows.
+
+    Attributes:
+        occupied: cells with points more than ``HIGH`` over the ground.
+        occupied_free: those of them that the grid takes for ground.
+        ground: cells whose points all lie within ``LOW`` of the ground.
+        ground_lethal: those of them that the grid calls lethal.
+    """
+
+    SUMS = ("occupied", "occupied_free", "ground", "ground_lethal")
+
+    def __init__(self) -> None:
+        self.occupied = np.zeros((), np.int64)
+        self.occupied_free = np.zeros((), np.int64)
+        self.ground = np.zeros((), np.int64)
+        self.ground_lethal = np.zeros((), np.int64)
+
+    def add(
+        self,
+        placed: PlacedMap,
+        points: np.ndarray,
+        rules: CostRules,
+        max_range: float,
+        max_height: float,
+    ) -> None:
+        """Add the grid after an image.
+
+        Args:
+            points: N x 3 in the base frame, m.
+            max_range: points farther from the base are left out, m.
+            max_height: points higher over the ground block nothing, m.
+        """
+        grid = placed.update.grid
+        near = (points[:, 0] ** 2 + points[:, 1] ** 2) <= max_range**2
+        near &= points[:, 2] <= max_height
+        points = points[near]
+        pose = placed.grid_from_base
+        column, row = _cells(points[:, :2] @ pose[:2, :2].T + pose[:2, 3], grid)
+        inside = (column >= 0) & (row >= 0) & (column < grid.label.shape[1])
+        inside &= row < grid.label.shape[0]
+        cell = (row * grid.label.shape[1] + column)[inside]
+        height = points[inside, 2]
+
+        def cells_with(which: np.ndarray) -> np.ndarray:
+            return np.bincount(cell[which], minlength=grid.label.size) > 0
+
+        known = grid.label.reshape(-1) != UNLABELLED
+        occupied = known & cells_with(height > HIGH)
+        ground = known & cells_with(np.abs(height) <= LOW) & ~cells_with(np.abs(height) > LOW)
+        free = rules.kinds[grid.label.reshape(-1)] == Kind.GROUND
+        lethal = grid.cost.reshape(-1) >= 100
+        self.occupied += occupied.sum()
+        self.occupied_free += (occupied & free).sum()
+        self.ground += ground.sum()
+        self.ground_lethal += (ground & lethal).sum()
+
+    @property
+    def occupied_not_free(self) -> float:
+        """Share of the occupied cells that are not free, NaN without any."""
+        return 1 - float(self.occupied_free / self.occupied) if self.occupied else float("nan")
+
+    @property
+    def ground_not_lethal(self) -> float:
+        """Share of the ground cells that are not lethal, NaN without any."""
+        return 1 - float(self.ground_lethal / self.ground) if self.ground else float("nan")
+
+
+def cell_centres(grid: GridSnapshot) -> np.ndarray:
+    """Centres of all cells N x 2 in the grid's frame, m, row by row."""
+    rows, columns = np.indices(grid.label.shape).reshape(2, -1)
+    return np.stack([columns, rows], axis=1) * grid.resolution + (
+        np.array(grid.origin) + grid.resolution / 2
+    )
+
+
+def _cells(points: np.ndarray, grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row of points N x 2 in the grid's frame; they may lie outside the grid."""
+    columns, rows = np.floor((points - np.array(grid.origin)) / grid.resolution).astype(np.int64).T
+    return columns, rows

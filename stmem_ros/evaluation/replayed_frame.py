@@ -1,0 +1,122 @@
+"""What a replay yields for each image of a bag, whoever made it: offline core or the real node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.mapper import MapUpdate
+
+
+class FrameState(str, Enum):
+    """What became of an image."""
+
+    LABELLED = "labelled"
+    DROPPED = "dropped"  # it never reached the model: lost on the way, or replaced by a newer one
+    INVALID = "invalid"  # it could not be decoded or used
+    UNLABELLED = "unlabelled"  # it was used, but no label came (the last frames of a centred model)
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a camera looked from.
+
+    Attributes:
+        camera: intrinsics of the labelled image.
+        camera_from_base: 4 x 4, base frame to the camera's optical frame.
+    """
+
+    camera: CameraModel
+    camera_from_base: np.ndarray
+
+
+@dataclass(frozen=True)
+class PlacedMap:
+    """The grid after an image, and where it lies.
+
+    Attributes:
+        update: grid and obstacles, in ``frame``.
+        frame: frame of the grid: odometry, or the base where there is no odometry.
+        grid_from_base: 4 x 4, base frame to ``frame``; the identity without odometry.
+        view: from where the image saw the ground.
+    """
+
+    update: MapUpdate
+    frame: str
+    grid_from_base: np.ndarray
+    view: View
+
+
+@dataclass(frozen=True)
+class FrameTimings:
+    """Measured milliseconds of one frame; never the same twice.
+
+    Attributes:
+        decode_image: message to RGB.
+        upload, backbone, stf, mar, decode: stages of the model.
+        costmap: fusing the labels into the grid.
+        total: image message in to grid out.
+        latency: image in to label out: offline what the core took, online from sending the image to
+            receiving its label.
+    """
+
+    decode_image: float
+    upload: float
+    backbone: float
+    stf: float
+    mar: float
+    decode: float
+    costmap: float
+    total: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class ReplayedFrame:
+    """One image of a bag and all that became of it.
+
+    Frames come in the order of the images in the bag, each once.
+
+    Attributes:
+        index: number of the image among those replayed, from 0.
+        stamp: of its header, ns; of its recording where the message cannot be read.
+        received: when it was recorded, ns.
+        state: what became of it.
+        reason: why it is not labelled; empty if it is.
+        restarted: why the stream began anew with it (a stamp that went back, a gap, a new image
+            size); empty if it did not.
+        rgb: H x W x 3 uint8; None for frames that were dropped or cannot be decoded.
+        label, confidence: H x W uint8; None unless labelled.
+        window: how many frames the temporal fusion looked at, 0 unless labelled.
+        reference: reference labels H x W uint8, 255 unlabelled; None without.
+        reference_problem: why there is a reference that cannot be used; empty otherwise.
+        map: the grid after this image; None if it was not updated with it.
+        map_problem: why not, or what it lacks (odometry); empty if all is well.
+        points: reference points of lidar or depth, N x 3 in the base frame, m; None without.
+        latency: seconds from the image's arrival to its label, of a simulated machine; None without
+            such a simulation.
+        timings: measured; None unless labelled.
+        frame_id: of its header: the camera's optical frame.
+    """
+
+    index: int
+    stamp: int
+    received: int
+    state: FrameState
+    reason: str = ""
+    restarted: str = ""
+    rgb: np.ndarray | None = None
+    label: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    window: int = 0
+    reference: np.ndarray | None = None
+    reference_problem: str = ""
+    map: PlacedMap | None = None
+    map_problem: str = ""
+    points: np.ndarray | None = None
+    latency: float | None = None
+    timings: FrameTimings | None = None
+    frame_id: str = ""

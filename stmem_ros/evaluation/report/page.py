@@ -1,0 +1,347 @@
+"""``report.html``: one file with all pictures and plots inside, for any browser, offline."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
+from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
+from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
+from stmem_ros.evaluation.report.templating import number, render
+
+REPORT = "report.html"
+CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
+BAG_FIGURES = (
+    "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
+    "flicker", "ece", "coverage", "latency_p95_ms",
+)  # fmt: skip
+STAGES = {
+    "decode_image": "image decoded", "upload": "to the device", "backbone": "backbone",
+    "stf": "STF", "mar": "MAR", "decode": "labels decoded", "costmap": "costmap",
+}  # fmt: skip
+TIMELINES = 12  # bags that are drawn
+WORST = 12  # frames that are shown
+FAULTS = 50  # damaged images that are listed
+
+_ALL = {d.name: d for d in (*FIGURES, *COUNTS)}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class: its colour, IoU and flicker of each model, and its share of the reference."""
+
+    name: str
+    colour: tuple[int, ...]
+    iou: list[float | None]
+    flicker: list[float | None]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the confusion matrix as it is shown."""
+
+    text: str
+    colour: str
+    ink: str
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` from the results in ``folder``; returns its path."""
+    results = read_results(folder)
+    path = folder / REPORT
+    path.write_text(render("report.html.j2", **_content(results)), encoding="utf-8")
+    return path
+
+
+def _content(results: Results) -> dict[str, Any]:
+    metrics = results.metrics
+    models = results.models
+    totals = [metrics["models"][m]["totals"] for m in models]
+    worst = _worst(results)
+    timelines = [(bag, _timeline(results, bag, worst)) for bag in results.bags[:TIMELINES]]
+    faults = _faults(results)
+    confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
+    calibrations = {m: results.calibration(m) for m in models}
+    scored = {m: c for m, c in calibrations.items() if c.known.any()}
+    content: dict[str, Any] = {
+        "title": "Replay evaluation",
+        "models": models,
+        "bags": results.bags,
+        "versions": metrics["versions"],
+        "failed": metrics["failed"],
+        "cards": [
+            (_ALL[n], totals[0][n]) for n in CARDS if len(models) == 1 and totals[0][n] is not None
+        ],
+        "summary": [
+            (d, [t[d.name] for t in totals])
+            for d in (*COUNTS, *FIGURES)
+            if any(t.get(d.name) is not None for t in totals)
+        ],
+        "timing": _timing(results),
+        "comparisons": [_comparison(c) for c in metrics["comparisons"]],
+        "classes": _classes(results),
+        "scored": bool(confusion),
+        "iou": _ALL["miou"],
+        "flicker": _ALL["flicker"],
+        "confusion": confusion,
+        "calibration": reliability(scored) if scored else "",
+        "bag_figures": [_ALL[n] for n in BAG_FIGURES],
+        "bag_rows": _bag_rows(results),
+        "online": _online(results),
+        "states": STATES | {"began anew": RESTART},
+        "timelines": timelines,
+        "timelines_left": len(results.bags) - len(timelines),
+        "worst": [_shown(frame) for frame in worst],
+        "any_reference": any("reference" in f.pictures for f in worst),
+        "any_grid": any("grid" in f.pictures for f in worst),
+        "legend": results.classes(models[0]) if models else [],
+        "faults": faults[:FAULTS],
+        "faults_left": max(0, _faulty(results) - len(faults[:FAULTS])),
+        "notes": _notes(results),
+        "configuration": _configuration(results),
+    }
+    headings = {
+        "summary": "Summary", "comparisons": "Compared", "classes": "Classes",
+        "confusion": "Confusion", "calibration": "Calibration", "bags": "Bags",
+        "online": "Online", "timelines": "Over time",
+        "worst": "Worst frames", "faults": "What is wrong", "configuration": "Configuration",
+    }  # fmt: skip
+    there = {
+        **content,
+        "bags": len(content["bag_rows"]) > 1,
+        "faults": content["faults"] or content["notes"],
+    }
+    content["sections"] = {anchor: text for anchor, text in headings.items() if there[anchor]}
+    return content
+
+
+def _configuration(results: Results) -> str:
+    """Options as they were resolved, the topics that were read, the bundles; YAML."""
+    metrics = results.metrics
+    bundles = {
+        name: {k: v for k, v in model["bundle"].items() if k != "classes"}
+        for name, model in metrics["models"].items()
+    }
+    topics = {
+        bag: {k: v for k, v in found["topics"].items() if v is not None}
+        for model in reversed(metrics["models"].values())
+        for bag, found in model["bags"].items()
+    }
+    return yaml.safe_dump(
+        {
+            "configuration": metrics["configuration"],
+            "topics": topics,
+            "bundles": bundles,
+            "execution": metrics["execution"],
+        },
+        sort_keys=False,
+        default_flow_style=False,
+        allow_unicode=True,
+    )
+
+
+def _timing(results: Results) -> list[tuple[str, list[str]]]:
+    """What was measured on this machine, a row a quantity and a column a model."""
+    timings = [results.metrics["timing"][m]["totals"] for m in results.models]
+    rows = [("device", [t["device"] for t in timings])]
+    for name, title in (("p50", "median"), ("p95", "95th percentile"), ("max", "largest")):
+        values = [t[f"latency_{name}_ms"] for t in timings]
+        rows.append((f"latency, {title}", [f"{number(v)} ms" for v in values]))
+    for stage, title in STAGES.items():
+        values = [t["stages_ms"].get(stage) for t in timings]
+        rows.append((f"{title}, median", [f"{number(v)} ms" for v in values]))
+    memory = [t["device_memory_mb"] for t in timings]
+    rows.append(("largest memory", [f"{number(v, 0)} MB" for v in memory]))
+    rows.append(("time for all bags", [f"{number(t['seconds'], 0)} s" for t in timings]))
+    return rows
+
+
+def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
+    """A comparison with its numbers as they are shown."""
+    tones = {"better": "good", "worse": "bad"}
+    rows = []
+    for d in comparison["differences"]:
+        name, _, of_class = d["figure"].partition(".")
+        definition = _ALL["miou" if name == "iou" else name]
+        scale = 100 if definition.unit == "%" else 1
+        digits = definition.digits
+
+        def shown(value: float, sign: str = "", scale: int = scale, digits: int = digits) -> str:
+            return f"{scale * value:{sign}.{digits}f}"
+
+        interval = "too few frames"
+        if d["low"] is not None:
+            interval = f"{shown(d['low'], '+')} to {shown(d['high'], '+')}"
+        rows.append(
+            {
+                "title": f"IoU {of_class}" if of_class else definition.title,
+                "before": f"{shown(d['before'])} {definition.unit}",
+                "after": f"{shown(d['after'])} {definition.unit}",
+                "difference": shown(d["after"] - d["before"], "+"),
+                "interval": interval,
+                "verdict": d["verdict"],
+                "tone": tones.get(d["verdict"], "soft"),
+            }
+        )
+    return {**comparison, "differences": rows}
+
+
+def _classes(results: Results) -> list[ClassRow]:
+    totals = [results.metrics["models"][m]["totals"] for m in results.models]
+    colours = {c["name"]: c["colour"] for m in results.models for c in results.classes(m)}
+    share: dict[str, float] = {}
+    for model in reversed(results.models):  # of the first model that has the class
+        confusion = results.confusion(model)
+        pixels = confusion.counts.sum(axis=1) + confusion.missed
+        for c, count in zip(results.classes(model), pixels, strict=True):
+            if pixels.any():
+                share[c["name"]] = float(count / pixels.sum())
+    return [
+        ClassRow(
+            name,
+            tuple(colour),
+            [t["iou"].get(name) for t in totals],
+            [t["class_flicker"].get(name) for t in totals],
+            share.get(name),
+        )
+        for name, colour in colours.items()
+    ]
+
+
+def _confusion(results: Results, model: str) -> dict[str, Any]:
+    names = [c["name"] for c in results.classes(model)]
+    confusion = results.confusion(model)
+    counts = np.column_stack([confusion.counts, confusion.missed])
+    if not confusion.missed.any():
+        counts = counts[:, :-1]
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(sums, 1)
+    rows = [
+        {"name": name, "cells": [_cell(share, i == j, bool(sums[i])) for j, share in enumerate(r)]}
+        for i, (name, r) in enumerate(zip(names, shares, strict=True))
+    ]
+    columns = names + ["no class"] * (counts.shape[1] - len(names))
+    return {"model": model, "names": columns, "rows": rows}
+
+
+def _cell(share: float, right: bool, occurs: bool) -> Cell:
+    """Blue for what is right, red for what is not; the more, the darker."""
+    if not occurs:
+        return Cell("", "#f5f6f8", "#1d2127")
+    strength = share if right else min(1.0, share * 2)
+    target = np.array((37, 99, 171) if right else (179, 38, 30))
+    colour = (1 - strength) * np.array((246, 247, 249)) + strength * target
+    text = f"{100 * share:.1f}" if share >= 0.0005 else "0"
+    hexadecimal = "#" + "".join(f"{round(v):02x}" for v in colour)
+    return Cell(text, hexadecimal, "#fff" if strength > 0.55 else "#1d2127")
+
+
+def _bag_rows(results: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "bag": name,
+            "model": model,
+            "figures": [(_ALL[n], bag["figures"][n]) for n in BAG_FIGURES],
+            "error": bag["error"],
+        }
+        for name in results.bags
+        for model in results.models
+        if (bag := results.metrics["models"][model]["bags"].get(name))
+    ]
+
+
+def _online(results: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "bag": bag,
+            "model": model,
+            "offline": results.metrics["models"][model]["bags"][bag]["figures"],
+            **online,
+        }
+        for model, bags in results.online.items()
+        for bag, online in bags.items()
+        if bag in results.metrics["models"][model]["bags"]
+    ]
+
+
+def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:
+    shown = {
+        (m, online): results.frames(bag, m, online)
+        for m in results.models
+        for online in (False, True)
+    }
+    frames = {f"{m}, online" if online else m: f for (m, online), f in shown.items() if f}
+    return timeline(frames, sorted({w.seconds for w in worst if w.bag == bag}))
+
+
+def _worst(results: Results) -> list[WorstFrame]:
+    """The worst of all bags and models: those with references first."""
+    frames = [f for b in results.bags for m in results.models for f in results.worst(b, m)]
+
+    def badness(frame: WorstFrame) -> tuple[bool, float]:
+        unscored = bool(np.isnan(frame.values["miou"]))
+        return unscored, frame.values["consistency" if unscored else "miou"]
+
+    return sorted(frames, key=badness)[:WORST]
+
+
+def _shown(frame: WorstFrame) -> dict[str, Any]:
+    figures = []
+    for curve in CURVES:
+        value = frame.values[curve.name]
+        if np.isfinite(value):
+            scaled = 100 * value if curve.unit == "%" else value
+            figures.append(f"{curve.title} {scaled:.{curve.digits}f} {curve.unit}".strip())
+    return {
+        "bag": frame.bag,
+        "model": frame.model,
+        "index": frame.index,
+        "seconds": frame.seconds,
+        "figures": figures,
+        "pictures": [
+            {"name": name, "data": data, "aspect": round(_aspect(data), 3)}
+            for name, data in frame.pictures.items()
+        ],
+    }
+
+
+def _aspect(jpeg: bytes) -> float:
+    """Width over height."""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        return picture.width / picture.height
+
+
+def _faults(results: Results) -> list[dict[str, Any]]:
+    """Of all bags; faults are the bag's, so those of the first model that has it are listed."""
+    found = []
+    for name in results.bags:
+        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
+        bag = next(b for b in bags if b)
+        found += [{"bag": name, **fault} for fault in bag["faults"]]
+    return found
+
+
+def _notes(results: Results) -> list[dict[str, str]]:
+    found: dict[tuple[str, str], None] = {}
+    for name in results.bags:
+        for model in results.models:
+            if bag := results.metrics["models"][model]["bags"].get(name):
+                texts = [*bag["notes"], *([bag["error"]] if bag["error"] else [])]
+                found |= dict.fromkeys((name, text) for text in texts)
+    return [{"bag": bag, "text": text} for bag, text in found]
+
+
+def _faulty(results: Results) -> int:
+    total = 0
+    for name in results.bags:
+        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
+        total += next(b for b in bags if b)["faulty"]
+    return total

@@ -1,0 +1,107 @@
+"""Pictures of a replay's worst frames, kept while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from stmem_ros.costmap.rules import CostRules
+from stmem_ros.data.classes import SemanticClass
+from stmem_ros.data.images import encode_jpeg
+from stmem_ros.evaluation.frame_record import FrameRecord
+from stmem_ros.evaluation.overlay import GridView, bird_view, error_picture, overlay
+from stmem_ros.evaluation.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.model.bundle import BundledSegmenter
+
+if TYPE_CHECKING:
+    from stmem_ros.evaluation.bag_task import BagTask
+
+KEPT = 8  # frames of a bag and model
+APART = 0.5  # s between two of them, so that not all show the same moment
+WIDTH = 480  # pixels of a camera picture
+QUALITY = 80
+PICTURES = ("camera", "label", "reference", "errors", "grid")  # in the order they are shown
+
+
+@dataclass(frozen=True)
+class _Kept:
+    index: int
+    received: int
+    badness: float
+    pictures: dict[str, bytes]
+
+
+class WorstFrames:
+    """Keeps the frames with the lowest mIoU; where there are no references, lowest consistency.
+
+    Pictures are written to ``folder`` as INDEX_NAME.jpg, NAME of ``PICTURES``, when it is closed.
+    """
+
+    def __init__(self, folder: Path, classes: tuple[SemanticClass, ...]) -> None:
+        self._folder = folder
+        self._classes = classes
+        self._kept: list[_Kept] = []  # the worst first
+        self._scored = False  # there are references
+        self._grid: PlacedMap | None = None
+
+    def add(self, frame: ReplayedFrame, record: FrameRecord) -> None:
+        """Look at a frame."""
+        self._grid = frame.map or (None if frame.restarted else self._grid)
+        if record.miou is not None and not self._scored:
+            self._scored, self._kept = True, []
+        value = record.miou if self._scored else record.consistency
+        if value is None:
+            return
+        near = [k for k in self._kept if abs(k.received - frame.received) < APART * 1e9]
+        others = [k for k in self._kept if k not in near]
+        rivals = near or others[KEPT - 1 :]  # a frame has to be worse than these to be kept
+        if any(k.badness >= -value for k in rivals):
+            return
+        kept = _Kept(frame.index, frame.received, -value, self._draw(frame))
+        self._kept = sorted([*others[: KEPT - 1], kept], key=lambda k: -k.badness)
+
+    def close(self) -> None:
+        """Write the pictures."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for kept in self._kept:
+            for name, data in kept.pictures.items():
+                (self._folder / f"{kept.index:06d}_{name}.jpg").write_bytes(data)
+
+    def _draw(self, frame: ReplayedFrame) -> dict[str, bytes]:
+        assert frame.rgb is not None and frame.label is not None
+        height = round(frame.rgb.shape[0] * WIDTH / frame.rgb.shape[1])
+        pictures = {"camera": frame.rgb, "label": overlay(frame.rgb, frame.label, self._classes)}
+        if frame.reference is not None:
+            pictures["reference"] = overlay(frame.rgb, frame.reference, self._classes)
+            pictures["errors"] = error_picture(frame.rgb, frame.label, frame.reference)
+        if self._grid is not None:
+            pictures["grid"] = bird_view(_view(self._grid), self._classes, 2 * (height // 2))
+        return {
+            name: encode_jpeg(
+                picture
+                if name == "grid"
+                else cv2.resize(picture, (WIDTH, height), interpolation=cv2.INTER_AREA),
+                QUALITY,
+            )
+            for name, picture in pictures.items()
+        }
+
+
+def worst_frames(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> WorstFrames:
+    """The sink of a task."""
+    return WorstFrames(Path(task.folder) / "worst", model.info.classes)
+
+
+def _view(placed: PlacedMap) -> GridView:
+    grid = placed.update.grid
+    return GridView(
+        label=grid.label,
+        cost=np.asarray(grid.cost),
+        origin=grid.origin,
+        resolution=grid.resolution,
+        grid_from_base=placed.grid_from_base,
+    )

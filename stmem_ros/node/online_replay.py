@@ -1,0 +1,265 @@
+"""Online replay: a bag played to the real node with ``/clock``, what it publishes recorded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from tqdm import tqdm
+
+from stmem_ros.data.bags import (
+    COMPRESSED,
+    BagReader,
+    BagWriter,
+    Record,
+    Topic,
+    find_image_topic,
+)
+from stmem_ros.data.outputs import NODE, output_topics
+from stmem_ros.evaluation.played_bag import OUTPUT, PlayedBag
+from stmem_ros.msg import FrameStatistics, LabelInfo
+from stmem_ros.node.environment import private_environment
+from stmem_ros.node.node_process import NodeProcess
+from stmem_ros.node.player import BagPlayer
+from stmem_ros.node.recorder import Recorder
+
+START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
+LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
+SETTLING = 1.0  # s: the other side of a discovery; what the node publishes after the last label
+
+
+class ReplayError(Exception):
+    """The replay could not be made; one line says why."""
+
+
+def replay_online(
+    bag: BagReader,
+    image: Topic,
+    info: Topic | None,
+    out: Path,
+    model: str,
+    device: str,
+    rate: float | None,
+    threads: int | None = None,
+) -> PlayedBag:
+    """Play ``bag`` to a node of its own; outputs go to ``out``/output, its log is ``out``/node.log.
+
+    Args:
+        image, info: topics of the camera in the bag.
+        rate: speed, 1 is real time; None: real time, but no image is sent before the label of the
+            one before has arrived, so that a slow machine labels every frame.
+        threads: CPU threads of the node's network, None: as many as it likes.
+
+    Raises:
+        ReplayError: no label came.
+        NodeProcessError: the node did not start, or ended during the replay.
+    """
+    os.environ.update(private_environment(out / "log"))
+    compressed = image.type == COMPRESSED
+    parameters = {
+        "use_sim_time": True,
+        "model": model,
+        "device": device,
+        "image_transport": "compressed" if compressed else "raw",
+        "image_reliability": "reliable",
+        "rectified": "rect" in image.name,
+    }
+    remaps = {"image_raw/compressed" if compressed else "image_raw": image.name}
+    if info is not None:
+        remaps["camera_info"] = info.name
+    with NodeProcess(parameters, remaps, out / "node.log", threads) as process:
+        output = out / OUTPUT
+        try:
+            return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
+        except ReplayError as error:
+            raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
+
+
+def record_while_playing(
+    path: Path,
+    image: str | None,
+    output: Path,
+    rate: float,
+    topics: set[str] | None,
+    remaps: dict[str, str],
+) -> PlayedBag:
+    """Play the bag at ``path`` to the node that runs; record its outputs into the bag ``output``.
+
+    Args:
+        image: topic of the camera the node listens to; None: the bag has one alone.
+        rate, topics, remaps: as of ``BagPlayer``.
+
+    Raises:
+        BagError: a bag or a topic cannot be used.
+        ReplayError: there is no active node, or no label came.
+    """
+    with BagReader(path) as bag:
+        camera = find_image_topic(bag.topics, image)
+        return _play_and_record(bag, camera, topics, remaps, output, rate, lambda: None)
+
+
+def _play_and_record(
+    bag: BagReader,
+    image: Topic,
+    topics: set[str] | None,
+    remaps: dict[str, str],
+    output: Path,
+    rate: float | None,
+    check: Callable[[], None],
+) -> PlayedBag:
+    """``check`` is called while waiting and may raise."""
+    with _spinning_node() as node:
+        layers = _wait_until_active(node, check)
+        with BagWriter(output, compress=True) as writer:
+            run = _Run(node, writer, bag.start, image, layers, check)
+            player = BagPlayer(node, bag, topics, remaps)
+            _wait_until_found(player, image, check)
+            run.play(player, rate)
+    if not run.latencies:
+        raise ReplayError("no image was labelled")
+    return PlayedBag(rate, tuple(run.stamps), run.latencies, run.dropped, run.device)
+
+
+class _Run:
+    """Recording of the outputs and pacing of the images by the labels that come back."""
+
+    def __init__(
+        self,
+        node: Node,
+        writer: BagWriter,
+        start: int,
+        image: Topic,
+        layers: tuple[str, ...],
+        check: Callable[[], None],
+    ) -> None:
+        self.stamps: list[int] = []  # of the images played, ns
+        self.latencies: dict[int, float] = {}  # by stamp in ns
+        self.dropped = 0
+        self.device = "unknown"
+        self._image = image
+        self._check = check
+        self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
+        self._refused = 0  # images the node could not use, as far as it has told
+        self._refused_before = 0  # the image sent last
+        self._labelled = threading.Condition()
+        topics = output_topics(layers)
+        self._recorder = Recorder(node, writer, topics, start, self._on_message)
+
+    def play(self, player: BagPlayer, rate: float | None) -> None:
+        with tqdm(total=self._image.count, desc="playing", unit="frame") as progress:
+
+            def before(record: Record) -> None:
+                self._check()
+                if record.topic == self._image.name:
+                    if rate is None:
+                        self._wait_for_label()
+                    stamp = _stamp(record.data)
+                    with self._labelled:
+                        self._sent[stamp] = time.monotonic()
+                        self._refused_before = self._refused
+                    self.stamps.append(stamp)
+                    progress.update()
+
+            player.play(rate or 1.0, before)
+        self._wait_for_label()
+        time.sleep(SETTLING)
+        self._recorder.close()
+
+    def _wait_for_label(self) -> None:
+        """Wait for the label of the image sent last, or the news that it cannot be used."""
+
+        def answered() -> bool:
+            if not self._sent or self._refused > self._refused_before:
+                return True
+            return next(reversed(self._sent)) in self.latencies
+
+        with self._labelled:
+            came = self._labelled.wait_for(answered, LABEL_TIMEOUT)
+        if not came and not self.latencies:
+            raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image")
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        now = time.monotonic()
+        if topic == f"{NODE}/label":
+            stamp = _stamp(data)
+            with self._labelled:
+                if stamp in self._sent:
+                    self.latencies.setdefault(stamp, now - self._sent[stamp])
+                self._labelled.notify_all()
+        elif topic == f"{NODE}/statistics":
+            statistics = deserialize_message(data, FrameStatistics)
+            self.dropped = statistics.frames_dropped
+            self.device = statistics.device
+        elif topic == "/diagnostics":
+            for status in deserialize_message(data, DiagnosticArray).status:
+                if status.name == f"{NODE[1:]}: Input":
+                    with self._labelled:
+                        values = {v.key: v.value for v in status.values}
+                        self._refused = int(values["invalid"])
+                        self._labelled.notify_all()
+
+
+@contextmanager
+def _spinning_node() -> Iterator[Node]:
+    rclpy.init()
+    node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        rclpy.try_shutdown()
+        spinner.join(timeout=5)
+
+
+def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]:
+    """Returns the names of the layers the active node publishes."""
+    infos: list[LabelInfo] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(LabelInfo, f"{NODE}/label_info", infos.append, latched)
+    client = node.create_client(GetState, f"{NODE}/get_state")
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        check()
+        if not client.wait_for_service(timeout_sec=0.5):
+            continue
+        future = client.call_async(GetState.Request())
+        answer_by = time.monotonic() + 2.0
+        while not future.done() and time.monotonic() < answer_by:
+            time.sleep(0.02)
+        active = future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE
+        if active and infos:
+            return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
+    raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
+
+
+def _wait_until_found(player: BagPlayer, image: Topic, check: Callable[[], None]) -> None:
+    """Wait for the node to subscribe to the images; what is sent before is lost."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while not player.listeners(image.name):
+        check()
+        if time.monotonic() > deadline:
+            raise ReplayError(f"{NODE} does not listen to {image.name}")
+        time.sleep(0.02)
+    time.sleep(SETTLING)
+
+
+def _stamp(data: bytes) -> int:
+    """Stamp in ns of a serialised message that begins with a header (little-endian CDR)."""
+    return int.from_bytes(data[4:8], "little") * 10**9 + int.from_bytes(data[8:12], "little")

@@ -1,0 +1,273 @@
+"""``stmem evaluate BAGS``: from bags to results one trusts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from support.bags import PERIOD, START, jpeg, panorama, write_bag
+from support.small import SMALL, small_bank
+
+from stmem_ros.commands.main import main
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.evaluation.bag_task import BagResult
+from stmem_ros.evaluation.record_files import read_rows
+from stmem_ros.model.bundle import ModelInfo, save_bundle
+from stmem_ros.model.segmenter import Segmenter
+
+COUNT = 20
+
+
+def labels(seed: int) -> list[np.ndarray]:
+    """Reference labels in blocks of 16 pixels, a few of them unlabelled."""
+    random = np.random.default_rng(seed)
+    blocks = random.choice([*range(11), 255], (6, 8 + COUNT)).astype(np.uint8)
+    wide = blocks.repeat(16, 0).repeat(16, 1)
+    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 128]) for i in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    return write_bag(path, [jpeg(image) for image in panorama(COUNT)], labels(0))
+
+
+@pytest.fixture(scope="module")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``small_bundle``, with other weights."""
+    torch.manual_seed(2)
+    model, bank = Segmenter(SMALL).eval(), small_bank(1)
+    model.mar.keys.data.copy_(bank.keys)
+    model.mar.values.data.copy_(bank.values)
+    folder = tmp_path_factory.mktemp("bundles") / "other"
+    save_bundle(folder, model, ModelInfo("other", SMALL, CAMVID, height=96), bank)
+    return folder
+
+
+def evaluate(out: Path, *arguments: object, code: int = 0) -> dict:
+    words = ["evaluate", *map(str, arguments), "--device", "cpu", "--out", str(out)]
+    assert main(words) == code
+    return json.loads((out / "metrics.json").read_text())
+
+
+def deterministic(metrics: dict) -> dict:
+    return {k: v for k, v in metrics.items() if k not in ("timing", "execution")}
+
+
+def test_a_labelled_bag_scores_as_the_same_frames_of_a_data_set(
+    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = evaluate(tmp_path / "out", bag, "--model", small_bundle)
+    root = tmp_path / "camvid"
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    names = [f"{i:03d}" for i in range(COUNT)]
+    for name, image, label in zip(names, panorama(COUNT), labels(0), strict=True):
+        (root / "images" / f"{name}.jpg").write_bytes(jpeg(image))
+        from PIL import Image
+
+        Image.fromarray(label).save(root / "labels" / f"{name}.png")
+    run = {"split": "val", "sequence": "drive", "rate_hz": 10.0, "names": names}
+    (root / "clips.json").write_text(json.dumps([run]))
+    scores = tmp_path / "scores.json"
+    arguments = ["--dataset", "camvid", "--root", str(root), "--model", str(small_bundle)]
+    assert main(["evaluate", *arguments, "--device", "cpu", "--json", str(scores)]) == 0
+    expected = json.loads(scores.read_text())
+    totals = metrics["models"]["small"]["totals"]
+    shared = ("miou", "iou", "pixel_accuracy", "boundary_f", "boundary_iou", "ece",
+              "temporal_consistency", "flicker", "vc8", "vc16")  # fmt: skip
+    assert {k: totals[k] for k in shared} == {k: expected[k] for k in shared}
+    assert totals["vc16"] is not None and 0 < totals["miou"] < 1
+    assert totals["frames"] == totals["labelled"] == totals["scored"] == COUNT
+    assert totals["maps"] == 0 and totals["coverage"] is None
+    out = capsys.readouterr().out
+    assert "miou" in out and "iou road" in out
+
+
+def test_the_results_say_what_was_evaluated_and_with_what(
+    tmp_path: Path, bag: Path, small_bundle: Path
+) -> None:
+    copy = tmp_path / "copy.json"
+    metrics = evaluate(
+        tmp_path / "out", bag, "--model", small_bundle, "--drop", 0.2, "--seed", 5, "--json", copy
+    )
+    assert json.loads(copy.read_text()) == metrics
+    assert metrics["configuration"]["replay"]["drop"] == 0.2
+    assert metrics["configuration"]["bags"] == {"drive": str(bag)}
+    bundle = metrics["models"]["small"]["bundle"]
+    assert len(bundle["weights_sha256"]) == len(bundle["memory_sha256"]) == 64
+    assert [c["name"] for c in bundle["classes"]] == [c.name for c in CAMVID]
+    assert set(metrics["versions"]) >= {"python", "torch", "numpy"}
+    one = metrics["models"]["small"]["bags"]["drive"]
+    assert one["topics"]["label"] == "/camera/label" and one["error"] is None
+    assert one["figures"]["dropped"] > 0
+    timing = metrics["timing"]["small"]["totals"]
+    assert timing["latency_p95_ms"] > 0 and set(timing["stages_ms"]) >= {"backbone", "costmap"}
+
+    rows = pq.read_table(tmp_path / "out" / "frames.parquet").to_pylist()
+    assert [row["index"] for row in rows] == list(range(COUNT))
+    assert sum(row["state"] == "dropped" for row in rows) == one["figures"]["dropped"]
+    hits, union = (np.sum([r[k] for r in rows if r[k]], axis=0) for k in ("hits", "union"))
+    assert np.mean(hits[union > 0] / union[union > 0]) == pytest.approx(one["figures"]["miou"])
+    changes, exposure = (sum(sum(r[k]) for r in rows if r[k]) for k in ("changes", "exposure"))
+    assert changes / exposure == pytest.approx(one["figures"]["flicker"])
+    assert read_rows(tmp_path / "out" / "timings.parquet").num_rows == one["figures"]["labelled"]
+
+
+def test_two_runs_are_equal_but_for_what_was_measured(
+    tmp_path: Path, bag: Path, small_bundle: Path
+) -> None:
+    runs = [evaluate(tmp_path / name, bag, "--model", small_bundle) for name in "ab"]
+    assert deterministic(runs[0]) == deterministic(runs[1])
+    frames = [(tmp_path / name / "frames.parquet").read_bytes() for name in "ab"]
+    assert frames[0] == frames[1]
+
+
+def test_a_bag_with_damaged_frames_finishes_and_names_them(
+    tmp_path: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [jpeg(image) for image in panorama(60)]
+    stamps = [START + i * PERIOD for i in range(60)]
+    cut, small, back = (5, 15, 25, 35), (10, 30, 50), (20, 40, 55)
+    for i in cut:
+        images[i] = images[i][: len(images[i]) // 2]
+    for i in small:
+        images[i] = jpeg(np.zeros((48, 64, 3), np.uint8))
+    for i in back:
+        stamps[i] -= 7 * PERIOD
+    bag = write_bag(tmp_path / "damaged", images, [np.zeros((96, 128), np.uint8)] * 60, stamps)
+    metrics = evaluate(tmp_path / "out", bag, "--model", small_bundle)
+    one = metrics["models"]["small"]["bags"]["damaged"]
+    reasons = {fault["index"]: fault["reason"] for fault in one["faults"]}
+    for which, words in ((cut, "cut off"), (small, "size changed to 64 x 48"), (back, "went back")):
+        assert all(words in reasons[i] for i in which)
+    after = {i + 1 for i in small}  # where the size changes back
+    assert set(reasons) == {*cut, *small, *back, *after}
+    assert one["faulty"] == len(reasons) and one["figures"]["invalid"] == len(cut)
+    assert one["figures"]["scored"] == 60 - len(cut) - len(small)
+    rows = {r["index"]: r for r in pq.read_table(tmp_path / "out" / "frames.parquet").to_pylist()}
+    assert len(rows) == 60
+    assert "cut off" in rows[5]["reason"] and "went back" in rows[20]["restarted"]
+    out = capsys.readouterr().out
+    assert f"damaged: {len(reasons)} frames with something wrong" in out and "frame 5 at" in out
+
+
+def test_bags_that_give_nothing_are_told_and_the_others_scored(
+    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"\x89MCAP0\r\n nothing more")
+    metrics = evaluate(tmp_path / "out", broken, bag, "--model", small_bundle, code=1)
+    assert metrics["models"]["small"]["totals"]["frames"] == COUNT
+    (failed,) = metrics["failed"]
+    assert (failed["bag"], failed["model"]) == ("broken", "small")
+    assert "no readable bag" in failed["error"]
+    assert "broken, small:" in capsys.readouterr().err
+    assert main(["evaluate", str(broken), "--model", str(small_bundle), "--device", "cpu",
+                 "--out", str(tmp_path / "none")]) == 1  # fmt: skip
+    assert "no readable bag" in capsys.readouterr().err
+
+
+def test_models_side_by_side_and_a_baseline_tell_what_differs(
+    tmp_path: Path, bag: Path, small_bundle: Path, other_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    models = ("--model", small_bundle, "--model", other_bundle)
+    metrics = evaluate(tmp_path / "both", bag, *models)
+    (comparison,) = metrics["comparisons"]
+    assert (comparison["before"], comparison["after"]) == ("small", "other")
+    found = {d["figure"]: d for d in comparison["differences"]}
+    totals = {name: model["totals"] for name, model in metrics["models"].items()}
+    for figure in ("miou", "pixel_accuracy", "boundary_f", "temporal_consistency", "flicker",
+                   "vc8"):  # fmt: skip
+        assert found[figure]["before"] == pytest.approx(totals["small"][figure])
+        assert found[figure]["after"] == pytest.approx(totals["other"][figure])
+        low, high = found[figure]["low"], found[figure]["high"]
+        assert low <= high
+    baseline = tmp_path / "both" / "metrics.json"
+    again = evaluate(
+        tmp_path / "again", bag, "--model", other_bundle, "--baseline", baseline
+    )["comparisons"][0]  # fmt: skip
+    assert {d["verdict"] for d in again["differences"]} == {"no difference shown"}
+    assert all(d["low"] == d["high"] == 0 for d in again["differences"])
+    assert "interval" in capsys.readouterr().out
+
+
+def test_limits_set_the_exit_code(
+    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ("--fail-under", "miou=0.001", "--fail-over", "latency_p95_ms=100000")
+    evaluate(tmp_path / "kept", bag, "--model", small_bundle, *kept)
+    broken = ("--fail-under", "miou=0.999", "--fail-over", "iou.road=2")
+    evaluate(tmp_path / "broken", bag, "--model", small_bundle, *broken, code=3)
+    assert "limit not kept: small: miou is" in capsys.readouterr().err
+    simulated = ("--latency-model", 150, "--fail-over", "latency_p95_ms=120")
+    metrics = evaluate(tmp_path / "slow", bag, "--model", small_bundle, *simulated, code=3)
+    assert metrics["models"]["small"]["totals"]["latency_p50_ms"] >= 150
+
+
+def test_several_processes_give_the_same_results_as_one(
+    tmp_path: Path, bag: Path, small_bundle: Path
+) -> None:
+    second = write_bag(tmp_path / "second", [jpeg(i) for i in panorama(COUNT, seed=3)], labels(1))
+    arguments = (bag, second, "--model", small_bundle)
+    one = evaluate(tmp_path / "one", *arguments)
+    two = evaluate(tmp_path / "two", *arguments, "--jobs", 2)
+    assert deterministic(one) == deterministic(two)
+    assert one["models"]["small"]["totals"]["frames"] == 2 * COUNT
+
+
+def test_a_resumed_run_keeps_what_is_finished_and_still_true(
+    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    second = write_bag(tmp_path / "second", [jpeg(i) for i in panorama(COUNT, seed=3)], labels(1))
+    arguments = (bag, second, "--model", small_bundle)
+    whole = evaluate(out, *arguments)
+    marks = {name: out / "bags" / name / "small" / "result.json" for name in ("drive", "second")}
+    marks["second"].unlink()
+    before = marks["drive"].stat().st_mtime_ns
+    resumed = evaluate(out, *arguments, "--resume")
+    assert deterministic(resumed) == deterministic(whole)
+    assert marks["drive"].stat().st_mtime_ns == before
+    assert BagResult.read(marks["second"].parent).bag == "second"
+    assert "1 of 2 bags and models were finished before" in capsys.readouterr().out
+    evaluate(out, *arguments, "--resume", "--drop", 0.3)  # another question
+    assert marks["drive"].stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name bags, or a data set with --dataset"),
+        (["BAG", "--dataset", "camvid"], "not both"),
+        (["BAG", "--ablate"], "--ablate does not go with bags"),
+        (["--dataset", "camvid", "--drop", "0.1"], "--drop does not go with --dataset"),
+        (["BAG", "--fail-under", "beauty=1"], "limit is on 'beauty', which is no figure"),
+        (["BAG", "--fail-over", "miou"], "must be FIGURE=NUMBER"),
+        (["BAG", "--latency-model", "fast"], "latency model 'fast': it must be milliseconds"),
+        (["BAG", "--latency-model", "-3"], "latency is -3.0 ms; it must be a positive number"),
+        (["BAG", "--rate", "2"], "--latency-model"),
+        (["BAG", "--jobs", "0"], "jobs is 0"),
+        (["BAG", "--address", "here"], "only the engine ray has one"),
+        (["BAG", "--baseline", "nothing.json"], "nothing.json is no metrics.json"),
+        (["BAG", "--model", "nobody"], "no model bundle 'nobody'"),
+        (["nowhere"], "no bag at nowhere"),
+        (["BAG", "--topic", "/rear"], "no image topic '/rear'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    tmp_path: Path, bag: Path, small_bundle: Path, arguments: list[str], message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = [str(bag) if word == "BAG" else word for word in arguments]
+    if words and "--dataset" not in words:
+        words += ["--out", str(tmp_path / "out")]
+        words += [] if "--model" in words else ["--model", str(small_bundle)]
+    assert main(["evaluate", *words, "--device", "cpu"]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1

@@ -1,0 +1,51 @@
+"""Small bags for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stmem_ros.data import bag_messages
+from stmem_ros.data.bags import COMPRESSED, RAW, BagWriter
+
+START = 1_700_000_000 * 10**9
+PERIOD = 10**8  # ns, of 10 Hz
+
+
+def jpeg(rgb: np.ndarray) -> bytes:
+    """An image as JPEG."""
+    return cv2.imencode(".jpg", rgb[..., ::-1])[1].tobytes()
+
+
+def write_bag(
+    path: Path,
+    images: Sequence[bytes],
+    labels: Sequence[np.ndarray | None] = (),
+    stamps: Sequence[int] | None = None,
+) -> Path:
+    """A bag of compressed images at 10 Hz, and labels of the same stamps.
+
+    ``stamps``: of the headers, ns; they are recorded at 10 Hz whatever their stamps say.
+    """
+    with BagWriter(path) as bag:
+        for i, data in enumerate(images):
+            received = START + i * PERIOD
+            stamp = received if stamps is None else stamps[i]
+            message = bag_messages.compressed(data, "jpeg", stamp, "camera")
+            bag.write("/camera/image_raw/compressed", COMPRESSED, message, received)
+            if i < len(labels) and labels[i] is not None:
+                label = bag_messages.image(labels[i], stamp, "camera")
+                bag.write("/camera/label", RAW, label, received)
+    return path
+
+
+def panorama(count: int, seed: int = 7) -> list[np.ndarray]:
+    """RGB images of 96 x 128 that scroll by 2 pixels a frame."""
+    random = np.random.default_rng(seed)
+    width = 128 + 2 * count
+    coarse = random.integers(0, 256, (12, -(-width // 8), 3)).repeat(8, 0).repeat(8, 1)[:, :width]
+    scene = np.clip(coarse + random.integers(-20, 21, (96, width, 3)), 0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(scene[:, 2 * i : 2 * i + 128]) for i in range(count)]
