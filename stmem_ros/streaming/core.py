@@ -17,6 +17,7 @@ from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
+from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
 from stmem_ros.streaming.fusion import CarriedFusion, SingleFrame, StreamFusion, TokenFusion
 from stmem_ros.streaming.winograd import with_winograd
 
@@ -26,9 +27,12 @@ class StreamingCore:
 
     Made of the weights as they are; use :func:`streaming_core`. The answers are those of the plain
     form but for rounding.
+
+    Args:
+        cpu_kernels: with convolutions of our own choice; for float32 on a CPU, as it is.
     """
 
-    def __init__(self, model: BundledSegmenter, winograd: bool) -> None:
+    def __init__(self, model: BundledSegmenter, cpu_kernels: bool) -> None:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
@@ -39,9 +43,10 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
-        if winograd:
-            with_winograd(self.backbone)
-            with_winograd(self.head)
+        if cpu_kernels:
+            for part in (self.backbone, self.head):
+                with_winograd(part)
+                with_fused_convolutions(part)
         self._stf: FoldedFusion | FoldedAlignment | None = None
         if isinstance(model.stf, AlignedFusion):
             self._stf = FoldedAlignment(model.stf)
@@ -91,12 +96,12 @@ _cores: WeakKeyDictionary[BundledSegmenter, dict[bool, StreamingCore]] = WeakKey
 
 
 @torch.inference_mode()
-def streaming_core(model: BundledSegmenter, winograd: bool) -> StreamingCore:
-    """The core of a model, with Winograd's convolutions or without, however many ask for it."""
+def streaming_core(model: BundledSegmenter, cpu_kernels: bool) -> StreamingCore:
+    """The core of a model, with or without ``cpu_kernels``, however many ask for it."""
     cores = _cores.setdefault(model, {})
-    if winograd not in cores:
-        cores[winograd] = StreamingCore(model, winograd)
-    return cores[winograd]
+    if cpu_kernels not in cores:
+        cores[cpu_kernels] = StreamingCore(model, cpu_kernels)
+    return cores[cpu_kernels]
 
 
 @torch.inference_mode()

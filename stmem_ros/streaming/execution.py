@@ -66,9 +66,9 @@ class Runner:
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
         self.device = next(model.parameters()).device
-        # Winograd's transforms lose too many digits where they are not float32.
-        exact = execution.precision == "float32"
-        self.core = streaming_core(model, winograd=self.device.type == "cpu" and exact)
+        # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
+        plain = execution.precision == "float32" and not execution.compile
+        self.core = streaming_core(model, cpu_kernels=plain and self.device.type == "cpu")
         self._call = self.caller()
         self._features = self.prepared(self.core.features, reduced=True)
         self._refine = self.prepared(self.core.refine, reduced=False)
