@@ -125,7 +125,8 @@ def run_node(options: argparse.Namespace) -> int:
     print(f"images                {times.sent_hz:9.1f} Hz", end="")
     print(f"   labels {times.labelled_hz:.1f} Hz", end="")
     print(f"   {times.dropped} of {times.sent} dropped, {times.lost} lost on the way")
-    print(f"CPU                   {times.cpu_cores:9.2f} cores")
+    print(f"CPU of a push         {times.push_cpu_ms:9.1f} ms", end="")
+    print(f"   of the node {times.label_cpu_ms:.1f} ms a label, costmap included")
     print(f"memory                {times.memory_end_mb:9.0f} MB", end="")
     print(f"   {times.memory_end_mb - times.memory_start_mb:+.1f} MB since the first turn")
     return 0
