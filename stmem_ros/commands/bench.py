@@ -27,6 +27,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
+    core.add_argument("--cameras", type=int, default=1, help="also so many in one batch")
+    add_execution(core)
     core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     core.set_defaults(run_command=run_core)
     node = actions.add_parser(
@@ -70,18 +72,29 @@ def run_core(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.core_bench import bench_core
 
     try:
-        times = bench_core(options.model, options.size, options.device, options.repeats)
+        times = bench_core(
+            options.model,
+            options.size,
+            options.device,
+            options.repeats,
+            execution(options),
+            options.cameras,
+        )
         if options.json:
             options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"plain form            {times.plain_ms:9.1f} ms a frame")
-    print(f"stream                {times.streaming_ms:9.1f} ms", end="")
+    print(f"stream in {times.precision:<12}{times.streaming_ms:9.1f} ms", end="")
     print(f"   {times.plain_ms / times.streaming_ms:.2f} times faster")
     print(f"floor                 {times.floor_ms:9.1f} ms", end="")
     print(f"   the stream takes {times.streaming_ms / times.floor_ms:.2f} times as long")
     for stage, ms in times.stages_ms.items():
         print(f"  {stage:<20}{ms:9.1f} ms")
+    if times.together_ms is not None:
+        share = times.together_ms / (times.cameras * times.streaming_ms)
+        print(f"{times.cameras:>2} cameras together   {times.together_ms:9.1f} ms", end="")
+        print(f"   {100 * share:.0f} % of one after another")
     print(f"largest difference    {times.max_abs_diff:9.1e} of the logits")
     print(f"same labels           {100 * times.argmax_agreement:9.4f} %")
     print(f"peak memory           {times.peak_memory_mb:9.0f} MB", end="")
@@ -119,7 +132,8 @@ def run_node(options: argparse.Namespace) -> int:
     print(f"images                {times.sent_hz:9.1f} Hz", end="")
     print(f"   labels {times.labelled_hz:.1f} Hz", end="")
     print(f"   {times.dropped} of {times.sent} dropped, {times.lost} lost on the way")
-    print(f"CPU                   {times.cpu_cores:9.2f} cores")
+    print(f"CPU of a push         {times.push_cpu_ms:9.1f} ms", end="")
+    print(f"   of the node {times.label_cpu_ms:.1f} ms a label, costmap included")
     print(f"memory                {times.memory_end_mb:9.0f} MB", end="")
     print(f"   {times.memory_end_mb - times.memory_start_mb:+.1f} MB since the first turn")
     return 0

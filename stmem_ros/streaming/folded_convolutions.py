@@ -16,7 +16,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.pyramid import PyramidPoolingHead
-from stmem_ros.model.resnet import Bottleneck
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -30,24 +29,7 @@ def without_batch_norm(module: M) -> M:
             assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             part[0] = fuse_conv_bn_eval(convolution, norm)
             del part[1]
-    for part in list(module.modules()):
-        for name, child in part.named_children():
-            if isinstance(child, Bottleneck):
-                setattr(part, name, FoldedBottleneck(child))
     return module
-
-
-class FoldedBottleneck(nn.Module):
-    """A :class:`Bottleneck` that adds and clips in place: its maps are the largest there are."""
-
-    def __init__(self, block: Bottleneck) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(block.reduce, block.spatial, block.expand)
-        self.shortcut = block.shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the plain form's."""
-        return self.branch(x).add_(self.shortcut(x)).relu_()
 
 
 class FoldedPyramidPoolingHead(nn.Module):

@@ -94,11 +94,14 @@ class WinogradConv2d(nn.Module):
     def _convolved(self, tiles: Tensor) -> Tensor:
         """Of tiles 6 x 6 x ... x inputs the outputs 4 x 4 x ... x outputs."""
         count = tiles[0, 0, ..., 0].numel()
-        products = tiles.new_zeros((36, count, self.weight.shape[2]))
+        products = None
         parts = zip(tiles.split(CHANNELS, dim=-1), self.weight.split(CHANNELS, dim=1), strict=True)
         for part, weight in parts:
-            spread = self.to_tiles @ part.reshape(36, -1)
-            products.baddbmm_(spread.view(36, count, -1), weight)
+            spread = (self.to_tiles @ part.reshape(36, -1)).view(36, count, -1)
+            products = (
+                torch.bmm(spread, weight) if products is None else products.baddbmm_(spread, weight)
+            )
+        assert products is not None
         if self.bias is not None:
             products[7] += self.bias  # the one that goes into each output with the factor 1
         return (self.from_tiles @ products.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)

@@ -1,0 +1,96 @@
+"""Convolutions on a CPU that clip, or add to what is there, as they write: by oneDNN.
+
+Clipping and adding apart would read and write maps that are too large for the cache. The operators
+are those that torch.compile itself uses.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stmem_ros.model.efficientnet import InvertedResidual
+from stmem_ros.model.layers import ConvNormAct
+from stmem_ros.model.resnet import Bottleneck
+
+# activation: oneDNN's name of it, and its limits
+CLIPS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+
+
+class FusedConv2d(nn.Module):
+    """A convolution and the activation after it, in inference."""
+
+    def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
+        super().__init__()
+        self._where = (
+            convolution.padding,
+            convolution.stride,
+            convolution.dilation,
+            convolution.groups,
+        )
+        self._clip = CLIPS[type(activation)]
+        # Not in oneDNN's own order: that is one order for each image size, and slow at others.
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution and the activation."""
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self._where, *self._clip, ""
+        )
+
+    def onto(self, there: Tensor, x: Tensor, clip: str | None = None) -> Tensor:
+        """Added to ``there``, in its memory; then clipped (``relu``)."""
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            there, x, self.weight, self.bias, *self._where, "add", 1.0, clip, [], None
+        )
+
+
+class FusedBottleneck(nn.Module):
+    """A :class:`Bottleneck`; overwrites what it is given where that is its shortcut."""
+
+    def __init__(self, block: Bottleneck) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(block.reduce, block.spatial)
+        self.expand, self.shortcut = block.expand, block.shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the plain form's."""
+        branch = self.branch(x)
+        return self.expand.onto(self.shortcut(x), branch, "relu")
+
+
+class FusedInvertedResidual(nn.Module):
+    """An :class:`InvertedResidual` with a residual; overwrites what it is given."""
+
+    def __init__(self, block: InvertedResidual) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(block.expand, block.depthwise)
+        self.project = block.project
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the plain form's."""
+        return self.project.onto(x, self.branch(x))
+
+
+def with_fused_convolutions(module: nn.Module) -> None:
+    """Replace convolutions without batch norm and the blocks they are in, in place.
+
+    Where this build of torch has no oneDNN, nothing is replaced.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, ConvNormAct) and isinstance(child[0], nn.Conv2d):
+                activation = child[1] if len(child) > 1 else nn.Identity()
+                setattr(part, name, FusedConv2d(child[0], activation))
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, Bottleneck):
+                setattr(part, name, FusedBottleneck(child))
+            elif isinstance(child, InvertedResidual) and child.residual:
+                setattr(part, name, FusedInvertedResidual(child))
