@@ -15,7 +15,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import (
     FAR,
@@ -114,14 +114,15 @@ class FoldedMatching:
         self._offsets = matching.offsets
         assert isinstance(matching.project, ConvNormAct)
         convolution = matching.project[0]
+        assert isinstance(convolution, nn.Conv2d)
         # nn.PixelUnshuffle joins as channel, row, column.
         weight = convolution.weight.unflatten(1, (-1, joined * joined)).transpose(1, 2)
-        self._project = (weight.flatten(1), convolution.bias)
+        self._weight, self._bias = weight.flatten(1), convolution.bias
         self._scale = matching.sharpness.exp()
 
     def describe(self, x: Tensor) -> Tensor:
         """Descriptors of length one, h x w x D."""
-        return F.normalize(F.linear(x, *self._project), dim=-1)
+        return F.normalize(F.linear(x, self._weight, self._bias), dim=-1)
 
     def __call__(self, here: Tensor, there: Tensor) -> Tensor:
         """Shifts (x, y) 2 x h x w from here to there, of the descriptors of two maps."""

@@ -123,7 +123,8 @@ class FoldedFusion:
         whole = _in_parts(encoded, x, 0)
 
         y = window[self.stf.target].tokens
-        x = self.decoder.long(*self.decoder.project(y).chunk(3, dim=-1), p.decoder, real)
+        q, k, v = self.decoder.project(y).chunk(3, dim=-1)
+        x = self.decoder.long(q, k, v, p.decoder, real)
         y = _in_parts(of_target, y, 0)
         x = self.cross.long(self.cross.project(y), whole, p.cross, real)
         y = _in_parts(fused, y, 0)
@@ -180,7 +181,8 @@ class FoldedAttention:
         if real is not None:
             visible = _visible(real[:, None].expand(x.shape[:3]).flatten(1, 2))
         q, k, v = F.linear(x, self._short).add_(positions).flatten(1, 2).chunk(3, dim=-1)
-        attended = self._attend(*(self._by_head(z) for z in (q, k, v)), visible)
+        q, k, v = (self._by_head(z) for z in (q, k, v))
+        attended = self._attend(q, k, v, visible)
         return self._out_proj(attended.flatten(-2)).unflatten(1, x.shape[1:3])
 
     def _short_positions(self, query: Tensor) -> Tensor:
@@ -224,8 +226,9 @@ class FoldedSelfAttention(FoldedAttention):
 
         Queries, keys and values are what ``project`` gives; ``real`` is blocks x places.
         """
-        sequences = (self._by_head(_strided(z)) for z in (q + p.query, k + p.key, v))
-        return _unstrided(self._attend(*sequences, _strided_visible(real, k)).flatten(-2), q)
+        visible, like = _strided_visible(real, k), q
+        q, k, v = (self._by_head(_strided(z)) for z in (q + p.query, k + p.key, v))
+        return _unstrided(self._attend(q, k, v, visible).flatten(-2), like)
 
 
 class FoldedCrossAttention(FoldedAttention):

@@ -50,11 +50,12 @@ class FusedConv2d(nn.Module):
 
 
 class FusedBottleneck(nn.Module):
-    """A :class:`Bottleneck`; overwrites what it is given where that is its shortcut."""
+    """A :class:`Bottleneck` of fused convolutions; may overwrite what it is given."""
 
     def __init__(self, block: Bottleneck) -> None:
         super().__init__()
         self.branch = nn.Sequential(block.reduce, block.spatial)
+        assert isinstance(block.expand, FusedConv2d)
         self.expand, self.shortcut = block.expand, block.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,6 +70,7 @@ class FusedInvertedResidual(nn.Module):
     def __init__(self, block: InvertedResidual) -> None:
         super().__init__()
         self.branch = nn.Sequential(block.expand, block.depthwise)
+        assert isinstance(block.project, FusedConv2d)
         self.project = block.project
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,16 +3,27 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import EfficientNetLite
+from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
+from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 from stmem_ros.streaming.decode import decode
+from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
+from stmem_ros.streaming.fused_convolutions import (
+    FusedBottleneck,
+    FusedConv2d,
+    FusedInvertedResidual,
+    with_fused_convolutions,
+)
+from stmem_ros.streaming.fusion import TokenFusion
 from stmem_ros.streaming.winograd import WinogradConv2d
 
 
@@ -104,3 +115,88 @@ def test_winograd_takes_only_what_it_can_do() -> None:
         nn.Conv2d(256, 256, 3, padding=1, groups=256),
     ):
         assert not WinogradConv2d.takes(other)
+
+
+@pytest.mark.parametrize("size", [(24, 40), (17, 21), (9, 16)])
+@torch.inference_mode()
+def test_alignment(size: tuple[int, int]) -> None:
+    fusion = AlignedFusion(8, 6, window=3, reach=4)
+    random_weights(fusion)
+    for scale in (fusion.matching.coarse, fusion.matching.fine, fusion):
+        scale.sharpness.fill_(2.5)
+    torch.manual_seed(1)
+    scene = F.avg_pool2d(torch.randn(1, 14, size[0] + 12, size[1] + 12), 3, 1, 1)
+    frames = [scene[:, :, 3 * i : 3 * i + size[0], 2 * i : 2 * i + size[1]] for i in range(5)]
+    folded, plain_carried, carried = FoldedAlignment(fusion), None, None
+    for features in frames:
+        plain_carried = fusion.carry(plain_carried, features)
+        carried = folded.carry(carried, features.contiguous(memory_format=torch.channels_last))
+    wanted = fusion.fuse(plain_carried)
+    torch.testing.assert_close(folded.fuse(carried), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("act", [None, nn.ReLU, nn.ReLU6])
+@torch.inference_mode()
+def test_fused_convolutions(act: type[nn.Module] | None) -> None:
+    layer = without_batch_norm(random_weights(ConvNormAct(12, 24, 3, stride=2, act=act)))
+    x = 5 * torch.randn(2, 12, 15, 18)
+    wanted = layer(x)
+    part = nn.Sequential(layer)
+    with_fused_convolutions(part)
+    assert isinstance(part[0], FusedConv2d)
+    torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fused"),
+    [
+        (EfficientNetLite("efficientnet_lite0"), FusedInvertedResidual),
+        (ResNetV1c(50), FusedBottleneck),
+    ],
+)
+@torch.inference_mode()
+def test_fused_backbones(backbone: nn.Module, fused: type[nn.Module]) -> None:
+    """No level of features is overwritten by a later block."""
+    plain = without_batch_norm(random_weights(backbone))
+    image = torch.randn(1, 3, 64, 96).contiguous(memory_format=torch.channels_last)
+    before = image.clone()
+    wanted = plain(image)
+    folded = without_batch_norm(backbone)
+    with_fused_convolutions(folded)
+    assert any(isinstance(part, fused) for part in folded.modules())
+    found = folded(image)
+    assert torch.equal(image, before)
+    if isinstance(wanted, Tensor):
+        wanted, found = (wanted,), (found,)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_positions_are_kept_for_each_size_in_use() -> None:
+    stf = SpatialTemporalFusion(16, 2, 24, (4, 5), 3, (6, 8), 2)
+    random_weights(stf)
+    folded = FoldedFusion(stf)
+    streams = {size: TokenFusion(folded) for size in ((8, 10), (7, 9))}
+    held = {}
+    for _ in range(2):
+        for size, stream in streams.items():
+            stream.push(torch.randn(1, 16, *size))
+            assert held.setdefault(size, folded.positions(size)) is folded.positions(size)
+
+
+@torch.inference_mode()
+def test_winograd_in_bands_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stmem_ros.streaming.winograd.TILES", 8)
+    monkeypatch.setattr("stmem_ros.streaming.winograd.CHANNELS", 10)
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(24, 16, 3, padding=2, dilation=2)
+    x = torch.randn(1, 24, 37, 30)
+    wanted = convolution(x)
+    torch.testing.assert_close(WinogradConv2d(convolution)(x), wanted, atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_stf_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stmem_ros.streaming.folded_stf.TOGETHER", 70)
+    test_stf(1, (13, 16))
