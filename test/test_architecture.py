@@ -82,3 +82,8 @@ def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
         [sys.executable, "-m", *command, *target], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_public_names_and_the_messages_are_there_in_any_folder(tmp_path: Path) -> None:
+    code = "from stmem_ros import StreamingSegmenter, load_bundle; import stmem_ros.msg"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -27,6 +27,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
+    core.add_argument("--cameras", type=int, default=1, help="also so many in one batch")
+    add_execution(core)
     core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     core.set_defaults(run_command=run_core)
     node = actions.add_parser(
@@ -50,10 +52,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     node.set_defaults(run_command=run_node)
     costmap = actions.add_parser(
         "costmap",
-        help="the costmap against the ground truth of the synthetic world",
-        epilog="example: stmem bench costmap --model onboard",
+        help="the costmap against the synthetic world's ground truth, or a bag's against lidar",
+        epilog="example: stmem bench costmap --model onboard --bag drive --lidar drive_lidar",
     )
     costmap.add_argument("--model", help="label with this model; default: with the true labels")
+    costmap.add_argument("--bag", type=Path, help="map this bag instead of the synthetic world")
+    costmap.add_argument(
+        "--lidar", type=Path, metavar="FOLDER", help="lidar of the bag's frames (docs/costmap.md)"
+    )
+    costmap.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="with --lidar: write a picture a frame"
+    )
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     costmap.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     costmap.set_defaults(run_command=run_costmap)
@@ -63,18 +72,29 @@ def run_core(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.core_bench import bench_core
 
     try:
-        times = bench_core(options.model, options.size, options.device, options.repeats)
+        times = bench_core(
+            options.model,
+            options.size,
+            options.device,
+            options.repeats,
+            execution(options),
+            options.cameras,
+        )
         if options.json:
             options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"plain form            {times.plain_ms:9.1f} ms a frame")
-    print(f"stream                {times.streaming_ms:9.1f} ms", end="")
+    print(f"stream in {times.precision:<12}{times.streaming_ms:9.1f} ms", end="")
     print(f"   {times.plain_ms / times.streaming_ms:.2f} times faster")
     print(f"floor                 {times.floor_ms:9.1f} ms", end="")
     print(f"   the stream takes {times.streaming_ms / times.floor_ms:.2f} times as long")
     for stage, ms in times.stages_ms.items():
         print(f"  {stage:<20}{ms:9.1f} ms")
+    if times.together_ms is not None:
+        share = times.together_ms / (times.cameras * times.streaming_ms)
+        print(f"{times.cameras:>2} cameras together   {times.together_ms:9.1f} ms", end="")
+        print(f"   {100 * share:.0f} % of one after another")
     print(f"largest difference    {times.max_abs_diff:9.1e} of the logits")
     print(f"same labels           {100 * times.argmax_agreement:9.4f} %")
     print(f"peak memory           {times.peak_memory_mb:9.0f} MB", end="")
@@ -112,7 +132,8 @@ def run_node(options: argparse.Namespace) -> int:
     print(f"images                {times.sent_hz:9.1f} Hz", end="")
     print(f"   labels {times.labelled_hz:.1f} Hz", end="")
     print(f"   {times.dropped} of {times.sent} dropped, {times.lost} lost on the way")
-    print(f"CPU                   {times.cpu_cores:9.2f} cores")
+    print(f"CPU of a push         {times.push_cpu_ms:9.1f} ms", end="")
+    print(f"   of the node {times.label_cpu_ms:.1f} ms a label, costmap included")
     print(f"memory                {times.memory_end_mb:9.0f} MB", end="")
     print(f"   {times.memory_end_mb - times.memory_start_mb:+.1f} MB since the first turn")
     return 0
@@ -120,19 +141,39 @@ def run_node(options: argparse.Namespace) -> int:
 
 def run_costmap(options: argparse.Namespace) -> int:
     from stmem_ros.costmap.rules import default_rules
+    from stmem_ros.costmap.transforms import TransformError
     from stmem_ros.data.classes import CAMVID
-    from stmem_ros.evaluation.costmap_bench import bench_costmap, model_labels, true_labels
+    from stmem_ros.evaluation.costmap_bench import (
+        bench_costmap,
+        model_labels,
+        of_drive,
+        true_labels,
+    )
+    from stmem_ros.evaluation.lidar_bench import bench_lidar
+    from stmem_ros.model.bundle import load_bundle
 
+    if (options.bag is None) != (options.lidar is None):
+        raise CommandError("--bag and --lidar need each other")
+    if options.lidar is not None and options.model is None:
+        raise CommandError("--lidar needs --model: a real drive has no true labels")
     try:
-        rules = default_rules(CAMVID)
-        labeller = true_labels
-        if options.model:
-            labeller = model_labels(options.model, options.device)
-        scores = bench_costmap(rules, labeller)
+        rules, labeller = default_rules(CAMVID), true_labels
+        if options.model is not None:
+            model = load_bundle(options.model, options.device)
+            rules, label = default_rules(model.info.classes), model_labels(model)
+            labeller = of_drive(label)
+        if options.lidar is not None:
+            shares = bench_lidar(options.bag, options.lidar, rules, label, options.pictures)
+            figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in shares.items()}
+        else:
+            figures = {"": dataclasses.asdict(bench_costmap(rules, labeller))}
         if options.json:
-            options.json.write_text(json.dumps(dataclasses.asdict(scores), indent=1))
-    except (OSError, ValueError) as error:
+            content = figures if options.lidar is not None else figures[""]
+            options.json.write_text(json.dumps(content, indent=1))
+    except (OSError, ValueError, TransformError) as error:
         raise CommandError(str(error)) from error
-    for name, value in dataclasses.asdict(scores).items():
-        print(f"{name:>20}  {value:.4f}")
+    if options.lidar is not None:
+        print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))
+    for name in next(iter(figures.values())):
+        print(f"{name:>20}" + "".join(f"{row[name]:8.4f}" for row in figures.values()))
     return 0

@@ -215,6 +215,8 @@ def _run_bags(options: argparse.Namespace) -> int:
             shutil.copyfile(options.out / METRICS, options.json)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+    for line in dict.fromkeys(topics_read(result.topics) for result in evaluation.results):
+        print(line)
     print(bag_table(evaluation))
     for comparison in evaluation.comparisons:
         print("\n" + comparison_table(comparison))
@@ -287,6 +289,12 @@ def _tell_problems(evaluation: Evaluation) -> bool:
         if result.faulty > SHOWN:
             print(f"  ... and {result.faulty - SHOWN} more, in frames.parquet")
     return whole
+
+
+def topics_read(topics: dict[str, str | None]) -> str:
+    """What was taken for what, a line."""
+    titles = {"image": "images", "info": "calibration", "label": "reference", "points": "points"}
+    return ", ".join(f"{title}: {topics[key] or 'none'}" for key, title in titles.items())
 
 
 def bag_table(evaluation: Evaluation) -> str:

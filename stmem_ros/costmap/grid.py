@@ -140,6 +140,17 @@ class RollingGrid:
         for ground in np.flatnonzero(self._kinds == Kind.GROUND):
             flat[ground, cells] = 0
 
+    def doubt(self, cells: np.ndarray) -> None:
+        """Take evidence of obstacles from cells in which none touches the ground (any more).
+
+        As much as a sure observation gives; they do not become free.
+        """
+        flat = self.evidence.reshape(len(self._costs), -1)
+        for obstacle in np.flatnonzero(self._kinds == Kind.OBSTACLE):
+            evidence = flat[obstacle, cells]
+            less = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
+            flat[obstacle, cells] = less
+
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
         n, resolution = self.config.cells, self.config.resolution

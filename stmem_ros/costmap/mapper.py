@@ -119,6 +119,8 @@ class SemanticMapper:
         obstacles = np.column_stack([seen.contacts, height]) @ pose[:3, :3].T + pose[:3, 3]
         occupied = self._cells(obstacles[:, :2], seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
+        grid.hide(seen.under)
+        grid.doubt(seen.under)
         self._add(occupied, (seen.cells, seen.labels, seen.weights))
         return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
 

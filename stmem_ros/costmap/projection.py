@@ -11,11 +11,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stmem_ros.costmap.bodies import near_sides
 from stmem_ros.costmap.camera import CameraModel, ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
+UNSURE = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
+DIRECTIONS = 160  # at most, in which bodies are looked for
+CLOSED = 0.3  # m; a body that hangs lower surely joins the wheels beside it
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,20 @@ class GroundObservation:
         cells: indices of observed cells, in the order the cell centres were given in.
         labels: class of each, uint8.
         weights: how much to trust each, 0..1.
-        hidden: indices of cells that an obstacle may stand on, or a moving one stands before.
-        contacts: ground points N x 2 (m, base frame) where an obstacle meets the ground.
+        hidden: indices of cells that a moving obstacle stands on or before, or whose foot the
+            image cuts off.
+        under: indices of cells that show ground, but may lie under an obstacle's body.
+        contacts: ground points N x 2 (m, base frame) of the near sides of obstacles: where they
+            meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
-        contact_weights: how much to trust each, 0..1.
+        contact_weights: how much to trust each, 0..1; 0 where it is not sure that a body hangs.
     """
 
     cells: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     hidden: np.ndarray
+    under: np.ndarray
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
@@ -99,34 +107,122 @@ def observe_ground(
     cells = near[inside]
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     row = np.maximum(row - top, 0)
-    # Beside an obstacle half a pixel decides what a cell is: such pixels say nothing.
-    obstacles = (kinds == Kind.OBSTACLE).view(np.uint8)
-    edge = cv2.dilate(obstacles, np.ones((3, 3), np.uint8))[row, column].view(bool)
+    margin = max(1, round(camera.height * UNSURE))
+    hidden = cells[_grown(rules.moving[label], margin)[row, column]]
+    # What the lower edge of the image cuts off may reach as near as the camera.
+    cut = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
+    cut = cut[np.abs(pixels[cut, 0] - (camera.width - 1) / 2) < camera.width / 2]
+    lowest = label[-1, np.rint(pixels[cut, 0]).astype(np.intp)]
+    hidden = np.concatenate([hidden, near[cut[rules.moving[lowest]]]])
+
     ground = kinds[row, column] == Kind.GROUND
-    standing = cells[rules.moving[label[row, column]]]
-    cells, row, column, edge = cells[ground], row[ground], column[ground], edge[ground]
-    rays = ray_table(camera, LOWER_EDGE)[top:]
-    under = _under_obstacle(
-        cells, row, column, label, kinds, rays, camera_from_base, centres, rules
-    )
-    hidden = np.concatenate([standing, cells[under]])
-    clear = ~under & ~edge
+    cells, row, column = cells[ground], row[ground], column[ground]
+    eye = np.linalg.inv(camera_from_base)[:2, 3]
+    edges = _lower_edges(label, kinds, camera, top, camera_from_base, rules)
+    free_to = np.full(kinds.shape, np.inf, np.float32)
+    free_to[edges.row, edges.column] = edges.free_to
+    above = _next_above(kinds == Kind.OBSTACLE)[row, column]
+    distance = np.sqrt(_squared(centres[cells] - eye))
+    covered = (above >= 0) & (distance > free_to[above, column])
+    under = cells[covered]
+    clear = ~(covered | _grown(kinds == Kind.OBSTACLE, margin)[row, column])
     cells, row, column = cells[clear], row[clear], column[clear]
 
-    contact_row, contact_column = np.nonzero(contact_line(kinds))
-    contacts, on_ground = meet_ground(rays[contact_row, contact_column], camera_from_base)
-    kept = on_ground & (_squared(contacts) <= max_range**2)
-    contact_row, contact_column = contact_row[kept], contact_column[kept]
+    kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
+    contacts = eye + edges.direction[kept] * edges.side[kept, None]
+    kept, contacts = (v[_squared(contacts) <= max_range**2] for v in (kept, contacts))
+    contact_row, contact_column = edges.row[kept], edges.column[kept]
+    trust = confidence[contact_row, contact_column] * sharpness(contacts, camera, camera_from_base)
     return GroundObservation(
         cells,
         label[row, column],
         confidence[row, column] * sharpness(centres[cells], camera, camera_from_base),
         hidden,
-        contacts[kept],
+        under,
+        contacts,
         label[contact_row, contact_column],
-        confidence[contact_row, contact_column]
-        * sharpness(contacts[kept], camera, camera_from_base),
+        np.where(edges.sure[kept], trust, np.float32(0)),
     )
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """Lower edges of obstacles: pixels with none below, of those that the ground lies behind.
+
+    Attributes:
+        row, column: of the pixels.
+        direction: over the ground from the camera, N x 2 of length one.
+        side: how far from the camera the obstacle's near side is at most, m.
+        free_to: up to which distance ground below the pixel is not under the obstacle, m.
+        sure: whether the obstacle surely stands at ``side``.
+    """
+
+    row: np.ndarray
+    column: np.ndarray
+    direction: np.ndarray
+    side: np.ndarray
+    free_to: np.ndarray
+    sure: np.ndarray
+
+
+def _lower_edges(
+    label: np.ndarray,
+    kinds: np.ndarray,
+    camera: CameraModel,
+    top: int,
+    camera_from_base: np.ndarray,
+    rules: CostRules,
+) -> _Edges:
+    """Find the lower edges of obstacles and draw bodies on wheels together.
+
+    A lower edge that ends its class's ``clearance`` over the ground stands nearer than it seems to,
+    but it reaches out over its wheels by no more than the class's ``overhang``.
+    """
+    obstacle = kinds == Kind.OBSTACLE
+    obstacle[:-1] &= ~obstacle[1:]
+    row, column = np.nonzero(obstacle)
+    rays = ray_table(camera, LOWER_EDGE)[top:]
+    points, meets = meet_ground(rays[row, column], camera_from_base)
+    row, column, points = row[meets], column[meets], points[meets]
+    eye = np.linalg.inv(camera_from_base)[:3, 3]
+    seen = np.sqrt(_squared(points - eye[:2]))
+    classes = label[row, column]
+    clearance = rules.clearances[classes]
+    wheels = clearance > 0
+    # What is seen between two wheels of a body is hidden by it or part of it.
+    lift = np.where(wheels, clearance, rules.clearances.max())
+    nearest = seen * (1 - np.minimum(lift / eye[2], 1))
+
+    # The lowest edge of each of a number of directions: the last, as rows come in order; or none,
+    # -1, which is what is appended below.
+    step = -(-camera.width // DIRECTIONS)
+    foremost = np.full(-(-camera.width // step), -1)
+    foremost[column // step] = np.arange(len(row))
+    sides = near_sides(
+        np.append(points - eye[:2], [[np.nan, np.nan]], axis=0)[foremost],
+        np.append(nearest, np.nan)[foremost],
+        np.append(wheels, False)[foremost],
+    )[column // step]
+    last = np.full(camera.width, -1)
+    last[column] = np.arange(len(row))
+    drawn = (last[column] == np.arange(len(row))) & (sides < seen) & (sides >= nearest)
+    side = np.where(drawn, sides, seen)
+    reach = rules.overhangs[classes] + _footprint(side**2, camera, eye[2])
+    free_to = np.minimum(np.maximum(seen * (1 - clearance / eye[2]), side - reach), side)
+    return _Edges(
+        row,
+        column,
+        (points - eye[:2]) / seen[:, None],
+        side,
+        np.where(free_to < seen, free_to, np.inf),
+        ~wheels | (seen - side <= seen * CLOSED / eye[2]),
+    )
+
+
+def _grown(mask: np.ndarray, margin: int) -> np.ndarray:
+    """A mask H x W with the pixels that lie up to ``margin`` rows and columns beside it."""
+    around = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    return cv2.dilate(mask.view(np.uint8), around).view(bool)
 
 
 def _horizon(camera: CameraModel, camera_from_base: np.ndarray) -> int:
@@ -144,39 +240,19 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     camera of height h: at one metre a pixel, trust is half of that close by.
     """
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    squared = _squared(points - eye[:2]) + eye[2] ** 2
-    footprint = squared / (camera.matrix[1][1] * eye[2])
+    footprint = _footprint(_squared(points - eye[:2]), camera, eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
 
 
-def _under_obstacle(
-    cells: np.ndarray,
-    row: np.ndarray,
-    column: np.ndarray,
-    label: np.ndarray,
-    kinds: np.ndarray,
-    rays: np.ndarray,
-    camera_from_base: np.ndarray,
-    centres: np.ndarray,
-    rules: CostRules,
-) -> np.ndarray:
-    """Which cells, though they show ground at their pixel, may lie under an obstacle.
+def _footprint(squared: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
+    """Metres of ground a pixel covers along the view, at squared distances over the ground."""
+    return (squared + height**2) / (camera.matrix[1][1] * height)
 
-    The obstacle is the next one above in the image. A car's body ends some way over the ground
-    (``clearance`` of its rule): ground seen up to its lower edge lies partly under it.
-    """
-    rows = np.arange(len(kinds), dtype=np.int16)[:, None]
-    obstacle_rows = np.where(kinds == Kind.OBSTACLE, rows, np.int16(-1))
-    above = np.maximum.accumulate(obstacle_rows, axis=0)[row, column]
-    under = np.zeros(len(cells), bool)
-    clearance = rules.clearances[label[above, column]]
-    asked = np.flatnonzero((above >= 0) & (clearance > 0))
-    edges, on_ground = meet_ground(rays[above[asked], column[asked]], camera_from_base)
-    eye = np.linalg.inv(camera_from_base)[:3, 3]
-    # The lower edge, seen at the height of the clearance, stands this much nearer to the camera.
-    nearest = np.hypot(*(edges - eye[:2]).T) * (1 - clearance[asked] / eye[2])
-    under[asked] = on_ground & (np.hypot(*(centres[cells[asked]] - eye[:2]).T) > nearest)
-    return under
+
+def _next_above(mask: np.ndarray) -> np.ndarray:
+    """For each pixel the row of the next pixel of a mask at or above it, -1 if there is none."""
+    rows = np.arange(len(mask), dtype=np.int16)[:, None]
+    return np.maximum.accumulate(np.where(mask, rows, np.int16(-1)), axis=0)
 
 
 def contact_line(kinds: np.ndarray) -> np.ndarray:

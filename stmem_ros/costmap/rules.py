@@ -12,7 +12,8 @@ import yaml
 from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
 from stmem_ros.resources import resource
 
-KEYS = ("kind", "cost", "layer", "moving", "clearance")
+KEYS = ("kind", "cost", "layer", "moving", "clearance", "overhang")
+LONGEST = {"clearance": 2.0, "overhang": 5.0}  # m
 
 
 class Kind(IntEnum):
@@ -32,7 +33,8 @@ class ClassRule:
         cost: 0..100; -1 for ignored classes.
         layer: name of its layer.
         moving: it may drive or walk away.
-        clearance: how far over the ground its body may end, m.
+        clearance: how far over the ground its body may end between its wheels, m.
+        overhang: how far its body may reach out over them, m.
     """
 
     kind: Kind
@@ -40,6 +42,7 @@ class ClassRule:
     layer: str = ""
     moving: bool = False
     clearance: float = 0.0
+    overhang: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,16 @@ class CostRules:
     @property
     def clearances(self) -> np.ndarray:
         """Clearance of every label value, 256 float32, m."""
+        return self._lengths([rule.clearance for rule in self.rules])
+
+    @property
+    def overhangs(self) -> np.ndarray:
+        """Overhang of every label value, 256 float32, m."""
+        return self._lengths([rule.overhang for rule in self.rules])
+
+    def _lengths(self, of_classes: list[float]) -> np.ndarray:
         table = np.zeros(256, np.float32)
-        table[: len(self.rules)] = [rule.clearance for rule in self.rules]
+        table[: len(self.rules)] = of_classes
         return table
 
 
@@ -129,7 +140,10 @@ def _rule(path: Path, name: str, raw: object) -> ClassRule:
         raise ValueError(f"{where}: cost is {cost!r}; allowed: 0 to 100")
     if not isinstance(layer, str) or not layer.isidentifier():
         raise ValueError(f"{where}: layer is {layer!r}; it must be a name such as drivable")
-    clearance = raw.get("clearance", 0.0)
-    if not isinstance(clearance, int | float) or not 0 <= clearance <= 2:
-        raise ValueError(f"{where}: clearance is {clearance!r}; allowed: 0 to 2 m")
-    return ClassRule(Kind[kind], cost, layer, bool(raw.get("moving", False)), float(clearance))
+    lengths = {}
+    for key, longest in LONGEST.items():
+        lengths[key] = raw.get(key, 0.0)
+        if not isinstance(lengths[key], int | float) or not 0 <= lengths[key] <= longest:
+            raise ValueError(f"{where}: {key} is {lengths[key]!r}; allowed: 0 to {longest:g} m")
+    moving = bool(raw.get("moving", False))
+    return ClassRule(Kind[kind], cost, layer, moving, lengths["clearance"], lengths["overhang"])

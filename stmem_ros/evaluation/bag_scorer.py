@@ -46,6 +46,7 @@ class BagScorer:
         self._classes = classes
         self._labels = LabelScorer(classes)
         self._newest_map: int | None = None  # its stamp, ns
+        self._dropped = False  # the frame before
 
     @property
     def sums(self) -> Sums:
@@ -94,6 +95,9 @@ class BagScorer:
     def _note_faults(self, frame: ReplayedFrame) -> None:
         problem = frame.reason if frame.state is FrameState.INVALID else ""
         problem = problem or frame.restarted or frame.reference_problem
+        after_drop, self._dropped = self._dropped, frame.state is FrameState.DROPPED
+        if after_drop and problem.startswith("a gap"):
+            return  # which the drops made, not the bag
         if problem:
             self.faulty += 1
             if len(self.faults) < FAULTS:

@@ -20,10 +20,12 @@ from stmem_ros.model.bundle import (
     shipped_bundles,
 )
 from stmem_ros.model.segmenter import PRESETS, normalise
-from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
+from stmem_ros.streaming.execution import Execution
+from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter, push_together
 
 RATE = 15.0  # Hz, of the images
 STAGES = tuple(field.name for field in dataclasses.fields(StageTimings))
+FORMS = ("plain", "streaming", "together", "floor", *STAGES)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class CoreTimes:
         peak_memory_mb: of a process (or GPU) that streams.
         plain_peak_memory_mb: of one that runs the plain form.
         stages_ms: of ``streaming_ms``, by stage.
+        precision: the stream's; plain form and floor are in float32.
+        cameras: streams that are pushed together, each with a frame of its own.
+        together_ms: one such push; None for one camera.
     """
 
     plain_ms: float
@@ -49,14 +54,26 @@ class CoreTimes:
     peak_memory_mb: float
     plain_peak_memory_mb: float
     stages_ms: dict[str, float]
+    precision: str
+    cameras: int
+    together_ms: float | None
 
 
-def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> CoreTimes:
+def bench_core(
+    name: str,
+    size: tuple[int, int],
+    device: str,
+    repeats: int,
+    execution: Execution = Execution(),  # noqa: B008 (frozen)
+    cameras: int = 1,
+) -> CoreTimes:
     """Measure a bundle, or a preset such as ``psp50`` with random weights.
 
     Args:
         size: height and width of the images, pixels.
         repeats: frames that are timed; plain form, stream and floor take turns.
+        execution: how the stream is run.
+        cameras: also time as many streams that are pushed together.
 
     Raises:
         BundleError, ValueError: no such model or device.
@@ -64,20 +81,25 @@ def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> C
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + repeats, size)
-    stream = StreamingSegmenter(model)
-    scores: list[torch.Tensor] = []  # of each frame, which a stream does not give
-    hook = model.classifier.register_forward_hook(lambda *call: scores.append(call[-1]))
-    times: dict[str, list[float]] = {form: [] for form in ("plain", "streaming", "floor", *STAGES)}
+    stream = StreamingSegmenter(model, execution=execution)
+    several = [StreamingSegmenter(model, execution=execution) for _ in range(cameras)]
+    network = stream.runner
+    again = network.fusion()  # for the logits, which a stream does not give
+    times: dict[str, list[float]] = {form: [] for form in FORMS}
     agree, difference = [], 0.0
     for i, image in enumerate(images):
-        scores.clear()
+        with torch.inference_mode():
+            fused = again.push(network.features(prepared(model, image)))
+            logits = stream.core.classify(network.refine(fused))
         start = time.perf_counter()
         result = stream.push(image, i / RATE)
-        seconds = time.perf_counter() - start
-        logits = scores[0]
+        together = time.perf_counter()
+        if cameras > 1:
+            push_together(several, [image] * cameras, [i / RATE] * cameras)
         if i < window:
             continue
-        times["streaming"].append(seconds)
+        times["together"].append(time.perf_counter() - together)
+        times["streaming"].append(together - start)
         for stage in STAGES:
             times[stage].append(getattr(result.timings, stage))
         start = time.perf_counter()
@@ -88,7 +110,6 @@ def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> C
         times["floor"].append(time.perf_counter() - start)
         agree.append((result.label == label).mean())
         difference = max(difference, float((logits - plain_logits).abs().max()))
-    hook.remove()
     ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in times.items()}
     return CoreTimes(
         ms["plain"],
@@ -99,6 +120,9 @@ def bench_core(name: str, size: tuple[int, int], device: str, repeats: int) -> C
         peak_memory_mb(name, size, device, "streaming"),
         peak_memory_mb(name, size, device, "plain"),
         {stage: ms[stage] for stage in STAGES},
+        network.execution.precision,
+        cameras,
+        ms["together"] if cameras > 1 else None,
     )
 
 

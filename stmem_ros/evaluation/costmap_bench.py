@@ -16,7 +16,7 @@ from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth, make_scene
-from stmem_ros.model.bundle import load_bundle
+from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
@@ -29,6 +29,7 @@ WIDE = CameraModel(1242, 375, ((720.0, 0.0, 610.0), (0.0, 720.0, 173.0), (0.0, 0
 LOCAL = GridConfig(size=40.0, resolution=0.2)
 
 Labeller = Callable[[DriveFrame], tuple[np.ndarray, np.ndarray]]  # label, confidence
+ImageLabeller = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]  # RGB, seconds
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,20 @@ def true_labels(frame: DriveFrame) -> tuple[np.ndarray, np.ndarray]:
     return frame.view.label, np.full_like(frame.view.label, 255)
 
 
-def model_labels(name: str, device: str = "auto") -> Labeller:
-    """Labels of a model bundle, streamed; a drive that begins anew restarts the stream.
+def model_labels(model: BundledSegmenter) -> ImageLabeller:
+    """Labels of a model, streamed; a drive that begins anew restarts the stream."""
+    stream = StreamingSegmenter(model)
 
-    Raises:
-        BundleError, ValueError: the model cannot be loaded.
-    """
-    stream = StreamingSegmenter(load_bundle(name, device))
-
-    def label(frame: DriveFrame) -> tuple[np.ndarray, np.ndarray]:
-        segmentation = stream.push(frame.view.rgb, frame.stamp)
+    def label(rgb: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        segmentation = stream.push(rgb, seconds)
         return segmentation.label, segmentation.confidence
 
     return label
+
+
+def of_drive(label: ImageLabeller) -> Labeller:
+    """The labels of the images that the synthetic world's camera takes."""
+    return lambda frame: label(frame.view.rgb, frame.stamp)
 
 
 def bench_costmap(

@@ -63,7 +63,7 @@ def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterat
         try:
             run_task(task, progress)
             yield Ended(task)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # as in other processes: one bag must not end the others
             yield Ended(task, one_line(error))
 
 
@@ -125,8 +125,9 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
         settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, **settings)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"no Ray cluster at {address}: {one_line(error)}") from error
+    except Exception as error:  # Ray raises it bare, too, when a machine is slow to start it
+        where = f"no Ray cluster at {address}" if address else "Ray did not start on this machine"
+        raise ValueError(f"{where}: {one_line(error)}") from error
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
         work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
@@ -150,8 +151,13 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error as one line; what is no mistake of the user keeps its type."""
+    text = " ".join(str(error).split())
+    return (
+        text
+        if text and isinstance(error, OSError | ValueError)
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 def _gpus(task: BagTask, has_gpus: bool) -> int:

@@ -97,13 +97,13 @@ def evaluate_bags(
             anything.
     """
     resolve_device(options.device)
+    models = dict(zip(unique_names(bundles), bundles, strict=True))
+    infos = {name: read_info(bundle_folder(bundle)) for name, bundle in models.items()}
     if baseline is not None:
         if baseline.resolve() == (out / METRICS).resolve():
             raise ValueError(f"the baseline {baseline} lies where results go; choose another --out")
-        check_baseline(baseline)
-    models = dict(zip(unique_names(bundles), bundles, strict=True))
-    for bundle in bundles:
-        read_info(bundle_folder(bundle))
+        classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
+        check_baseline(baseline, classes, unique_names(bags))
     out.mkdir(parents=True, exist_ok=True)
     for name in (METRICS, FRAMES, TIMINGS, ONLINE_FIGURES):
         (out / name).unlink(missing_ok=True)

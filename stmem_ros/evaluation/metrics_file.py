@@ -26,7 +26,9 @@ Two runs of the same configuration differ in ``timing`` and ``execution`` alone.
 Folder of an evaluation (``--out DIR``):
 
     metrics.json
+    report.html                          for people (report/page.py)
     frames.parquet, timings.parquet      rows of all bags and models (frame_record.py)
+    online.json, online/BAG/MODEL/       replays through the real node (online.py, played_bag.py)
     bags/BAG/MODEL/                      results of one bag and model, written by its task:
         result.json                        BagResult; written last, so that it marks a finished task
         frames.parquet, timings.parquet
@@ -37,13 +39,15 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS, BagResult, file_digests
 from stmem_ros.evaluation.comparison import Comparison, compare
@@ -56,7 +60,6 @@ from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"
 FORMAT = 1
-VERSIONS = ("torch", "numpy", "opencv-python-headless", "rosbags")
 
 
 @dataclass(frozen=True)
@@ -119,16 +122,21 @@ def write_results(
             "totals": asdict(scores[name].timing),
             "bags": {r.bag: asdict(r.timing) for r in results},
         }
-    classes_of = {n: [c["name"] for c in m["bundle"]["classes"]] for n, m in models.items()}
     seed = configuration["replay"]["seed"]
-    comparisons = _side_by_side(out, classes_of, seed)
+    comparisons = tuple(_side_by_side(out, models, seed))
     if baseline is not None:
-        comparisons += _with_baseline(out, classes_of, baseline, seed)
+        comparisons += tuple(_with_baseline(out, models, baseline, seed))
     content = {
         "format": FORMAT,
         "configuration": configuration,
         "execution": execution,
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "rosbags": version("rosbags"),
+        },
         "models": models,
         "failed": [
             {"bag": e.task.bag, "model": e.task.model, "error": e.error}
@@ -160,56 +168,66 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_baseline(path: Path) -> dict[str, list[str]]:
-    """The models of a baseline and their classes, by name.
+def check_baseline(path: Path, models: dict[str, list[str]], bags: Sequence[str]) -> None:
+    """Refuse a baseline that cannot be compared with.
+
+    Args:
+        models: names of the classes of each model to be compared.
+        bags: names of the bags.
 
     Raises:
-        MetricsError: it, or the frames beside it, cannot be used.
+        MetricsError: it, or the frames beside it, cannot be used; or there is nothing to compare.
     """
-    content = read_metrics(path)
+    known = read_metrics(path)["models"]
     if not (path.parent / FRAMES).is_file():
         raise MetricsError(f"{path} has no {FRAMES} beside it, which a comparison needs")
-    return {
-        name: [c["name"] for c in model["bundle"]["classes"]]
-        for name, model in content["models"].items()
-    }
+    for name, classes in models.items():
+        before = _counterpart(name, known)
+        if before is None:
+            raise MetricsError(f"{path} has several models, none is {name!r}: {', '.join(known)}")
+        if classes != _classes(known[before]):
+            raise MetricsError(f"{before!r} of {path} has other classes than {name!r}")
+        if not set(known[before]["bags"]) & set(bags):
+            have = ", ".join(known[before]["bags"]) or "none"
+            raise MetricsError(f"{path} has none of these bags; its bags: {have}")
 
 
-def _side_by_side(out: Path, models: dict[str, list[str]], seed: int) -> tuple[Comparison, ...]:
+def _counterpart(name: str, known: dict[str, Any]) -> str | None:
+    """The model of a baseline that ``name`` is compared with: of that name, or the only one."""
+    if name in known:
+        return name
+    return next(iter(known)) if len(known) == 1 else None
+
+
+def _side_by_side(out: Path, models: dict[str, Any], seed: int) -> Iterator[Comparison]:
     """The first model with each other one of the same classes."""
     first, *others = models
-    rows = out / FRAMES
-    return tuple(
-        compare((rows, first), (rows, other), (first, other), models[first], seed)
-        for other in others
-        if models[other] == models[first]
-    )
+    for other in others:
+        yield from _compared((out, first, models[first]), (out, other, models[other]), first, seed)
 
 
 def _with_baseline(
-    out: Path, models: dict[str, list[str]], baseline: Path, seed: int
-) -> tuple[Comparison, ...]:
-    """Each model with the baseline's of that name, or with its only one."""
-    known = check_baseline(baseline)
-    comparisons = []
-    for name, classes in models.items():
-        before = name if name in known else next(iter(known))
-        if name not in known and len(known) > 1:
-            raise MetricsError(
-                f"{baseline} has several models and none is {name!r}: {', '.join(known)}"
-            )
-        if known[before] != classes:
-            raise MetricsError(f"{before!r} of {baseline} has other classes than {name!r}")
-        comparisons.append(
-            compare(
-                (baseline.parent / FRAMES, before),
-                (out / FRAMES, name),
-                (f"{before} ({baseline})", name),
-                classes,
-                seed,
-            )
-        )
-    return tuple(comparisons)
+    out: Path, models: dict[str, Any], path: Path, seed: int
+) -> Iterator[Comparison]:
+    known = read_metrics(path)["models"]
+    for name, model in models.items():
+        if (before := _counterpart(name, known)) is not None:
+            sides = (path.parent, before, known[before]), (out, name, model)
+            yield from _compared(*sides, f"{before} ({path})", seed)
+
+
+def _compared(
+    before: tuple[Path, str, Any], after: tuple[Path, str, Any], title: str, seed: int
+) -> Iterator[Comparison]:
+    """A comparison of two models (folder, name, entry in ``models``), if they share anything."""
+    classes = _classes(before[2])
+    if classes == _classes(after[2]) and set(before[2]["bags"]) & set(after[2]["bags"]):
+        rows = [(folder / FRAMES, name) for folder, name, _ in (before, after)]
+        yield compare(rows[0], rows[1], (title, after[1]), classes, seed)
+
+
+def _classes(model: dict[str, Any]) -> list[str]:
+    return [c["name"] for c in model["bundle"]["classes"]]
 
 
 def _figures(sums: Sums, classes: Sequence[str], folders: Sequence[Path]) -> Figures:

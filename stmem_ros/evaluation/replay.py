@@ -32,6 +32,7 @@ from stmem_ros.data.bags import (
     find_label_topic,
     find_points_topic,
 )
+from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.images import ImageError, decode_depth, decode_image, decode_label
 from stmem_ros.data.points import decode_points
 from stmem_ros.evaluation.latency import Arriving, LatencyModel, serve
@@ -214,7 +215,7 @@ class BagReplay:
     def _images(self) -> Iterator[_Image]:
         names = {t.name for t in vars(self.topics).values() if t is not None}
         waiting: deque[Record] = deque()
-        count = 0
+        count = found = 0
         try:
             for record in self._bag.records(names | set(self._tf)):
                 while waiting and record.time - waiting[0].time > LATE:
@@ -222,10 +223,15 @@ class BagReplay:
                     count += 1
                 if record.time > self._end + LATE:
                     break
+                found += record.topic == self.topics.image.name
                 if record.topic != self.topics.image.name:
                     self._take(record)
                 elif self._wanted(record.time):
                     waiting.append(record)
+            else:  # damaged bytes may hide messages without an error
+                if lost := self.topics.image.count - found:
+                    name = self.topics.image.name
+                    self.error = f"{self._bag.path} is damaged: {lost} images on {name} are missing"
         except BagError as error:
             self.error = str(error)
         for record in waiting:
@@ -371,11 +377,7 @@ class BagReplay:
         image, reference, problem = pushed.image, pushed.image.reference, ""
         if isinstance(reference, str):
             problem, reference = reference, None
-        elif reference is not None and reference.shape != segmentation.label.shape:
-            problem = (
-                f"the reference has {reference.shape[1]} x {reference.shape[0]} pixels, "
-                f"the image {segmentation.label.shape[1]} x {segmentation.label.shape[0]}"
-            )
+        elif reference is not None and (problem := self._misfit(reference, segmentation.label)):
             reference = None
         placed, map_problem = self._place(image, segmentation)
         return ReplayedFrame(
@@ -396,6 +398,22 @@ class BagReplay:
             latency=image.latency,
             frame_id=image.message.header.frame_id,
         )
+
+    def _misfit(self, reference: np.ndarray, label: np.ndarray) -> str:
+        """Why a reference cannot be compared with a label; empty if it can."""
+        if reference.shape != label.shape:
+            return (
+                f"the reference has {reference.shape[1]} x {reference.shape[0]} pixels, "
+                f"the image {label.shape[1]} x {label.shape[0]}"
+            )
+        classes = len(self._segmenter.model.info.classes)
+        strange = reference[(reference >= classes) & (reference != UNLABELLED)]
+        if strange.size:
+            return (
+                f"the reference holds the id {strange.max()}, but the model has the classes 0 to "
+                f"{classes - 1}: is it another label set?"
+            )
+        return ""
 
     def _place(
         self, image: _Image, segmentation: Segmentation

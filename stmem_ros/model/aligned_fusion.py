@@ -129,8 +129,8 @@ class AlignedFusion(nn.Module):
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
         # How much a token prefers itself: what is thin blurs on its way through frames.
         self.itself = nn.Conv2d(channels, 1, 1)
-        nn.init.zeros_(self.itself.weight)
-        nn.init.zeros_(self.itself.bias)
+        for parameter in self.itself.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, window: Tensor) -> Tensor:
         """N x (C + A) x T x h x w in, fused features of the newest frame N x C x h x w out."""

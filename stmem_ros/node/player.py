@@ -85,6 +85,8 @@ class BagPlayer:
         return count
 
     def _tick(self, nanoseconds: int) -> None:
+        if not rclpy.ok():  # a signal came: publishing would be an error now
+            raise ExternalShutdownException
         self._clock.publish(Clock(clock=Time(nanoseconds=max(0, nanoseconds)).to_msg()))
 
 

@@ -44,7 +44,7 @@ from stmem_ros.node.parameters import (
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.node.worker import Worker
-from stmem_ros.streaming.execution import Execution
+from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
 
 SILENCE = 2.0  # seconds without an image that diagnostics warn about
@@ -213,7 +213,7 @@ class SegmentationNode(LifecycleNode):
             )
         if p.memory_bank:
             bank = load_memory(Path(p.memory_bank), model)
-            StreamingSegmenter(model).swap_memory(bank)
+            swap_memory(model, bank)
         return model
 
     def _segmenters(
@@ -294,7 +294,7 @@ class SegmentationNode(LifecycleNode):
 
     def _swap_memory(self) -> None:
         if self._new_bank is not None:
-            next(iter(self._streams.values())).segmenter.swap_memory(self._new_bank)
+            swap_memory(self._model, self._new_bank)
             self._new_bank = None
             self.get_logger().info("memory bank replaced")
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
-import torch
 from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
@@ -25,14 +21,13 @@ from stmem_ros.streaming.winograd import with_winograd
 class StreamingCore:
     """The parts of a :class:`Segmenter`, without what its plain form does twice.
 
-    Made of the weights as they are; use :func:`streaming_core`. The answers are those of the plain
-    form but for rounding.
+    Made of the weights as they are. The answers are those of the plain form but for rounding.
 
     Args:
-        winograd: with convolutions for a CPU in float32: Winograd's, and those that oneDNN fuses.
+        cpu_kernels: with convolutions of our own choice; for float32 on a CPU, as it is.
     """
 
-    def __init__(self, model: BundledSegmenter, winograd: bool) -> None:
+    def __init__(self, model: BundledSegmenter, cpu_kernels: bool) -> None:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
@@ -43,7 +38,7 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
-        if winograd:
+        if cpu_kernels:
             for part in (self.backbone, self.head):
                 with_winograd(part)
                 with_fused_convolutions(part)
@@ -82,30 +77,9 @@ class StreamingCore:
         """Labels 1 x H x W uint8 and their probabilities, of refined features."""
         return decode(self.classify(features), self._stride, height, width)
 
-    def swap_memory(self, bank: MemoryBank) -> None:
-        """Use another memory bank; in place, where CUDA graphs find it."""
+    def fold_memory(self) -> None:
+        """Take over the model's memory as it is now; in place, where CUDA graphs find it."""
         assert self._mar is not None and self.refinement is not None
-        self._mar.keys.copy_(bank.keys)
-        self._mar.values.copy_(bank.values)
         folded = FoldedRefinement(self._mar)
         self.refinement.recall.copy_(folded.recall)
         self.refinement.answer.copy_(folded.answer)
-
-
-_cores: WeakKeyDictionary[BundledSegmenter, dict[bool, StreamingCore]] = WeakKeyDictionary()
-
-
-@torch.inference_mode()
-def streaming_core(model: BundledSegmenter, winograd: bool) -> StreamingCore:
-    """The core of a model, with Winograd's convolutions or without, however many ask for it."""
-    cores = _cores.setdefault(model, {})
-    if winograd not in cores:
-        cores[winograd] = StreamingCore(model, winograd)
-    return cores[winograd]
-
-
-@torch.inference_mode()
-def swap_memory(model: BundledSegmenter, bank: MemoryBank) -> None:
-    """Use another memory bank (checked by ``load_memory``) in all streams of a model."""
-    for core in _cores[model].values():
-        core.swap_memory(bank)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.streaming.core import streaming_core
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.streaming.core import StreamingCore
 from stmem_ros.streaming.cuda_graph import CudaGraphs
 from stmem_ros.streaming.fusion import State
 
@@ -66,10 +67,9 @@ class Runner:
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
         self.device = next(model.parameters()).device
-        # Winograd's transforms lose too many digits where they are not float32; a compiler chooses
-        # its kernels itself.
-        exact = execution.precision == "float32" and not execution.compile
-        self.core = streaming_core(model, winograd=self.device.type == "cpu" and exact)
+        # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
+        plain = execution.precision == "float32" and not execution.compile
+        self.core = StreamingCore(model, cpu_kernels=plain and self.device.type == "cpu")
         self._call = self.caller()
         self._features = self.prepared(self.core.features, reduced=True)
         self._refine = self.prepared(self.core.refine, reduced=False)
@@ -183,3 +183,16 @@ def runner(model: BundledSegmenter, execution: Execution) -> Runner:
             )
         runners[execution] = Runner(model, execution)
     return runners[execution]
+
+
+@torch.inference_mode()
+def swap_memory(model: BundledSegmenter, bank: MemoryBank) -> None:
+    """Use another memory bank in all streams of a model, from their next frame on.
+
+    ``load_memory`` checks that it fits.
+    """
+    assert model.mar is not None
+    model.mar.keys.copy_(bank.keys)
+    model.mar.values.copy_(bank.values)
+    for made in _runners.get(model, {}).values():
+        made.core.fold_memory()

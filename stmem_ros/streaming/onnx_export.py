@@ -47,7 +47,7 @@ class StreamStep(nn.Module):
                 f"for which ONNX needs multiples of {sides} pixels"
             )
         self._info = model.info
-        self._core = StreamingCore(model, winograd=False)
+        self._core = StreamingCore(model, cpu_kernels=False)
         self._fusion = self._core.fusion()
         if isinstance(model.stf, AlignedFusion):  # exporters know grid_sample
             self._fusion = CarriedFusion(without_batch_norm(model.stf))

@@ -13,8 +13,7 @@ import torch
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.core import swap_memory
-from stmem_ros.streaming.execution import Execution, runner
+from stmem_ros.streaming.execution import Execution, runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map

@@ -156,6 +156,19 @@ def test_a_bag_with_damaged_frames_finishes_and_names_them(
     assert f"damaged: {len(reasons)} frames with something wrong" in out and "frame 5 at" in out
 
 
+def test_gaps_of_the_bag_are_named_and_those_of_drops_are_not(
+    tmp_path: Path, small_bundle: Path
+) -> None:
+    stamps = [START + i * PERIOD + (i >= 30) * 20 * PERIOD for i in range(60)]
+    bag = write_bag(tmp_path / "gap", [jpeg(image) for image in panorama(60)], stamps=stamps)
+    arguments = (bag, "--model", small_bundle)
+    one = evaluate(tmp_path / "all", *arguments)["models"]["small"]["bags"]["gap"]
+    assert [(f["index"], f["reason"][:16]) for f in one["faults"]] == [(30, "a gap of 2.100 s")]
+    few = evaluate(tmp_path / "few", *arguments, "--latency-model", 3000)
+    assert few["models"]["small"]["totals"]["restarts"] > 0
+    assert few["models"]["small"]["bags"]["gap"]["faults"] == []
+
+
 def test_bags_that_give_nothing_are_told_and_the_others_scored(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +208,23 @@ def test_models_side_by_side_and_a_baseline_tell_what_differs(
     assert {d["verdict"] for d in again["differences"]} == {"no difference shown"}
     assert all(d["low"] == d["high"] == 0 for d in again["differences"])
     assert "interval" in capsys.readouterr().out
+
+
+def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
+    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(tmp_path / "before", bag, "--model", small_bundle, "--duration", 0.3)
+    baseline = tmp_path / "before" / "metrics.json"
+    second = write_bag(tmp_path / "second", [jpeg(image) for image in panorama(2)])
+    for arguments, message in (
+        ([second], "has none of these bags; its bags: drive"),
+        ([bag, "--out", tmp_path / "before"], "lies where results go"),
+    ):
+        words = ["--model", small_bundle, "--baseline", baseline, "--device", "cpu"]
+        out = [] if "--out" in arguments else ["--out", tmp_path / "after"]
+        assert main(["evaluate", *map(str, [*arguments, *words, *out])]) == 1
+        assert message in capsys.readouterr().err
+    assert baseline.is_file() and not (tmp_path / "after").exists()
 
 
 def test_limits_set_the_exit_code(

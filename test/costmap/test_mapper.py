@@ -180,6 +180,86 @@ def test_what_is_under_a_car_is_not_free() -> None:
     assert road[(np.abs(y) < 0.8) & (x > 4) & (x < 6)].all()
 
 
+def in_cells(update) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of the cell centres of a grid around the origin."""
+    steps = -20 + 0.2 * (np.arange(update.grid.label.shape[0]) + 0.5)
+    x, y = np.meshgrid(steps, steps)
+    return x, y
+
+
+def test_between_its_wheels_a_lorry_is_not_free_and_beyond_its_overhang_the_road_is() -> None:
+    """A body 0.8 m over the ground with wheels 1 m behind its front."""
+    empty = make_scene("straight", 0)
+    car = ID["car"]
+    body = Solid("box", (13.0, 0.0, 1.8), (6.0, 2.4, 2.0), car, (90, 90, 90))
+    wheels = tuple(
+        Solid("box", (11.2, side, 0.5), (0.4, 0.3, 1.0), car, (20, 20, 20)) for side in (-1.0, 1.0)
+    )
+    scene = replace(empty, solids=(body, *wheels))
+    label = render(scene, 0.0, CAMERA, MOUNTING.base_from_camera()).label
+    sure = np.full_like(label, 255)
+    update = SemanticMapper(CONFIG, RULES).update(
+        label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4)
+    )
+    x, y = in_cells(update)
+    road = update.grid.label == ID["road"]
+    assert not road[(np.abs(y) < 1.0) & (x > 10.0) & (x < 16.0)].any()
+    assert road[(np.abs(y) < 0.8) & (x > 5.0) & (x < 8.0)].all()
+    lethal = update.grid.cost == 100
+    assert lethal[(np.abs(np.abs(y) - 1.0) < 0.3) & (np.abs(x - 11.1) < 0.4)].any()
+
+
+def test_what_a_moving_obstacle_cut_off_by_the_image_covers_is_forgotten() -> None:
+    """The road before the image's lower edge, once seen free, when a car fills that edge."""
+    label = np.full((360, 480), ID["building"], np.uint8)
+    label[200:] = ID["road"]
+    sure = np.full_like(label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    for i in range(3):  # the window rolls by, so that cells leave the image below
+        pose = np.eye(4)
+        pose[0, 3] = 2.0 * i
+        update = mapper.update(label, sure, 0.1 * i, CAMERA, CAMERA_FROM_BASE, pose)
+    n = CONFIG.cells
+    before = update.grid.label[n // 2, n // 2 + 12]  # 2.5 m ahead: below the image by now
+    assert before == ID["road"]
+    cut = label.copy()
+    cut[150:] = ID["car"]
+    update = mapper.update(cut, sure, 0.3, CAMERA, CAMERA_FROM_BASE, pose)
+    assert update.grid.label[n // 2, n // 2 + 12] == 255
+
+
+def test_cameras_with_their_own_stamps_and_places_fill_one_grid() -> None:
+    mapper = SemanticMapper(CONFIG, RULES)
+    label = np.full((360, 480), ID["road"], np.uint8)
+    sure = np.full_like(label, 255)
+    for i, yaw in enumerate((np.pi / 2, -np.pi / 2)):  # to the left, then to the right
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+        camera_from_base = np.linalg.inv(turn @ MOUNTING.base_from_camera())
+        pose = np.eye(4)
+        pose[0, 3] = 0.4 * i
+        update = mapper.update(label, sure, 0.05 * i, CAMERA, camera_from_base, pose)
+    n = CONFIG.cells
+    road = update.grid.label == ID["road"]
+    assert road[n // 2 + 50, n // 2 - 2] and road[n // 2 - 50, n // 2]  # 10 m to either side
+    assert not road[n // 2, n // 2 + 50]  # ahead nobody looks
+
+
+def test_pitch_that_changes_while_driving_is_followed() -> None:
+    """A marker 10 m ahead stays there while the vehicle nods."""
+    empty = make_scene("straight", 0)
+    box = Solid("box", (11.0, 0.0, 0.75), (2.0, 1.8, 1.5), ID["building"], (90, 90, 90))
+    scene = replace(empty, solids=(box,))
+    for pitch in (-0.02, 0.0, 0.03):
+        camera = Mounting(MOUNTING.height, MOUNTING.pitch + pitch, MOUNTING.forward)
+        label = render(scene, 0.0, CAMERA, camera.base_from_camera()).label
+        sure, place = np.full_like(label, 255), np.linalg.inv(camera.base_from_camera())
+        update = SemanticMapper(CONFIG, RULES).update(label, sure, 0.0, CAMERA, place, np.eye(4))
+        x, y = in_cells(update)
+        front = x[(update.grid.cost == 100) & (np.abs(y) < 0.7)].min() - 0.1
+        assert front == pytest.approx(10.0, abs=0.21)
+
+
 def test_trust_falls_with_distance() -> None:
     points = np.array([[3.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
     near, middle, far = 255 * sharpness(points, CAMERA, CAMERA_FROM_BASE)

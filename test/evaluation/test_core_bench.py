@@ -12,7 +12,16 @@ def test_stream_and_plain_form_are_measured_side_by_side(
     small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "core.json"
-    arguments = ["--model", str(small_bundle), "--size", "64x96", "--repeats", "2"]
+    arguments = [
+        "--model",
+        str(small_bundle),
+        "--size",
+        "64x96",
+        "--repeats",
+        "2",
+        "--cameras",
+        "2",
+    ]
     assert main(["bench", "core", *arguments, "--device", "cpu", "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     assert found["max_abs_diff"] < 1e-3
@@ -20,6 +29,8 @@ def test_stream_and_plain_form_are_measured_side_by_side(
     assert min(found["plain_ms"], found["streaming_ms"], found["floor_ms"]) > 0
     assert sum(found["stages_ms"].values()) <= 2 * found["streaming_ms"]
     assert found["peak_memory_mb"] > 50
+    assert found["precision"] == "float32"
+    assert found["cameras"] == 2 and found["together_ms"] > found["stages_ms"]["backbone"]
     assert "times faster" in capsys.readouterr().out
 
 

@@ -105,7 +105,7 @@ def test_forty_bags_on_ray_give_the_totals_of_one_process_though_a_worker_dies(
     tmp_path: Path, small_bundle: Path
 ) -> None:
     pytest.importorskip("ray", reason="pip install 'stmem_ros[ray]'")
-    bags = make_bags(tmp_path, 40, frames=8)
+    bags = make_bags(tmp_path, 40, frames=4)
     one, two = tmp_path / "one", tmp_path / "two"
     evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(), one)
     with KillOne(two, "ray::run_task", 5) as killer:
@@ -114,7 +114,7 @@ def test_forty_bags_on_ray_give_the_totals_of_one_process_though_a_worker_dies(
     assert all(ended.error is None for ended in run.ended)
     assert deterministic(one) == deterministic(two)
     totals = deterministic(one)["models"]["small"]["totals"]
-    assert totals["frames"] == totals["scored"] == 320
+    assert totals["frames"] == totals["scored"] == 160
 
 
 @pytest.mark.slow

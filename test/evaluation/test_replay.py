@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rosbags.convert.converter import convert
 from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL
 
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.data import bag_messages
 from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import RAW, BagError, BagReader, BagWriter, types
+from stmem_ros.data.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.images import decode_compressed
 from stmem_ros.evaluation.latency import LatencyModel
@@ -130,21 +131,44 @@ def test_a_message_that_is_no_image_is_one_invalid_frame(
     assert frames[1].stamp == START + PERIOD
 
 
+@pytest.fixture
+def large_bag(tmp_path: Path) -> tuple[Path, list[bytes]]:
+    """A bag of eight images in several chunks of the file, and the images."""
+    random = np.random.default_rng(0)
+    images = [jpeg(random.integers(0, 256, (512, 512, 3), np.uint8)) for _ in range(8)]
+    assert len(images[0]) > 2**18
+    return write_bag(tmp_path / "large", images), images
+
+
 def test_a_bag_damaged_in_the_middle_is_replayed_up_to_there(
-    tmp_path: Path, small_model: BundledSegmenter
+    large_bag: tuple[Path, list[bytes]], small_model: BundledSegmenter
 ) -> None:
-    images = [jpeg(np.random.default_rng(i).integers(0, 256, (512, 512, 3), np.uint8))
-              for i in range(8)]  # fmt: skip
-    assert len(images[0]) > 2**18  # so that the bag has several chunks
-    path = write_bag(tmp_path / "bag", images)
-    file = path / "bag.mcap"
+    path, _ = large_bag
+    file = path / "large.mcap"
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + len(content) // 4] = b"\xff" * (len(content) // 4)
+    quarter = len(content) // 4
+    content[2 * quarter : 3 * quarter] = b"\xff" * quarter
     file.write_bytes(content)
     frames, run = replay(path, small_model)
     assert 0 < states(frames).count("labelled") < 8
-    assert "bag" in run.error and "damaged" in run.error
+    assert f"{path} is damaged" in run.error
+
+
+def test_images_that_damage_hides_are_missed(
+    large_bag: tuple[Path, list[bytes]], small_model: BundledSegmenter
+) -> None:
+    path, images = large_bag
+    file = path / "large.mcap"
+    content = bytearray(file.read_bytes())
+    message = bag_messages.compressed(images[1], "jpeg", START + PERIOD, "camera")
+    at = content.find(types().serialize_cdr(message, COMPRESSED)) - 31  # its record in the file
+    assert content[at] == 0x05
+    content[at : at + 9] = b"\x7f" + (2**40).to_bytes(8, "little")  # of a kind that is skipped
+    file.write_bytes(content)
+    frames, run = replay(path, small_model)
+    assert states(frames) == ["labelled"] * len(frames) and 0 < len(frames) < 8
+    missing = 8 - len(frames)
+    assert f"damaged: {missing} images on /camera/image_raw/compressed are missing" in run.error
 
 
 def test_labels_that_belong_to_no_image_are_told(
@@ -154,13 +178,37 @@ def test_labels_that_belong_to_no_image_are_told(
     with BagWriter(tmp_path / "bag") as bag:
         for i, data in enumerate(images):
             message = bag_messages.compressed(data, "jpeg", START + i * PERIOD, "camera")
-            kind = "sensor_msgs/msg/CompressedImage"
-            bag.write("/camera/image_raw/compressed", kind, message, START + i * PERIOD)
+            bag.write("/camera/image_raw/compressed", COMPRESSED, message, START + i * PERIOD)
             label = bag_messages.image(np.zeros((96, 128), np.uint8), START + i, "camera")
             bag.write("/camera/label", RAW, label, START + i * PERIOD)
     frames, run = replay(tmp_path / "bag", small_model)
     assert frames[0].reference is not None
     assert run.notes == ("2 labels on /camera/label have the stamp of no image",)
+
+
+def test_labels_of_another_label_set_are_not_scored(
+    tmp_path: Path, small_model: BundledSegmenter
+) -> None:
+    labels = [np.full((96, 128), label, np.uint8) for label in (10, 17, 255)]
+    bag = write_bag(tmp_path / "bag", [jpeg(image) for image in panorama(3)], labels)
+    frames, _ = replay(bag, small_model)
+    assert [frame.reference is not None for frame in frames] == [True, False, True]
+    assert "holds the id 17, but the model has the classes 0 to 10" in frames[1].reference_problem
+
+
+@pytest.mark.parametrize(("kind", "name"), [("sqlite3", "other"), ("", "other.bag")])
+def test_sqlite3_and_ros1_bags_give_the_same_labels_and_grids(
+    tmp_path: Path, small_model: BundledSegmenter, kind: str, name: str
+) -> None:
+    create_synthetic_bag(tmp_path / "mcap", "straight", seed=2, frames=3, rate=10.0)
+    convert([tmp_path / "mcap"], tmp_path / name, kind, 9, None, "file", types(), None,
+            (), (), (), ())  # fmt: skip
+    expected, found = (replay(tmp_path / bag, small_model)[0] for bag in ("mcap", name))
+    assert states(found) == ["labelled"] * 3
+    for a, b in zip(expected, found, strict=True):
+        assert np.array_equal(a.label, b.label) and a.stamp == b.stamp
+        assert np.array_equal(a.reference, b.reference)
+        assert np.array_equal(a.map.update.grid.label, b.map.update.grid.label)
 
 
 def test_a_centred_model_labels_each_frame_but_the_last(plain_bag: Path) -> None:

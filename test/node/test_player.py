@@ -29,7 +29,7 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     command += [str(tmp_path / "bag"), "--loop", "--remap", "/camera/image_raw:=/renamed"]
     player = subprocess.Popen(command)
     try:
-        peer.wait(lambda: len(images) >= 9, "two rounds of images")
+        peer.wait(lambda: len(images) >= 12, "two whole rounds of images")
     finally:
         player.terminate()
         player.wait(timeout=20)

@@ -20,6 +20,7 @@ from support.ros import LATCHED, NODE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
+from stmem_ros.costmap.camera import Mounting
 from stmem_ros.data.bag_messages import quaternion
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
@@ -151,6 +152,65 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     assert len(layers[-1].data) == 200 * 200
     assert [f.name for f in points[-1].fields] == ["x", "y", "z", "label", "cost"]
     assert len(points[-1].data) == points[-1].width * points[-1].point_step
+
+
+def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
+    peer: Peer, start_node, frames
+) -> None:
+    start_node("-p", "base_frame:=base")
+    labels = peer.collect(Image, f"{NODE}/label")
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    image, stamps = frames[0], (100.0 + i / 10 for i in range(1000))
+
+    def push_until(info: CameraInfo, condition, what: str) -> None:
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, what
+            count = len(labels)
+            infos.publish(info)
+            send(image, next(stamps))
+            peer.wait(lambda n=count: len(labels) > n, "a label")
+
+    def is_named(said: str) -> bool:
+        return any(said in p for p in problems(diagnostics, "Costmap"))
+
+    mounted = transform("base", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
+    static.publish(mounted)
+    push_until(camera_info(), lambda: costmaps, "a costmap")
+
+    no_numbers, no_size, another = camera_info(), camera_info(), camera_info()
+    no_numbers.k[0] = float("nan")
+    no_size.width = 0
+    another.width = 640
+    for info, said in (
+        (no_numbers, "focal lengths must be positive and finite"),
+        (no_size, "camera size is 0 x 360 pixels"),
+        (another, "camera_info is for 640 x 360 pixels"),
+    ):
+        push_until(info, lambda s=said: is_named(s), f"a diagnostic that says {said}")
+        count, labelled = len(costmaps), len(labels)
+        push_until(info, lambda n=labelled + 3: len(labels) >= n, "labels that go on")
+        assert len(costmaps) == count
+    looking_up = Mounting(height=1.45, pitch=-1.2).base_from_camera()
+    static.publish(transform("base", "camera_optical_frame", looking_up, 0.0))
+    push_until(camera_info(), lambda: is_named("sees no ground"), "a diagnostic of the view")
+    ages = [
+        float(value.value)
+        for message in diagnostics
+        for status in message.status
+        for value in status.values
+        if value.key == "age_s" and value.value != "never"
+    ]
+    assert ages[-1] > 0
+
+    static.publish(mounted)
+    count = len(costmaps)
+    push_until(camera_info(), lambda: len(costmaps) > count, "a costmap when all is well again")
 
 
 def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> None:

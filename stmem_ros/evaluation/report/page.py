@@ -66,11 +66,20 @@ def _content(results: Results) -> dict[str, Any]:
     models = results.models
     totals = [metrics["models"][m]["totals"] for m in models]
     worst = _worst(results)
-    timelines = [(bag, _timeline(results, bag, worst)) for bag in results.bags[:TIMELINES]]
+    timelines = [(bag, _timeline(results, bag, worst)) for bag in _drawn(results)]
     faults = _faults(results)
     confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
     calibrations = {m: results.calibration(m) for m in models}
     scored = {m: c for m, c in calibrations.items() if c.known.any()}
+    bag_figures = [
+        name
+        for name in BAG_FIGURES
+        if any(
+            bag["figures"][name] is not None
+            for model in metrics["models"].values()
+            for bag in model["bags"].values()
+        )
+    ]
     content: dict[str, Any] = {
         "title": "Replay evaluation",
         "models": models,
@@ -93,8 +102,8 @@ def _content(results: Results) -> dict[str, Any]:
         "flicker": _ALL["flicker"],
         "confusion": confusion,
         "calibration": reliability(scored) if scored else "",
-        "bag_figures": [_ALL[n] for n in BAG_FIGURES],
-        "bag_rows": _bag_rows(results),
+        "bag_figures": [_ALL[n] for n in bag_figures],
+        "bag_rows": _bag_rows(results, bag_figures),
         "online": _online(results),
         "states": STATES | {"began anew": RESTART},
         "timelines": timelines,
@@ -244,12 +253,12 @@ def _cell(share: float, right: bool, occurs: bool) -> Cell:
     return Cell(text, hexadecimal, "#fff" if strength > 0.55 else "#1d2127")
 
 
-def _bag_rows(results: Results) -> list[dict[str, Any]]:
+def _bag_rows(results: Results, names: list[str]) -> list[dict[str, Any]]:
     return [
         {
             "bag": name,
             "model": model,
-            "figures": [(_ALL[n], bag["figures"][n]) for n in BAG_FIGURES],
+            "figures": [(_ALL[n], bag["figures"][n]) for n in names],
             "error": bag["error"],
         }
         for name in results.bags
@@ -270,6 +279,21 @@ def _online(results: Results) -> list[dict[str, Any]]:
         for bag, online in bags.items()
         if bag in results.metrics["models"][model]["bags"]
     ]
+
+
+def _drawn(results: Results) -> tuple[str, ...]:
+    """All bags; of more than ``TIMELINES`` the worst by mIoU, or by consistency without labels."""
+    if len(results.bags) <= TIMELINES:
+        return results.bags
+
+    def badness(bag: str) -> tuple[bool, float]:
+        found = (results.metrics["models"][m]["bags"].get(bag) for m in results.models)
+        figures = next(b["figures"] for b in found if b)
+        unscored = figures["miou"] is None
+        value = figures["temporal_consistency" if unscored else "miou"]
+        return unscored, 1.0 if value is None else value
+
+    return tuple(sorted(results.bags, key=badness)[:TIMELINES])
 
 
 def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:

@@ -72,16 +72,16 @@ def timeline(models: dict[str, Frames], worst: list[float]) -> str:
         )[:, 0]
         _draw_states(axes[0], models, worst)
         for axis, curve in zip(axes[1:], curves, strict=True):
-            for (name, frames), colour in zip(models.items(), _colours(), strict=False):
-                _draw_curve(axis, frames, curve, colour, name)
+            # The first is the widest, so that curves that lie on each other are all seen.
+            widths = np.arange(len(models), 0, -1) * 1.1
+            for frames, colour, width in zip(models.values(), _colours(), widths, strict=False):
+                _draw_curve(axis, frames, curve, colour, width)
             unit = f" [{curve.unit}]" if curve.unit else ""
             axis.set_ylabel(f"{curve.title}\n{unit}".strip(), rotation=0, ha="right", va="center")
             axis.yaxis.set_label_coords(-0.05, 0.5)
             _limit(axis, curve)
         axes[-1].set_xlim(0, max(_end(frames) for frames in models.values()))
         axes[-1].set_xlabel("seconds since the first image")
-        if len(models) > 1:
-            axes[1].legend(loc="upper right", ncols=len(models), frameon=False, fontsize=8)
         return _svg(figure)
 
 
@@ -132,14 +132,15 @@ def _draw_states(axis, models: dict[str, Frames], worst: list[float]) -> None:  
         )
     axis.plot(worst, [0.28] * len(worst), "v", color="#1d2127", markersize=4.5, clip_on=False)
     axis.set(yticks=-np.arange(len(models)) - 0.5, ylim=(-len(models), 0.5))
-    names = list(models) if len(models) > 1 else ["images"]
-    axis.set_yticklabels(names)
+    axis.set_yticklabels(list(models) if len(models) > 1 else ["images"])
+    for text, colour in zip(axis.get_yticklabels(), _colours(), strict=False):
+        text.set_color(colour if len(models) > 1 else "#626b78")
     axis.grid(False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
 
 
-def _draw_curve(axis, frames: Frames, curve: Definition, colour: str, name: str) -> None:  # type: ignore[no-untyped-def]
+def _draw_curve(axis, frames: Frames, curve: Definition, colour: str, width: float) -> None:  # type: ignore[no-untyped-def]
     values = frames.values[curve.name] * (100 if curve.unit == "%" else 1)
     seconds = frames.seconds
     if len(values) > POINTS:
@@ -151,7 +152,7 @@ def _draw_curve(axis, frames: Frames, curve: Definition, colour: str, name: str)
         axis.fill_between(seconds, low, high, color=colour, alpha=0.2, linewidth=0)
         values = mean
     dots = "." if len(values) <= 400 else ""
-    axis.plot(seconds, values, color=colour, linewidth=1.1, marker=dots, markersize=3, label=name)
+    axis.plot(seconds, values, color=colour, linewidth=width, marker=dots, markersize=2 + width)
 
 
 def _limit(axis, curve: Definition) -> None:  # type: ignore[no-untyped-def]

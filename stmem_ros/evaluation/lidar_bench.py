@@ -1,0 +1,284 @@
+"""How far a costmap of a real drive can be trusted: the mapper on a bag, against lidar.
+
+Nothing of it is learnt from the lidar: a bag gives images, camera_info and transforms, a folder the
+lidar points of its frames. Cells of the costmap are compared with the points that fall in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from stmem_ros.costmap.camera import CameraModel, to_camera
+from stmem_ros.costmap.grid import GridConfig, GridSnapshot
+from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.transforms import TransformBuffer
+from stmem_ros.data.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
+from stmem_ros.data.images import decode_colour, decode_compressed
+from stmem_ros.evaluation.costmap_bench import ImageLabeller
+from stmem_ros.evaluation.overlay import overlay
+
+RANGE = 25.0  # m around the base
+ABOVE = 0.3  # m over the ground; points higher than this stand in the way
+GROUND = 0.12  # m; points up to this from the plane are of the ground
+GRID = GridConfig(size=52.0, max_range=RANGE)
+DIRECTIONS = 1440  # a turn is divided into, to tell what lies behind an obstacle
+HEADROOM = 2.5  # m; what is higher does not close a direction
+
+
+@dataclass(frozen=True)
+class LidarShares:
+    """Shares of cells, summed over the frames.
+
+    Attributes:
+        occupied_free: of the cells with points higher than 0.3 m, those known and not lethal.
+        occupied_zero: of the same, those of cost 0.
+        ground_known: of the cells with points of the ground only, those that are known.
+        ground_lethal: of the known ones of these, the lethal ones.
+        open_share: of the cells with points of the ground only, those that lie before everything
+            that stands in their direction; the rest is seen beneath bodies and between them.
+        open_known, open_lethal: as for the ground, of these alone.
+    """
+
+    occupied_free: float
+    occupied_zero: float
+    ground_known: float
+    ground_lethal: float
+    open_share: float
+    open_known: float
+    open_lethal: float
+
+
+@dataclass(frozen=True)
+class LidarFrame:
+    """One frame of a bag with its lidar.
+
+    Attributes:
+        seconds: its stamp.
+        rgb: uint8 H x W x 3.
+        camera: of the image.
+        camera_from_base: 4 x 4.
+        odom_from_base: 4 x 4.
+        points: N x 3 in the base frame, m.
+    """
+
+    seconds: float
+    rgb: np.ndarray
+    camera: CameraModel
+    camera_from_base: np.ndarray
+    odom_from_base: np.ndarray
+    points: np.ndarray
+
+
+@dataclass(frozen=True)
+class LidarCells:
+    """What lidar says about the cells of a grid, bool rows x columns each."""
+
+    occupied: np.ndarray
+    ground: np.ndarray
+    open: np.ndarray
+
+
+def bench_lidar(
+    bag: Path,
+    lidar: Path,
+    rules: CostRules,
+    label: ImageLabeller,
+    pictures: Path | None = None,
+    resolutions: tuple[float, ...] = (0.2, 0.1),
+) -> dict[float, LidarShares]:
+    """Map the frames of a bag that have lidar; the shares for each cell size (m).
+
+    Args:
+        bag: rosbag2 with one camera, its camera_info, and transforms to ``base_footprint`` and
+            ``odom``.
+        lidar: folder with ``calibration.json`` (``base_T_velodyne``, 4 x 4) and ``lidar/*.npz``
+            (``xyz_cm``, int16), a file an image of the bag in the order of both.
+        rules: of the classes that ``label`` gives.
+        label: image and seconds to labels and confidence.
+        pictures: folder for a picture a frame: labels with lidar, and the grid from above.
+
+    Raises:
+        BagError, TransformError, ValueError: bag or folder cannot be used.
+    """
+    mappers = [SemanticMapper(replace(GRID, resolution=r), rules) for r in resolutions]
+    counts = np.zeros((len(mappers), 9), int)
+    for number, frame in enumerate(read_frames(bag, lidar)):
+        labels, confidence = label(frame.rgb, frame.seconds)
+        for mapper, count in zip(mappers, counts, strict=True):
+            grid = mapper.update(
+                labels, confidence, frame.seconds, frame.camera, frame.camera_from_base,
+                frame.odom_from_base,
+            ).grid  # fmt: skip
+            cells = lidar_cells(grid, frame.odom_from_base, frame.points)
+            count += _count(grid, cells)
+            if pictures is not None and mapper is mappers[0]:
+                pictures.mkdir(parents=True, exist_ok=True)
+                picture = lidar_picture(frame, labels, grid, cells, rules)
+                cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
+    return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
+
+
+def read_frames(bag: Path, lidar: Path) -> Iterator[LidarFrame]:
+    """The images of a bag with their lidar, as long as there is a file for each.
+
+    Raises:
+        BagError, TransformError, ValueError: bag or folder cannot be used.
+    """
+    base_from_lidar, files = _lidar_files(lidar)
+    with BagReader(bag) as reader:
+        image = find_image_topic(reader.topics)
+        info = find_info_topic(reader.topics, image)
+        if info is None:
+            raise ValueError(f"bag {bag} holds no camera_info for {image.name}")
+        transforms = TransformBuffer(keep=float("inf"))
+        for record in reader.records({"/tf", "/tf_static"}):
+            if record.type == TF:
+                transforms.add_message(reader.decode(record), static="static" in record.topic)
+        message = next(reader.decode(record) for record in reader.records({info.name}))
+        camera = to_camera(message, rectified="rect" in image.name)
+        records = reader.records({image.name})
+        for path, record in tqdm(zip(files, records, strict=False), total=len(files), unit="frame"):
+            picture = reader.decode(record)
+            decode = decode_compressed if image.type == COMPRESSED else decode_colour
+            rgb = decode(picture.data if image.type == COMPRESSED else picture)
+            stamp = picture.header.stamp.sec * 10**9 + picture.header.stamp.nanosec
+            frame = picture.header.frame_id.lstrip("/")
+            yield LidarFrame(
+                stamp / 1e9,
+                rgb,
+                camera.scaled(rgb.shape[1], rgb.shape[0]),
+                transforms.lookup(frame, "base_footprint", stamp, 0.0),
+                transforms.lookup("odom", "base_footprint", stamp, 0.0),
+                _transformed(_read_points(path), base_from_lidar),
+            )
+
+
+def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarray) -> LidarCells:
+    """Sort the cells of a grid by the lidar points N x 3 (base frame, m) that fall in them."""
+    n = grid.label.shape[0]
+    place = _transformed(points, odom_from_base)[:, :2]
+    index = np.floor((place - grid.origin) / grid.resolution).astype(np.int64)
+    distance = np.hypot(points[:, 0], points[:, 1])
+    near = (distance <= RANGE) & ((index >= 0) & (index < n)).all(axis=1)
+    cell = index[:, 1] * n + index[:, 0]
+
+    def holding(which: np.ndarray) -> np.ndarray:
+        held = np.zeros(n * n, bool)
+        held[cell[near & which]] = True
+        return held.reshape(n, n)
+
+    height = points[:, 2]
+    flat = np.abs(height) <= GROUND
+    ground = holding(flat) & ~holding(~flat)
+    direction = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) * DIRECTIONS
+    direction = np.floor(direction).astype(np.int64) % DIRECTIONS
+    first = np.full(DIRECTIONS, np.inf)
+    stands = (height > ABOVE) & (height < HEADROOM)
+    np.minimum.at(first, direction[stands], distance[stands])
+    beyond = holding(flat & (distance >= first[direction]))
+    return LidarCells(holding(height > ABOVE), ground, ground & ~beyond)
+
+
+def lidar_picture(
+    frame: LidarFrame, label: np.ndarray, grid: GridSnapshot, cells: LidarCells, rules: CostRules
+) -> np.ndarray:
+    """The camera image with labels and lidar, the costmap, and both compared; uint8 RGB.
+
+    Compared: occupied cells are brown where lethal, yellow where unknown, magenta where free; cells
+    of the ground are red where lethal, blue where unknown, green where free.
+    """
+    camera = overlay(frame.rgb, label, rules.classes)
+    pixels, inside = frame.camera.project(_transformed(frame.points, frame.camera_from_base))
+    for (x, y), z in zip(pixels[inside].round().astype(int), frame.points[inside, 2], strict=True):
+        colour = (
+            (255, 60, 60) if z > ABOVE else (90, 255, 90) if abs(z) <= GROUND else (255, 255, 0)
+        )
+        cv2.circle(camera, (int(x), int(y)), 1, colour, -1)
+    costmap = np.full((*grid.cost.shape, 3), 60, np.uint8)
+    known, lethal = grid.cost >= 0, grid.cost >= 100
+    costmap[known] = (255 - 2.55 * grid.cost[known])[:, None]
+    compared = costmap.copy()
+    for which, colours in (
+        (cells.occupied, ((200, 200, 0), (255, 0, 255), (120, 80, 0))),
+        (cells.ground, ((120, 120, 255), (120, 230, 120), (255, 0, 0))),
+    ):
+        for state, colour in zip((~known, known & ~lethal, lethal), colours, strict=True):
+            compared[which & state] = colour
+    size = camera.shape[1] // 2
+    panels = []
+    for panel in (costmap, compared):
+        turned = _ahead(panel, grid, frame.odom_from_base)
+        panels.append(cv2.resize(turned, (size, size), interpolation=cv2.INTER_NEAREST))
+    return np.vstack([camera[:, : 2 * size], np.hstack(panels)])
+
+
+def _ahead(panel: np.ndarray, grid: GridSnapshot, odom_from_base: np.ndarray) -> np.ndarray:
+    """The square of cells before the vehicle, its view ahead upwards."""
+    side = RANGE / grid.resolution
+    base = (odom_from_base[:2, 3] - grid.origin) / grid.resolution
+    forward, left = odom_from_base[:2, 0], odom_from_base[:2, 1]
+    corners = [base + side * forward + 0.5 * side * left, base + side * forward - 0.5 * side * left]
+    corners.append(base + 0.5 * side * left)
+    target = np.array([[0, 0], [side, 0], [0, side]], np.float32)
+    turn = cv2.getAffineTransform(np.array(corners, np.float32) - 0.5, target - 0.5)
+    return cv2.warpAffine(panel, turn, (round(side), round(side)), flags=cv2.INTER_NEAREST)
+
+
+def _count(grid: GridSnapshot, cells: LidarCells) -> np.ndarray:
+    """Occupied: all, free, of cost 0; ground: all, known, lethal; open ground: the same."""
+    known, lethal = grid.cost >= 0, grid.cost >= 100
+    counts = [cells.occupied.sum(), (cells.occupied & known & ~lethal).sum()]
+    counts.append((cells.occupied & (grid.cost == 0)).sum())
+    for ground in (cells.ground, cells.open):
+        counts += [ground.sum(), (ground & known).sum(), (ground & lethal).sum()]
+    return np.array(counts)
+
+
+def _shares(counts: np.ndarray) -> LidarShares:
+    occupied, free, zero, ground, known, lethal, opened, open_known, open_lethal = counts
+
+    def share(part: float, whole: float) -> float:
+        return float(part / whole) if whole else float("nan")
+
+    return LidarShares(
+        share(free, occupied),
+        share(zero, occupied),
+        share(known, ground),
+        share(lethal, known),
+        share(opened, ground),
+        share(open_known, opened),
+        share(open_lethal, open_known),
+    )
+
+
+def _lidar_files(folder: Path) -> tuple[np.ndarray, list[Path]]:
+    """The lidar's place on the vehicle (4 x 4), and its files in order."""
+    path = folder / "calibration.json"
+    try:
+        pose = np.array(json.loads(path.read_text())["base_T_velodyne"], float)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be used: {error}; it must hold base_T_velodyne") from error
+    files = sorted((folder / "lidar").glob("*.npz"))
+    if pose.shape != (4, 4) or not files:
+        raise ValueError(f"{folder} must hold base_T_velodyne of 4 x 4 values, and lidar/*.npz")
+    return pose, files
+
+
+def _read_points(path: Path) -> np.ndarray:
+    try:
+        with np.load(path) as content:
+            return content["xyz_cm"].astype(float) / 100
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"lidar file {path} cannot be read: {error}") from error
+
+
+def _transformed(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    return points @ pose[:3, :3].T + pose[:3, 3]

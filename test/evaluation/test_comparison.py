@@ -1,0 +1,99 @@
+"""Two models' frames side by side: directions, intervals, what is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stmem_ros.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, Difference, compare
+from stmem_ros.evaluation.frame_record import FrameRecord
+from stmem_ros.evaluation.record_files import RecordWriter
+
+CLASSES = ("road", "car")
+FRAMES = 160
+
+
+def write(
+    path: Path,
+    right: float,
+    changes: float,
+    noise: float = 20.0,
+    seed: int = 0,
+    bag: str = "drive",
+    frames: int = FRAMES,
+) -> Path:
+    """Frames of 1000 labelled pixels a class: ``right`` of them right, ``changes`` change."""
+    random = np.random.default_rng(seed)
+    with RecordWriter(path, FrameRecord) as rows:
+        for i in range(frames):
+            hits = np.clip(random.normal(1000 * right, noise, 2), 0, 1000).astype(int)
+            moved = np.clip(random.normal(1000 * changes, noise, 2), 0, 1000).astype(int)
+            label = {
+                "hits": tuple(int(v) for v in hits),
+                "union": tuple(int(2000 - v) for v in hits),
+                "right": int(hits.sum()),
+                "labelled": 2000,
+                "latency_ms": 100.0 * right,
+                "coverage": right,
+                "in_view": 100,
+            }
+            steady = {
+                "changes": tuple(int(v) for v in moved),
+                "exposure": (100.0, 100.0),
+            }
+            rows.add(
+                FrameRecord(
+                    bag, "m", i, i, i, "labelled", "", "", 3, "", "",
+                    **label, **steady,
+                )
+            )  # fmt: skip
+    return path
+
+
+def differences(before: Path, after: Path) -> tuple[Comparison, dict[str, Difference]]:
+    comparison = compare((before, "m"), (after, "m"), ("old", "new"), CLASSES, seed=1)
+    return comparison, {d.figure: d for d in comparison.differences}
+
+
+def test_what_is_better_and_what_is_worse_is_told_with_an_interval(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", right=0.8, changes=0.2)
+    after = write(tmp_path / "b", right=0.9, changes=0.3, seed=1)
+    comparison, found = differences(before, after)
+    assert comparison.blocks == FRAMES // 16
+    for figure, verdict in (
+        ("miou", BETTER), ("iou.car", BETTER), ("pixel_accuracy", BETTER), ("coverage", BETTER),
+        ("flicker", WORSE), ("latency_mean_ms", WORSE),
+    ):  # fmt: skip
+        assert found[figure].verdict == verdict, figure
+    pixels = found["pixel_accuracy"]
+    assert pixels.before == pytest.approx(0.8, abs=0.01)
+    assert pixels.low <= pixels.after - pixels.before <= pixels.high
+    assert pixels.high - pixels.low < 0.02
+    assert found["flicker"].before == pytest.approx(0.2 * 1000 / 100, abs=0.1)
+    assert found["latency_mean_ms"].after == pytest.approx(90)
+    assert "temporal_consistency" not in found  # was not measured
+
+
+def test_noise_alone_shows_no_difference(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", right=0.8, changes=0.2, noise=100)
+    after = write(tmp_path / "b", right=0.8, changes=0.2, noise=100, seed=1)
+    _, found = differences(before, after)
+    assert found["miou"].verdict == found["flicker"].verdict == OPEN
+    assert found["miou"].low < 0 < found["miou"].high
+
+
+def test_a_drive_of_one_block_has_no_interval(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", right=0.8, changes=0.2, frames=10)
+    after = write(tmp_path / "b", right=0.9, changes=0.2, frames=10)
+    comparison, found = differences(before, after)
+    assert comparison.blocks == 1
+    assert all((d.low, d.high, d.verdict) == (None, None, OPEN) for d in found.values())
+
+
+def test_bags_of_one_side_alone_are_left_out(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", right=0.8, changes=0.2)
+    after = write(tmp_path / "b", right=0.9, changes=0.2, bag="another")
+    with pytest.raises(ValueError, match="old and new share no bag"):
+        differences(before, after)
