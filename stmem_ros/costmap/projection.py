@@ -99,7 +99,7 @@ def observe_ground(
     """
     top = _horizon(camera, camera_from_base)
     label, confidence = label[top:], confidence[top:]
-    kinds = rules.kinds[label]
+    kinds = cv2.LUT(label, rules.kinds)
     depth = centres @ camera_from_base[2, :2] + camera_from_base[2, 3]
     near = np.flatnonzero((depth > 0) & (_squared(centres) <= max_range**2))
     points = centres[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
@@ -108,7 +108,7 @@ def observe_ground(
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     row = np.maximum(row - top, 0)
     margin = max(1, round(camera.height * UNSURE))
-    hidden = cells[_grown(rules.moving[label], margin)[row, column]]
+    hidden = cells[_grown(cv2.LUT(label, rules.moving.view(np.uint8)), margin)[row, column]]
     # What the lower edge of the image cuts off may reach as near as the camera.
     cut = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
     cut = cut[np.abs(pixels[cut, 0] - (camera.width - 1) / 2) < camera.width / 2]
@@ -180,7 +180,7 @@ def _lower_edges(
     """
     obstacle = kinds == Kind.OBSTACLE
     obstacle[:-1] &= ~obstacle[1:]
-    row, column = np.nonzero(obstacle)
+    row, column = np.divmod(np.flatnonzero(obstacle), camera.width)
     rays = ray_table(camera, LOWER_EDGE)[top:]
     points, meets = meet_ground(rays[row, column], camera_from_base)
     row, column, points = row[meets], column[meets], points[meets]
@@ -252,7 +252,10 @@ def _footprint(squared: np.ndarray, camera: CameraModel, height: float) -> np.nd
 def _next_above(mask: np.ndarray) -> np.ndarray:
     """For each pixel the row of the next pixel of a mask at or above it, -1 if there is none."""
     rows = np.arange(len(mask), dtype=np.int16)[:, None]
-    return np.maximum.accumulate(np.where(mask, rows, np.int16(-1)), axis=0)
+    found = np.where(mask, rows, np.int16(-1))
+    for above, row in zip(found, found[1:], strict=False):  # four times as fast as accumulate
+        np.maximum(row, above, out=row)
+    return found
 
 
 def contact_line(kinds: np.ndarray) -> np.ndarray:
