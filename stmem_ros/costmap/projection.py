@@ -7,6 +7,7 @@ are 4 x 4 matrices, ``a_from_b`` takes points of frame b to frame a.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -253,7 +254,7 @@ def _next_above(mask: np.ndarray) -> np.ndarray:
     """For each pixel the row of the next pixel of a mask at or above it, -1 if there is none."""
     rows = np.arange(len(mask), dtype=np.int16)[:, None]
     found = np.where(mask, rows, np.int16(-1))
-    for above, row in zip(found, found[1:], strict=False):  # four times as fast as accumulate
+    for above, row in pairwise(found):  # four times as fast as accumulate
         np.maximum(row, above, out=row)
     return found
 
