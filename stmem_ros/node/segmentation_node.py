@@ -36,6 +36,7 @@ from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.mailbox import Mailbox
+from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import (
     NodeParameters,
     check_change,
@@ -127,12 +128,12 @@ class SegmentationNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             p = self._settings = read_parameters(self)
-            model = self._model = self._load_model(p)
+            model, segmenters = in_own_thread(lambda: self._load_model(p))
             rules = self._load_rules(p, model)
-            segmenters = self._segmenters(p, model)
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
+        self._model = model
         self._mailbox: Mailbox[Arrival] = Mailbox()
         for name, segmenter in segmenters.items():
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
@@ -203,8 +204,10 @@ class SegmentationNode(LifecycleNode):
             self._mapping.close()
             self._segmenting = self._mapping = None
 
-    @staticmethod
-    def _load_model(p: NodeParameters) -> BundledSegmenter:
+    def _load_model(
+        self, p: NodeParameters
+    ) -> tuple[BundledSegmenter, dict[str, StreamingSegmenter]]:
+        """The model, and a stream for each camera."""
         model = load_bundle(p.model, p.device)
         if not model.architecture.causal:
             raise BundleError(
@@ -214,18 +217,13 @@ class SegmentationNode(LifecycleNode):
         if p.memory_bank:
             bank = load_memory(Path(p.memory_bank), model)
             swap_memory(model, bank)
-        return model
-
-    def _segmenters(
-        self, p: NodeParameters, model: BundledSegmenter
-    ) -> dict[str, StreamingSegmenter]:
         height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
         execution = Execution(p.precision, p.compile, p.cuda_graphs)
         with warnings.catch_warnings(record=True) as caught:
             made = {n: StreamingSegmenter(model, p.max_gap, height, execution) for n in p.cameras}
         for warning in caught:
             self.get_logger().warning(str(warning.message))
-        return made
+        return model, made
 
     @staticmethod
     def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
