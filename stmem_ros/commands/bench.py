@@ -69,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_core(options: argparse.Namespace) -> int:
-    from stmem_ros.evaluation.core_bench import bench_core
+    from stmem_ros.evaluation.bench.core import bench_core
 
     try:
         times = bench_core(
@@ -143,13 +143,13 @@ def run_costmap(options: argparse.Namespace) -> int:
     from stmem_ros.costmap.rules import default_rules
     from stmem_ros.costmap.transforms import TransformError
     from stmem_ros.data.classes import CAMVID
-    from stmem_ros.evaluation.costmap_bench import (
+    from stmem_ros.evaluation.bench.costmap import (
         bench_costmap,
         model_labels,
         of_drive,
         true_labels,
     )
-    from stmem_ros.evaluation.lidar_bench import bench_lidar
+    from stmem_ros.evaluation.bench.lidar import bench_lidar
     from stmem_ros.model.bundle import load_bundle
 
     if (options.bag is None) != (options.lidar is None):

@@ -15,10 +15,10 @@ from stmem_ros.commands.errors import CommandError
 from stmem_ros.data.dataset import DATASETS
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.bag_task import BagTask
-    from stmem_ros.evaluation.comparison import Comparison
     from stmem_ros.evaluation.dataset import Scores
-    from stmem_ros.evaluation.evaluation_run import Evaluation
+    from stmem_ros.evaluation.replay.bag_task import BagTask
+    from stmem_ros.evaluation.replay.evaluation_run import Evaluation
+    from stmem_ros.evaluation.results.comparison import Comparison
 
 LIMIT_BROKEN = 3  # exit code when all went well but --fail-under or --fail-over was not kept
 SHOWN = 10  # damaged frames of a bag that are printed
@@ -179,15 +179,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_bags(options: argparse.Namespace) -> int:
     try:
-        from stmem_ros.evaluation.evaluation_run import EvaluationOptions, evaluate_bags
-        from stmem_ros.evaluation.metrics_file import METRICS
+        from stmem_ros.evaluation.replay.evaluation_run import (
+            EvaluationOptions,
+            evaluate_bags,
+        )
         from stmem_ros.evaluation.report.page import REPORT, write_report
+        from stmem_ros.evaluation.results.metrics_file import METRICS
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
-    from stmem_ros.evaluation.engines import Execution
-    from stmem_ros.evaluation.gate import parse_limit, problems
-    from stmem_ros.evaluation.latency import read_latency
-    from stmem_ros.evaluation.replay import ReplayOptions
+    from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
+    from stmem_ros.evaluation.replay.engines import Execution
+    from stmem_ros.evaluation.replay.latency import read_latency
+    from stmem_ros.evaluation.results.gate import parse_limit, problems
 
     try:
         limits = [parse_limit(text, highest=False) for text in options.fail_under]

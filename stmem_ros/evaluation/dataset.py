@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from stmem_ros.data.dataset import SegmentationDataset
 from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
-from stmem_ros.evaluation.figures import known
-from stmem_ros.evaluation.label_scorer import LabelScorer
+from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
+from stmem_ros.evaluation.results.figures import known
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 

@@ -16,7 +16,7 @@ from stmem_ros.costmap.transforms import TransformBuffer, TransformError
 from stmem_ros.data.bags import TF, BagReader, Topic
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.images import decode_image, decode_label
-from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.evaluation.overlay import GridView, bird_view, overlay
 from stmem_ros.evaluation.report.templating import render
 

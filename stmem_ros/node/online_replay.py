@@ -29,7 +29,7 @@ from stmem_ros.data.bags import (
     find_image_topic,
 )
 from stmem_ros.data.outputs import NODE, output_topics
-from stmem_ros.evaluation.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node.environment import private_environment
 from stmem_ros.node.node_process import NodeProcess

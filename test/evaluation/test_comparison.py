@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, Difference, compare
-from stmem_ros.evaluation.frame_record import FrameRecord
-from stmem_ros.evaluation.record_files import RecordWriter
+from stmem_ros.evaluation.replay.frame_record import FrameRecord
+from stmem_ros.evaluation.replay.record_files import RecordWriter
+from stmem_ros.evaluation.results.comparison import (
+    BETTER,
+    OPEN,
+    WORSE,
+    Comparison,
+    Difference,
+    compare,
+)
 
 CLASSES = ("road", "car")
 FRAMES = 160

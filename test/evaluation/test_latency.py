@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.latency import Arriving, LatencyModel, read_latency, serve
+from stmem_ros.evaluation.replay.latency import (
+    Arriving,
+    LatencyModel,
+    read_latency,
+    serve,
+)
 
 
 def test_the_newest_that_waits_is_next() -> None:

@@ -14,7 +14,7 @@ from stmem_ros.data.bag_create import create_synthetic_bag
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
-from stmem_ros.evaluation.lidar_bench import bench_lidar, lidar_cells
+from stmem_ros.evaluation.bench.lidar import bench_lidar, lidar_cells
 
 FRAMES = 4
 RULES = default_rules(CAMVID)

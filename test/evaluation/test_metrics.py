@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.boundary import BoundaryScores
-from stmem_ros.evaluation.confusion import ConfusionMatrix
-from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency, warp_label
+from stmem_ros.evaluation.metrics.boundary import BoundaryScores
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.temporal import TemporalConsistency, VideoConsistency, warp_label
 
 
 def test_iou_of_a_small_example() -> None:

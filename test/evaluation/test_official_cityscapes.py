@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stmem_ros.data.cityscapes import TRAIN_IDS
-from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 
 official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
 

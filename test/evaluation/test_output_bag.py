@@ -11,7 +11,7 @@ from stmem_ros.data.bags import BagReader
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.images import decode_compressed, decode_label
 from stmem_ros.data.outputs import NODE, output_topics
-from stmem_ros.evaluation.output_bag import OutputBag
+from stmem_ros.evaluation.replay.output_bag import OutputBag
 
 
 def write(path: Path, frames) -> None:

@@ -18,9 +18,9 @@ from stmem_ros.data.bag_create import create_synthetic_bag
 from stmem_ros.data.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.images import decode_compressed
-from stmem_ros.evaluation.latency import LatencyModel
-from stmem_ros.evaluation.replay import BagReplay, ReplayOptions
-from stmem_ros.evaluation.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.evaluation.replay.bag_replay import BagReplay, ReplayOptions
+from stmem_ros.evaluation.replay.latency import LatencyModel
+from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 

@@ -13,14 +13,14 @@ from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.classes import CAMVID
-from stmem_ros.evaluation.accumulator import MeanShare
-from stmem_ros.evaluation.calibration import Calibration
-from stmem_ros.evaluation.confusion import ConfusionMatrix
-from stmem_ros.evaluation.grid_scores import GridAgreement, GridCoverage
-from stmem_ros.evaluation.label_scorer import LabelScorer
-from stmem_ros.evaluation.replayed_frame import PlacedMap, View
-from stmem_ros.evaluation.sums import Sums
-from stmem_ros.evaluation.temporal import Flicker
+from stmem_ros.evaluation.metrics.accumulator import MeanShare
+from stmem_ros.evaluation.metrics.calibration import Calibration
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.grid_scores import GridAgreement, GridCoverage
+from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
+from stmem_ros.evaluation.metrics.sums import Sums
+from stmem_ros.evaluation.metrics.temporal import Flicker
+from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, View
 
 ROAD, CAR = 3, 8
 

@@ -10,8 +10,8 @@ from PIL import Image
 from support.replayed import dropped, replayed, row
 
 from stmem_ros.data.classes import CAMVID
-from stmem_ros.evaluation.replayed_frame import ReplayedFrame
-from stmem_ros.evaluation.worst_frames import KEPT, WorstFrames
+from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
+from stmem_ros.evaluation.replay.worst_frames import KEPT, WorstFrames
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.evaluation.frame_record import FrameRecord
-from stmem_ros.evaluation.replayed_frame import (
+from stmem_ros.evaluation.replay.frame_record import FrameRecord
+from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
     PlacedMap,

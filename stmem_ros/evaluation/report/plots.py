@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stmem_ros.evaluation.calibration import BINS, LEVELS, Calibration
-from stmem_ros.evaluation.replayed_frame import FrameState
+from stmem_ros.evaluation.metrics.calibration import BINS, LEVELS, Calibration
+from stmem_ros.evaluation.replay.replayed_frame import FrameState
 from stmem_ros.evaluation.report.definitions import CURVES, Definition
 from stmem_ros.evaluation.report.results import Frames
 

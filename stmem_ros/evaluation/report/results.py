@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS
-from stmem_ros.evaluation.calibration import Calibration
-from stmem_ros.evaluation.confusion import ConfusionMatrix
-from stmem_ros.evaluation.metrics_file import METRICS, read_metrics
-from stmem_ros.evaluation.online import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.online import FRAMES as ONLINE_FRAMES
-from stmem_ros.evaluation.record_files import numbers, read_rows
-from stmem_ros.evaluation.worst_frames import PICTURES
+from stmem_ros.evaluation.metrics.calibration import Calibration
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
+from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS
+from stmem_ros.evaluation.replay.online import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.replay.online import FRAMES as ONLINE_FRAMES
+from stmem_ros.evaluation.replay.record_files import numbers, read_rows
+from stmem_ros.evaluation.replay.worst_frames import PICTURES
+from stmem_ros.evaluation.results.metrics_file import METRICS, read_metrics
 
 NUMBERS = (
     "index", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stmem_ros.evaluation.sums import Sums
-from stmem_ros.evaluation.temporal import TemporalConsistency, VideoConsistency
+from stmem_ros.evaluation.metrics.sums import Sums
+from stmem_ros.evaluation.metrics.temporal import TemporalConsistency, VideoConsistency
 
 
 class LabelScorer:

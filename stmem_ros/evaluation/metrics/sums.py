@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from stmem_ros.evaluation.accumulator import Accumulator, MeanShare
-from stmem_ros.evaluation.boundary import BoundaryScores
-from stmem_ros.evaluation.calibration import Calibration
-from stmem_ros.evaluation.confusion import ConfusionMatrix
-from stmem_ros.evaluation.grid_scores import GridAgreement, GridCoverage
-from stmem_ros.evaluation.temporal import Flicker
+from stmem_ros.evaluation.metrics.accumulator import Accumulator, MeanShare
+from stmem_ros.evaluation.metrics.boundary import BoundaryScores
+from stmem_ros.evaluation.metrics.calibration import Calibration
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.grid_scores import GridAgreement, GridCoverage
+from stmem_ros.evaluation.metrics.temporal import Flicker
 
 
 class FrameCounts(Accumulator):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
-from stmem_ros.evaluation.figures import Figures, TimingFigures
-from stmem_ros.evaluation.metrics_file import ModelScores
+from stmem_ros.evaluation.results.figures import Figures, TimingFigures
+from stmem_ros.evaluation.results.metrics_file import ModelScores
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,15 @@ from tqdm import tqdm
 
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.data.bags import BagError, BagReader, find_image_topic
-from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS, BagResult, BagTask, task_key
-from stmem_ros.evaluation.comparison import Comparison
-from stmem_ros.evaluation.engines import (
+from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
+from stmem_ros.evaluation.replay.bag_task import (
+    FRAMES,
+    TIMINGS,
+    BagResult,
+    BagTask,
+    task_key,
+)
+from stmem_ros.evaluation.replay.engines import (
     Ended,
     Execution,
     one_line,
@@ -22,10 +28,15 @@ from stmem_ros.evaluation.engines import (
     run_in_processes,
     run_on_ray,
 )
-from stmem_ros.evaluation.metrics_file import METRICS, ModelScores, check_baseline, write_results
-from stmem_ros.evaluation.online import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.online import gather_online
-from stmem_ros.evaluation.replay import ReplayOptions
+from stmem_ros.evaluation.replay.online import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.replay.online import gather_online
+from stmem_ros.evaluation.results.comparison import Comparison
+from stmem_ros.evaluation.results.metrics_file import (
+    METRICS,
+    ModelScores,
+    check_baseline,
+    write_results,
+)
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 
 BAGS = "bags"

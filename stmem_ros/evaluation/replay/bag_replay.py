@@ -35,8 +35,8 @@ from stmem_ros.data.bags import (
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.images import ImageError, decode_depth, decode_image, decode_label
 from stmem_ros.data.points import decode_points
-from stmem_ros.evaluation.latency import Arriving, LatencyModel, serve
-from stmem_ros.evaluation.replayed_frame import (
+from stmem_ros.evaluation.replay.latency import Arriving, LatencyModel, serve
+from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
     PlacedMap,

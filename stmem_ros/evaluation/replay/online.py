@@ -17,16 +17,16 @@ from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data.bags import BagReader
 from stmem_ros.data.images import decode_label
 from stmem_ros.data.outputs import NODE
-from stmem_ros.evaluation.bag_scorer import BagScorer
-from stmem_ros.evaluation.figures import Figures, figures, percentile
-from stmem_ros.evaluation.frame_record import FrameRecord
-from stmem_ros.evaluation.played_bag import OUTPUT, PlayedBag
-from stmem_ros.evaluation.record_files import RecordWriter
-from stmem_ros.evaluation.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.replay.bag_scorer import BagScorer
+from stmem_ros.evaluation.replay.frame_record import FrameRecord
+from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.replay.record_files import RecordWriter
+from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.results.figures import Figures, figures, percentile
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.bag_task import BagTask
+    from stmem_ros.evaluation.replay.bag_task import BagTask
 
 FIGURES = "online.json"  # of one bag and model, in the folder of its task; of all, in DIR
 FRAMES = "online_frames.parquet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stmem_ros.evaluation.accumulator import Accumulator
+from stmem_ros.evaluation.metrics.accumulator import Accumulator
 
 TOLERANCE = 0.0075  # of the image diagonal, as in Csurka et al. and the DAVIS benchmark
 BAND = 0.02  # of the image diagonal, as in Cheng et al.

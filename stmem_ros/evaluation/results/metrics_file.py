@@ -49,13 +49,18 @@ import cv2
 import numpy as np
 import torch
 
-from stmem_ros.evaluation.bag_task import FRAMES, TIMINGS, BagResult, file_digests
-from stmem_ros.evaluation.comparison import Comparison, compare
-from stmem_ros.evaluation.engines import Ended
-from stmem_ros.evaluation.figures import Figures, TimingFigures, figures, timing_figures
-from stmem_ros.evaluation.frame_record import FrameRecord, TimingRecord
-from stmem_ros.evaluation.record_files import concatenate, milliseconds, numbers, read_rows
-from stmem_ros.evaluation.sums import Sums
+from stmem_ros.evaluation.metrics.sums import Sums
+from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS, BagResult, file_digests
+from stmem_ros.evaluation.replay.engines import Ended
+from stmem_ros.evaluation.replay.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.replay.record_files import (
+    concatenate,
+    milliseconds,
+    numbers,
+    read_rows,
+)
+from stmem_ros.evaluation.results.comparison import Comparison, compare
+from stmem_ros.evaluation.results.figures import Figures, TimingFigures, figures, timing_figures
 from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"

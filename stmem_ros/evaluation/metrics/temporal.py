@@ -9,8 +9,8 @@ import numpy as np
 
 from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.motion import optical_flow, warp
-from stmem_ros.evaluation.accumulator import Accumulator, MeanShare
-from stmem_ros.evaluation.confusion import ConfusionMatrix
+from stmem_ros.evaluation.metrics.accumulator import Accumulator, MeanShare
+from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 
 
 def warp_label(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import TransformBuffer
 from stmem_ros.data.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
 from stmem_ros.data.images import decode_colour, decode_compressed
-from stmem_ros.evaluation.costmap_bench import ImageLabeller
+from stmem_ros.evaluation.bench.costmap import ImageLabeller
 from stmem_ros.evaluation.overlay import overlay
 
 RANGE = 25.0  # m around the base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stmem_ros.evaluation.accumulator import Accumulator
+from stmem_ros.evaluation.metrics.accumulator import Accumulator
 
 BINS = 15  # as in Guo et al., ICML 2017
 LEVELS = 256  # of a confidence image

@@ -15,13 +15,13 @@ from stmem_ros.data.bags import BagWriter, types
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.images import encode_jpeg
 from stmem_ros.data.outputs import NODE, STATISTICS, OutputTopic, output_topics
-from stmem_ros.evaluation.frame_record import FrameRecord
 from stmem_ros.evaluation.overlay import overlay
-from stmem_ros.evaluation.replayed_frame import FrameState, PlacedMap, ReplayedFrame
+from stmem_ros.evaluation.replay.frame_record import FrameRecord
+from stmem_ros.evaluation.replay.replayed_frame import FrameState, PlacedMap, ReplayedFrame
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.bag_task import BagTask
+    from stmem_ros.evaluation.replay.bag_task import BagTask
 
 COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
 

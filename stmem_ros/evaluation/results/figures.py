@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.evaluation.sums import Sums
+from stmem_ros.evaluation.metrics.sums import Sums
 
 
 @dataclass(frozen=True)
