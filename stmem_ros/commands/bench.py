@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
     core.add_argument("--cameras", type=int, default=1, help="also so many in one batch")
     add_execution(core)
-    core.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    _add_outputs(core)
     core.set_defaults(run_command=run_core)
     node = actions.add_parser(
         "node",
@@ -48,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     node.add_argument("--seconds", type=float, default=20.0, help="of images, in all")
     node.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add_execution(node)
-    node.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    _add_outputs(node)
     node.set_defaults(run_command=run_node)
     costmap = actions.add_parser(
         "costmap",
@@ -64,8 +64,30 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--pictures", type=Path, metavar="FOLDER", help="with --lidar: write a picture a frame"
     )
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    costmap.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    _add_outputs(costmap)
     costmap.set_defaults(run_command=run_costmap)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw them (.png, .svg)")
+
+
+def _write(
+    options: argparse.Namespace, content: object, unit: str, bars: dict[str, dict[str, float]]
+) -> None:
+    """Write what ``--json`` and ``--plot`` ask for."""
+    if options.json:
+        options.json.write_text(json.dumps(content, indent=1))
+    if options.plot:
+        from stmem_ros.evaluation.bench.plot import save_bars
+
+        title = f"stmem bench {options.action}"
+        if options.model:
+            title += f": {options.model}"
+        if options.action != "costmap":
+            title += f", images of {options.size[1]} x {options.size[0]} pixels"
+        save_bars(options.plot, title, unit, bars)
 
 
 def run_core(options: argparse.Namespace) -> int:
@@ -80,9 +102,13 @@ def run_core(options: argparse.Namespace) -> int:
             execution(options),
             options.cameras,
         )
-        if options.json:
-            options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
-    except (OSError, ValueError) as error:
+        bars = {
+            "plain form": {"": times.plain_ms},
+            "stream": times.stages_ms,
+            "floor": {"": times.floor_ms},
+        }
+        _write(options, dataclasses.asdict(times), "ms a frame", bars)
+    except (ImportError, OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"plain form            {times.plain_ms:9.1f} ms a frame")
     print(f"stream in {times.precision:<12}{times.streaming_ms:9.1f} ms", end="")
@@ -119,9 +145,15 @@ def run_node(options: argparse.Namespace) -> int:
             options.device,
             execution(options),
         )
-        if options.json:
-            options.json.write_text(json.dumps(dataclasses.asdict(times), indent=1))
-    except (OSError, ValueError, NodeProcessError) as error:
+        bars = {
+            "bare push": {"": times.push_ms},
+            "image to label, median": {"": times.latency_p50_ms},
+            "95 % within": {"": times.latency_p95_ms},
+            "99 % within": {"": times.latency_p99_ms},
+            "in the node": {k: v for k, v in times.stages_ms.items() if k != "total"},
+        }
+        _write(options, dataclasses.asdict(times), "ms", bars)
+    except (ImportError, OSError, ValueError, NodeProcessError) as error:
         raise CommandError(str(error)) from error
     print(f"bare push             {times.push_ms:9.1f} ms, median")
     print(f"image to label        {times.latency_p50_ms:9.1f} ms, median", end="")
@@ -167,10 +199,15 @@ def run_costmap(options: argparse.Namespace) -> int:
             figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in shares.items()}
         else:
             figures = {"": dataclasses.asdict(bench_costmap(rules, labeller))}
-        if options.json:
-            content = figures if options.lidar is not None else figures[""]
-            options.json.write_text(json.dumps(content, indent=1))
-    except (OSError, ValueError, TransformError) as error:
+        content = figures if options.lidar is not None else figures[""]
+        shares_only = {
+            f"{name} {title}".strip(): {"": value}
+            for title, row in figures.items()
+            for name, value in row.items()
+            if not name.endswith(("_m", "_median"))
+        }
+        _write(options, content, "share", shares_only)
+    except (ImportError, OSError, ValueError, TransformError) as error:
         raise CommandError(str(error)) from error
     if options.lidar is not None:
         print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
 from stmem_ros.commands.main import main
@@ -11,7 +12,7 @@ from stmem_ros.commands.main import main
 def test_stream_and_plain_form_are_measured_side_by_side(
     small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "core.json"
+    out, plot = tmp_path / "core.json", tmp_path / "core.png"
     arguments = [
         "--model",
         str(small_bundle),
@@ -22,7 +23,23 @@ def test_stream_and_plain_form_are_measured_side_by_side(
         "--cameras",
         "2",
     ]
-    assert main(["bench", "core", *arguments, "--device", "cpu", "--json", str(out)]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "core",
+                *arguments,
+                "--device",
+                "cpu",
+                "--json",
+                str(out),
+                "--plot",
+                str(plot),
+            ]
+        )
+        == 0
+    )
+    assert cv2.imread(str(plot)) is not None
     found = json.loads(out.read_text())
     assert found["max_abs_diff"] < 1e-3
     assert found["argmax_agreement"] > 0.999
