@@ -537,3 +537,57 @@ def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frame
         peer.wait(lambda n=i + 1: all(len(m) >= n for m in labels.values()), "both labels")
     for left, right in zip(labels["left"], labels["right"], strict=True):
         assert left.data == right.data  # each camera has a ring of its own
+
+
+def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_node) -> None:
+    start_node("-p", "cameras:=[front, left]", "-p", "image_reliability:=reliable")
+    labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("front", "left")}
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    peer.wait_until_active()
+    static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    odometry = peer.node.create_publisher(TFMessage, "/tf", 100)
+    mounted = [
+        transform("base_footprint", name, turned(yaw) @ MOUNTING.base_from_camera(), 0.0)
+        for name, yaw in (("front", 0.0), ("left", np.pi / 2))
+    ]
+    static.publish(TFMessage(transforms=[t.transforms[0] for t in mounted]))
+    infos = {n: peer.node.create_publisher(CameraInfo, f"/{n}/camera_info", 5) for n in labels}
+    send = {
+        n: peer.image_sender(f"/{n}/image_raw", labels=f"{NODE}/{n}/label", frame=n) for n in labels
+    }
+    image = next(drive(make_scene("straight", 4), 1)).view.rgb
+    stamp = 100.0
+
+    def look(camera: str, yaw: float, until: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """Images of one camera, until the costmap shows what it saw."""
+        nonlocal stamp
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            stamp += 0.1
+            odometry.publish(transform("odom", "base_footprint", turned(yaw), stamp))
+            infos[camera].publish(camera_info())
+            before = len(labels[camera])
+            send[camera](image, stamp)
+            peer.wait(lambda n=before: len(labels[camera]) > n, "a label")
+            if costmaps and costmaps[-1].header.frame_id == "odom":
+                known = np.array(costmaps[-1].data).reshape(200, 200) >= 0
+                if until(known):
+                    return known
+        raise AssertionError(f"nothing of {camera} in the grid")
+
+    # Rows are y, columns x of odom; the vehicle stands in the middle.
+    ahead, beside = np.s_[90:110, 115:140], np.s_[115:140, 90:110]
+    known = look("front", 0.0, lambda known: known[ahead].any())
+    assert not known[beside].any()
+    known = look("left", 0.0, lambda known: known[beside].any())
+    assert known[ahead].any()
+    behind = np.s_[90:110, 60:85]
+    assert not known[behind].any()
+    look("left", np.pi / 2, lambda known: known[behind].any())  # where the base was turned to
+
+
+def turned(yaw: float) -> np.ndarray:
+    """A pose at the origin, 4 x 4."""
+    pose = np.eye(4)
+    pose[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    return pose

@@ -93,7 +93,10 @@ class Peer:
         return self.call(DescribeParameters, f"{NODE}/describe_parameters", request).descriptors
 
     def image_sender(
-        self, topic: str = "/image_raw", labels: str = f"{NODE}/label"
+        self,
+        topic: str = "/image_raw",
+        labels: str = f"{NODE}/label",
+        frame: str = "camera_optical_frame",
     ) -> Callable[..., None]:
         """A function that publishes an rgb8 image with a stamp in seconds.
 
@@ -110,7 +113,9 @@ class Peer:
         self.node.destroy_subscription(listener)
 
         def send(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> None:
-            publisher.publish(image_message(rgb, stamp, encoding))
+            message = image_message(rgb, stamp, encoding)
+            message.header.frame_id = frame
+            publisher.publish(message)
 
         return send
 
