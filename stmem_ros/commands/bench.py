@@ -87,7 +87,10 @@ def _write(
             title += f": {options.model}"
         if options.action != "costmap":
             title += f", images of {options.size[1]} x {options.size[0]} pixels"
-        save_bars(options.plot, title, unit, bars)
+        try:
+            save_bars(options.plot, title, unit, bars)
+        except ImportError as error:
+            raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
 
 
 def run_core(options: argparse.Namespace) -> int:
@@ -108,7 +111,7 @@ def run_core(options: argparse.Namespace) -> int:
             "floor": {"": times.floor_ms},
         }
         _write(options, dataclasses.asdict(times), "ms a frame", bars)
-    except (ImportError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"plain form            {times.plain_ms:9.1f} ms a frame")
     print(f"stream in {times.precision:<12}{times.streaming_ms:9.1f} ms", end="")
@@ -153,7 +156,7 @@ def run_node(options: argparse.Namespace) -> int:
             "in the node": {k: v for k, v in times.stages_ms.items() if k != "total"},
         }
         _write(options, dataclasses.asdict(times), "ms", bars)
-    except (ImportError, OSError, ValueError, NodeProcessError) as error:
+    except (OSError, ValueError, NodeProcessError) as error:
         raise CommandError(str(error)) from error
     print(f"bare push             {times.push_ms:9.1f} ms, median")
     print(f"image to label        {times.latency_p50_ms:9.1f} ms, median", end="")
@@ -207,7 +210,7 @@ def run_costmap(options: argparse.Namespace) -> int:
             if not name.endswith(("_m", "_median"))
         }
         _write(options, content, "share", shares_only)
-    except (ImportError, OSError, ValueError, TransformError) as error:
+    except (OSError, ValueError, TransformError) as error:
         raise CommandError(str(error)) from error
     if options.lidar is not None:
         print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))
