@@ -25,9 +25,9 @@ class MapUpdate:
     Attributes:
         grid: the fused grid.
         obstacles: N x 3, where obstacles met the ground in this image, or with depth all that was
-            seen of them; in the grid's frame, m.
+            seen of them; in the base frame at its stamp, m.
         obstacle_labels: class of each, uint8.
-        cloud: with depth H x W x 3 float32, every pixel in the grid's frame, m, NaN where depth is
+        cloud: with depth H x W x 3 float32, every pixel in the base frame, m, NaN where depth is
             not known; else None.
     """
 
@@ -115,9 +115,9 @@ class SemanticMapper:
         seen = observe_ground(
             label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
         )
-        height = np.full(len(seen.contacts), CONTACT_HEIGHT)
-        obstacles = np.column_stack([seen.contacts, height]) @ pose[:3, :3].T + pose[:3, 3]
-        occupied = self._cells(obstacles[:, :2], seen.contact_labels, seen.contact_weights)
+        obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
+        places = (obstacles @ pose[:3, :3].T + pose[:3, 3])[:, :2]
+        occupied = self._cells(places, seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
         grid.hide(seen.under)
         grid.doubt(seen.under)
@@ -140,11 +140,11 @@ class SemanticMapper:
             config.max_range, config.max_height, STEP,
         )  # fmt: skip
         ground = seen.ground @ pose[:2, :2].T + pose[:2, 3]
-        obstacles = seen.obstacles @ pose[:3, :3].T + pose[:3, 3]
-        occupied = self._cells(obstacles[:, :2], seen.obstacle_labels, seen.obstacle_weights)
+        places = (seen.obstacles @ pose[:3, :3].T + pose[:3, 3])[:, :2]
+        occupied = self._cells(places, seen.obstacle_labels, seen.obstacle_weights)
         self._add(occupied, self._cells(ground, seen.ground_labels, seen.ground_weights))
-        cloud = (seen.points @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32)
-        return MapUpdate(self.grid.snapshot(), obstacles, seen.obstacle_labels, cloud)
+        cloud = seen.points.astype(np.float32)
+        return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _cells(
         self, points: np.ndarray, labels: np.ndarray, weights: np.ndarray

@@ -11,7 +11,7 @@ POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("c
 
 
 def labelled_points(update: MapUpdate, label: np.ndarray, rules: CostRules) -> np.ndarray:
-    """Points x y z (m, in the grid's frame), label and cost, as rows x columns of ``POINT``.
+    """Points x y z (m, in the base frame), label and cost, as rows x columns of ``POINT``.
 
     One row with the contact points of obstacles; with depth every pixel of ``label``, H x W.
     """

@@ -128,7 +128,7 @@ def vision_label_info(rules: CostRules, header: Header) -> Any:
 
 
 def cloud(update: MapUpdate, label: np.ndarray, rules: CostRules, header: Header) -> PointCloud2:
-    """Points x y z label cost in the grid's frame.
+    """Points x y z label cost in the base frame.
 
     What ``labelled_points`` says: unorganised, or with depth organised as the image.
     """

@@ -112,12 +112,12 @@ class CostmapOutput:
         self.problem = problem
         self.updates += 1
         self.updated = time.monotonic()
-        frame = p.base_frame if odom_from_base is None else p.odom_frame
-        header = Header(stamp=header.stamp, frame_id=frame)
         if self._points.get_subscription_count():
-            points = conversions.cloud(update, segmentation.label, self._rules, header)
+            base = Header(stamp=header.stamp, frame_id=p.base_frame)
+            points = conversions.cloud(update, segmentation.label, self._rules, base)
             self._points.publish(points)
-        self._publish(update, header, stamp)
+        frame = p.base_frame if odom_from_base is None else p.odom_frame
+        self._publish(update, Header(stamp=header.stamp, frame_id=frame), stamp)
 
     def _publish(self, update: MapUpdate, header: Header, stamp: int) -> None:
         if not self._pace.due(stamp):

@@ -60,8 +60,9 @@ def test_the_grid_lies_in_odom_and_its_origin_is_snapped() -> None:
 
 def test_obstacles_stand_where_they_touch_the_ground() -> None:
     update, scene, frame = map_drive("crowded", 1)
-    x, y, _ = update.obstacles.T
-    near = np.hypot(x - frame.world_from_base[0, 3], y - frame.world_from_base[1, 3]) < 12
+    near = np.hypot(*update.obstacles[:, :2].T) < 12
+    pose = frame.world_from_base
+    x, y, _ = (update.obstacles @ pose[:3, :3].T + pose[:3, 3]).T
     car = next(c.id for c in CAMVID if c.name == "car")
     mine = near & (update.obstacle_labels == car)
     assert mine.sum() > 20

@@ -54,6 +54,7 @@ def test_messages_carry_the_labels_pictures_and_grid_of_the_frame(tmp_path: Path
     assert (found["grid"].label.reshape(shape) == grid.label).all()
     assert ((found["grid"].cost == 255) == (grid.cost.reshape(-1) == -1)).all()
     assert np.isclose(found["grid"].info.origin.position.x, grid.origin[0])
+    assert found["points"].header.frame_id == "base_footprint"
     points = np.frombuffer(found["points"].data, "<f4,<f4,<f4,u1,u1")
     assert np.allclose(points["f0"], frame.map.update.obstacles[:, 0], atol=1e-4)
     assert found["statistics"].backbone == np.float32(0.03)

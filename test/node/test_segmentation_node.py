@@ -150,6 +150,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     assert set(np.unique(costs)) <= {-1, 0, 60, 100} and (costs >= 0).any()
     assert len(grids[-1].label) == len(grids[-1].confidence) == 200 * 200
     assert len(layers[-1].data) == 200 * 200
+    assert points[-1].header.frame_id == "base_footprint"  # its origin moves along, for planners
     assert [f.name for f in points[-1].fields] == ["x", "y", "z", "label", "cost"]
     assert len(points[-1].data) == points[-1].width * points[-1].point_step
 

@@ -37,6 +37,8 @@ from stmem_ros.data.images import ImageError, decode_depth, decode_image, decode
 from stmem_ros.data.points import decode_points
 from stmem_ros.evaluation.replay.latency import Arriving, LatencyModel, serve
 from stmem_ros.evaluation.replay.replayed_frame import (
+    BASE_FRAME,
+    ODOM_FRAME,
     FrameState,
     FrameTimings,
     PlacedMap,
@@ -48,8 +50,6 @@ from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
 
 LATE = 200_000_000  # ns; transforms and references recorded that much after an image still count
 SAME_MOMENT = 50_000_000  # ns; a lidar's cloud belongs to an image at most that far away
-BASE_FRAME = "base_footprint"  # the node's defaults
-ODOM_FRAME = "odom"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ from stmem_ros.data.images import encode_jpeg
 from stmem_ros.data.outputs import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.evaluation.overlay import overlay
 from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.replayed_frame import FrameState, PlacedMap, ReplayedFrame
+from stmem_ros.evaluation.replay.replayed_frame import (
+    BASE_FRAME,
+    FrameState,
+    PlacedMap,
+    ReplayedFrame,
+)
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
@@ -89,7 +94,7 @@ class OutputBag:
     ) -> None:
         at = (stamp, placed.frame)
         points = labelled_points(placed.update, label, rules)
-        self._write("points", bag_messages.point_cloud(points, *at), time)
+        self._write("points", bag_messages.point_cloud(points, stamp, BASE_FRAME), time)
         if not self._pace.due(stamp):
             return
         grid = placed.update.grid

@@ -10,6 +10,9 @@ import numpy as np
 from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.costmap.mapper import MapUpdate
 
+BASE_FRAME = "base_footprint"  # the node's defaults
+ODOM_FRAME = "odom"
+
 
 class FrameState(str, Enum):
     """What became of an image."""
@@ -38,7 +41,7 @@ class PlacedMap:
     """The grid after an image, and where it lies.
 
     Attributes:
-        update: grid and obstacles, in ``frame``.
+        update: the grid in ``frame``, obstacles in the base frame.
         frame: frame of the grid: odometry, or the base where there is no odometry.
         grid_from_base: 4 x 4, base frame to ``frame``; the identity without odometry.
         view: from where the image saw the ground.
