@@ -64,10 +64,10 @@ def test_it_takes_any_size_and_returns_it() -> None:
 
 def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
     frames, module = moving(5, 2, 1), fusion()
-    carried = None
+    followed = None
     for t in range(5):
-        carried = module.carry(carried, frames[:, :, t])
-    torch.testing.assert_close(module.fuse(carried), module(frames[:, :, 2:]))
+        followed = module.follow(followed, frames[:, :, t])
+    torch.testing.assert_close(module.fuse(followed), module(frames[:, :, 2:]))
 
 
 def test_a_still_window_is_returned_as_it_is() -> None:
