@@ -36,9 +36,15 @@ class Windows(Dataset):
 
     def _augmented(self, index: int, random: np.random.Generator) -> TrainingWindow:
         sample = self._samples[index]
-        settings, pair = self._settings.augmentation, self._settings.consistency > 0
+        settings = self._settings
         return make_window(
-            sample.images, sample.label, self._frames, self._target, settings, random, pair
+            sample.images,
+            sample.label,
+            self._frames,
+            self._target,
+            settings.augmentation,
+            random,
+            settings.pair,
         )
 
 
