@@ -36,15 +36,9 @@ class Windows(Dataset):
 
     def _augmented(self, index: int, random: np.random.Generator) -> TrainingWindow:
         sample = self._samples[index]
-        settings = self._settings
+        settings, pair = self._settings.augmentation, self._settings.consistency > 0
         return make_window(
-            sample.images,
-            sample.label,
-            self._frames,
-            self._target,
-            settings.augmentation,
-            random,
-            settings.pair,
+            sample.images, sample.label, self._frames, self._target, settings, random, pair
         )
 
 

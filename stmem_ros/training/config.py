@@ -36,9 +36,7 @@ class StageConfig:
         frozen: modules, such as ``backbone.stem``, that keep pretrained weights and statistics
             (the early ones take half of a step's time and have little to learn).
         consistency: weight of the divergence between the class probabilities of the target and of
-            the frame before, along their motion. STF alone.
-        flow_loss: weight of the distance between the motion that an aligned fusion finds and that
-            of the window, in feature pixels. STF alone.
+            the frame before, along their motion; windows are one frame longer for it. STF alone.
         paste: probability that rare things of another frame are pasted in; single frames alone.
         calm_epochs: how many epochs at the end see images as a camera gives them: nothing pasted,
             and the changes of the ``stf`` stage. Frame stage alone.
@@ -55,15 +53,9 @@ class StageConfig:
     iou_loss: float = 0.0
     frozen: tuple[str, ...] = ()
     consistency: float = 0.0
-    flow_loss: float = 0.0
     paste: float = 0.0
     calm_epochs: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-    @property
-    def pair(self) -> bool:
-        """Whether a loss needs two successive targets: windows are one frame longer then."""
-        return self.consistency > 0 or self.flow_loss > 0
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ class TrainingConfig:
         """Length of a stage's windows, and index of the labelled frame in them."""
         if stage in ("frame", "frame_mar"):
             return 1, 0
-        more = 1 if self.stage(stage).pair else 0
+        more = 1 if self.stage(stage).consistency else 0
         return self.architecture.window + more, self.architecture.target + more
 
 

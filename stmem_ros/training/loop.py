@@ -27,28 +27,15 @@ from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
 
 
-@dataclass(frozen=True)
-class StageOutput:
-    """What a stage computes of N x T frames.
-
-    Attributes:
-        logits: N x P x classes x h x w as :meth:`Segmenter.classify` gives them: of the target of
-            each of the P windows that lie in the frames, earliest first. There are two where
-            successive targets are to agree, else one.
-        shift: N x 2 x h x w, where an aligned fusion takes the things of the last frame to be in
-            the one before, as a shift (x, y) in feature pixels; None of other networks.
-    """
-
-    logits: Tensor
-    shift: Tensor | None
-
-
 class StageNetwork(nn.Module):
     """What a stage computes; parts before the trained ones run without gradients.
 
     ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
 
-    ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage).
+    ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
+    logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
+    P windows that lie in the frames, earliest first. There are two where successive targets are to
+    agree, else one.
     """
 
     def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
@@ -77,34 +64,28 @@ class StageNetwork(nn.Module):
             part.eval()
         return self
 
-    def forward(self, frames: Tensor) -> StageOutput:
+    def forward(self, frames: Tensor) -> Tensor:
         model, (n, t) = self.model, frames.shape[:2]
         with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
             window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        fused, shift = window[:, :, 0], None
+        fused = window[:, :, 0]
         if model.stf is not None:
             with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused, shift = self._fused(window, model.stf)
-        logits = model.classify(model.refine(fused)).float()
-        return StageOutput(logits.unflatten(0, (n, -1)), shift)
+                fused = self._fused(window, model.stf)
+        return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
 
-    def _fused(
-        self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion
-    ) -> tuple[Tensor, Tensor | None]:
-        """Features of all windows in N x C x T x h x w, as N P x C x h x w; and the last shift."""
+    def _fused(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
+        """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
         length = self.model.architecture.window
         if not isinstance(stf, AlignedFusion):
-            windows = window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4)
-            return stf(windows.flatten(0, 1)), None
+            return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
         # Two frames are matched once, whichever windows they are in.
         followed, fused = None, []
         for features in window.unbind(dim=2):
             followed = stf.follow(followed, features)
             if len(followed.frames) == length:
                 fused.append(stf.fuse(followed))
-        assert followed is not None
-        shift = followed.paths[-1][:, :2] if followed.paths else None
-        return torch.stack(fused, dim=1).flatten(0, 1), shift
+        return torch.stack(fused, dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -248,8 +229,7 @@ def step(
     rgb, label = rgb.to(process.device), label.to(process.device).long()
     images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
     with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
-        output = network(images)
-    pair = output.logits
+        pair = network(images)
     logits = model.upsample(pair[:, -1], label.shape[-2], label.shape[-1])
     total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
     known = label[label != UNLABELLED]
@@ -257,13 +237,9 @@ def step(
     loss = total / share.clamp(min=1e-6) * process.count
     if settings.iou_loss:
         loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
-    if settings.pair:
+    if pair.shape[1] > 1:
         flow = flow.to(process.device)
-    if settings.consistency:
         loss = loss + settings.consistency * inconsistency(pair[:, -1], pair[:, -2], flow)
-    if settings.flow_loss and output.shift is not None:
-        distance = flow_error(output.shift.float(), flow, model.architecture.stride)
-        loss = loss + settings.flow_loss * distance
     return loss
 
 
@@ -296,44 +272,21 @@ def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
         newest, before: logits N x classes x h x w.
         flow: N x H x W x 2, where each image pixel of ``newest`` lies in ``before``, as a shift.
     """
-    grid, seen = _grid(flow, (newest.shape[-2], newest.shape[-1]))
-    log_newest = newest.log_softmax(dim=1)
-    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
-    carried = carried.clamp(min=1e-5)
-    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
-    return (divergence * seen).sum() / seen.sum().clamp(min=1)
-
-
-def flow_error(shift: Tensor, flow: Tensor, stride: float) -> Tensor:
-    """Mean distance of the motion that was found to the known one, where both frames see.
-
-    Args:
-        shift: N x 2 x h x w, feature pixels.
-        flow: N x H x W x 2, image pixels.
-        stride: image pixels a feature pixel.
-
-    Returns:
-        feature pixels.
-    """
-    size = (shift.shape[-2], shift.shape[-1])
-    _, seen = _grid(flow, size)
-    known = F.interpolate(flow.movedim(-1, 1), size, mode="area") / stride
-    distance = ((shift - known).square().sum(dim=1) + 1e-4).sqrt()  # smooth at no distance
-    return (distance * seen).sum() / seen.sum().clamp(min=1)
-
-
-def _grid(flow: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Sampling grid N x h x w x 2 of a flow N x H x W x 2 in its pixels, and where it is inside."""
     height, width = flow.shape[1:3]
-    sides = torch.tensor([width, height], device=flow.device)
+    size = torch.tensor([width, height], device=flow.device)
     rows, columns = torch.meshgrid(
         torch.arange(height, device=flow.device),
         torch.arange(width, device=flow.device),
         indexing="ij",
     )
-    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / sides * 2 - 1
-    grid = F.interpolate(there.movedim(-1, 1), size, mode="area").movedim(1, -1)
-    return grid, (grid.abs().amax(dim=-1) <= 1).float()
+    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
+    grid = F.interpolate(there.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
+    seen = (grid.abs().amax(dim=-1) <= 1).float()
+    log_newest = newest.log_softmax(dim=1)
+    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
+    carried = carried.clamp(min=1e-5)
+    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
+    return (divergence * seen).sum() / seen.sum().clamp(min=1)
 
 
 def class_weights(samples: Samples) -> Tensor:
@@ -382,7 +335,7 @@ def _score(network: StageNetwork, holdout: Samples, frames: int, process: Traini
     for i in range(process.rank, len(holdout), process.count):
         sample = holdout[i]
         rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
-        logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None]).logits[:, -1]
+        logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[:, -1]
         found = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
         truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
         known = truth != UNLABELLED

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.training.loop import flow_error, inconsistency, soft_iou_loss
+from stmem_ros.training.loop import inconsistency, soft_iou_loss
 
 
 def sure(label: torch.Tensor, classes: int = 3) -> torch.Tensor:
@@ -43,16 +43,3 @@ def test_labels_that_move_along_are_consistent_and_those_that_stay_are_not() -> 
 def test_what_left_the_image_is_not_compared() -> None:
     newest, before = sure(torch.zeros(1, 6, 8).long()), sure(torch.ones(1, 6, 8).long())
     assert inconsistency(newest, before, torch.full((1, 48, 64, 2), 1000.0)).item() == 0
-
-
-def test_a_motion_that_was_found_costs_nothing_and_another_its_distance() -> None:
-    flow = torch.tensor([8.0, -4.0]).expand(1, 48, 64, 2)
-    found = torch.tensor([2.0, -1.0])[:, None, None].expand(1, 2, 12, 16)
-    assert flow_error(found, flow, 4.0).item() == pytest.approx(0, abs=0.011)
-    wrong = found + torch.tensor([3.0, 4.0])[:, None, None]
-    assert flow_error(wrong, flow, 4.0).item() == pytest.approx(5, abs=1e-3)
-
-
-def test_motion_out_of_the_image_is_not_asked_for() -> None:
-    flow = torch.full((1, 48, 64, 2), 1000.0)
-    assert flow_error(torch.zeros(1, 2, 12, 16), flow, 4.0).item() == 0
