@@ -1,9 +1,9 @@
 """Aligned fusion: what of STF an on-board computer can afford at every frame.
 
 Attention in two steps, without optical flow. Each pixel first attends to the neighbourhood of its
-place in the frame before, by appearance; the expected place is where its things were. Features are
-carried along these places, frame by frame, to the target; there each pixel attends to itself and to
-what was carried, which weighs them by how well they fit. Ours; STF itself is of Zhuang, Wang and
+place in the frame before, by appearance; the expected place is where its things were. These places,
+followed from frame to frame, lead to its features in all of them; to those and to itself it attends
+in the second step, which weighs them by how well they fit. Ours; STF itself is of Zhuang, Wang and
 Li, arXiv 2301.03832, attention along trajectories of Patrick et al., NeurIPS 2021.
 """
 
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
-FAR = -1e4  # the score of a place beyond the image
 
 
 class LocalMatching(nn.Module):
@@ -89,22 +88,28 @@ class Matching(nn.Module):
         shift = self.coarse(here.coarse, there.coarse)
         shift = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
         shift = 2 * shift[..., :height, :width]
-        place, _ = _places(shift)
-        return shift + self.fine(here.fine, _looked_up(there.fine, place))
+        return shift + self.fine(here.fine, _looked_up(there.fine, shift))
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What is kept of a window's frames, where their things are in the newest one.
+class Followed:
+    """A window's frames, and where the things of the newest one are in the others.
 
     Attributes:
-        frames: oldest first, each N x (C + D + 1) x h x w: features, what they are compared by, and
-            zero, or a large negative number where the frame did not see the place.
+        frames: oldest first, each N x (C + D) x h x w: features, and what they are compared by.
+        paths: into each but the newest, N x 3 x h x w: shifts (x, y) in pixels, and whether the
+            place was seen all the way (1, or 0).
         descriptors: of the newest frame, for the matching.
     """
 
     frames: tuple[Tensor, ...]
+    paths: tuple[Tensor, ...]
     descriptors: Descriptors
+
+    def kept(self, count: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The newest ``count`` frames, or all there are, and the paths into those."""
+        first = max(0, len(self.frames) - count)
+        return self.frames[first:], self.paths[first:]
 
 
 class AlignedFusion(nn.Module):
@@ -127,47 +132,47 @@ class AlignedFusion(nn.Module):
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
         self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the softmax's scale
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
-        # How much a token prefers itself: what is thin blurs on its way through frames.
-        self.itself = nn.Conv2d(channels, 1, 1)
-        for parameter in self.itself.parameters():
-            nn.init.zeros_(parameter)
 
     def forward(self, window: Tensor) -> Tensor:
         """N x (C + A) x T x h x w in, fused features of the newest frame N x C x h x w out."""
-        carried = None
+        followed = None
         for features in window.unbind(dim=2):
-            carried = self.carry(carried, features)
-        assert carried is not None
-        return self.fuse(carried)
+            followed = self.follow(followed, features)
+        assert followed is not None
+        return self.fuse(followed)
 
-    def carry(self, carried: Carried | None, features: Tensor) -> Carried:
-        """Take in the next frame, N x (C + A) x h x w; all earlier ones move along."""
+    def follow(self, followed: Followed | None, features: Tensor) -> Followed:
+        """Take in the next frame, N x (C + A) x h x w; all paths now begin there."""
         compared = F.normalize(self.compare(features), dim=1)
-        seen = torch.zeros_like(features[:, :1])
-        own = torch.cat([features[:, : self.channels], compared, seen], dim=1)
+        own = torch.cat([features[:, : self.channels], compared], dim=1)
         descriptors = self.matching.describe(features[:, self.channels :])
-        if carried is None:
-            return Carried((own,), descriptors)
-        shift = self.matching(descriptors, carried.descriptors)
-        place, outside = _places(shift)
-        unseen = torch.cat([torch.zeros_like(own[:, 1:]), FAR * outside], dim=1)
-        earlier = carried.frames[max(0, len(carried.frames) - self.window + 1) :]
-        moved = [_looked_up(frame, place) + unseen for frame in earlier]
-        return Carried((*moved, own), descriptors)
+        if followed is None:
+            return Followed((own,), (), descriptors)
+        shift = self.matching(descriptors, followed.descriptors)
+        step = torch.cat([shift, _inside(shift)], dim=1)
+        frames, paths = followed.kept(self.window - 1)
+        paths = (*(_continued(step, path) for path in paths), step)[: len(frames)]
+        return Followed((*frames, own), paths, descriptors)
 
-    def fuse(self, carried: Carried) -> Tensor:
-        """Each pixel attends to itself and to what was carried to it: N x C x h x w."""
-        sizes = (self.channels, DIMENSIONS, 1)
-        values, keys, unseen = zip(
-            *(frame.split(sizes, 1) for frame in carried.frames), strict=True
+    def fuse(self, followed: Followed) -> Tensor:
+        """Each pixel attends to itself and to its places in earlier frames: N x C x h x w."""
+        *earlier, own = followed.frames
+        found = [
+            _looked_up(frame, path[:, :2])
+            for frame, path in zip(earlier, followed.paths, strict=True)
+        ]
+        values, keys = zip(
+            *(f.split((self.channels, DIMENSIONS), 1) for f in (*found, own)), strict=True
         )
         scale = self.sharpness.exp()
         scores = [
-            (keys[-1] * key).sum(dim=1, keepdim=True) * scale + bias + seen
-            for key, bias, seen in zip(keys, self.closeness, unseen, strict=True)
+            (keys[-1] * key).sum(dim=1, keepdim=True) * scale + bias
+            for key, bias in zip(keys, self.closeness, strict=True)
         ]
-        scores[-1] = scores[-1] + self.itself(values[-1])
         weights = torch.cat(scores, dim=1).softmax(dim=1)
+        seen = [path[:, 2:] for path in followed.paths]
+        weights = weights * torch.cat([*seen, torch.ones_like(scores[-1])], dim=1)
+        weights = weights / weights.sum(dim=1, keepdim=True)
         return torch.stack([w * v for w, v in zip(weights.split(1, 1), values, strict=True)]).sum(0)
 
 
@@ -192,20 +197,32 @@ def _averaged(x: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(x, (1, size), 1, (0, size // 2), count_include_pad=False)
 
 
+def _continued(step: Tensor, path: Tensor) -> Tensor:
+    """A step into the frame before, and from there along a path: N x 3 x h x w."""
+    further = _looked_up(path, step[:, :2])
+    shift = step[:, :2] + further[:, :2]
+    return torch.cat([shift, step[:, 2:] * further[:, 2:] * _inside(shift)], dim=1)
+
+
 def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The sampling grid N x h x w x 2 of a shift in pixels, and where it leaves the image (1)."""
+    """Column and row N x h x w where each pixel is with its shift (x, y)."""
     height, width = shift.shape[-2:]
-    y = torch.arange(height, device=shift.device, dtype=shift.dtype)
-    x = torch.arange(width, device=shift.device, dtype=shift.dtype)
-    grid = torch.stack(
-        [
-            (x + shift[:, 0] + 0.5) * (2 / width) - 1,
-            (y[:, None] + shift[:, 1] + 0.5) * (2 / height) - 1,
-        ],
-        dim=-1,
-    )
-    return grid, (grid.abs().amax(dim=-1) > 1).to(shift.dtype)[:, None]
+    columns = torch.arange(width, device=shift.device, dtype=shift.dtype)
+    rows = torch.arange(height, device=shift.device, dtype=shift.dtype)
+    return columns + shift[:, 0], rows[:, None] + shift[:, 1]
 
 
-def _looked_up(x: Tensor, place: Tensor) -> Tensor:
-    return F.grid_sample(x, place, padding_mode="border", align_corners=False)
+def _inside(shift: Tensor) -> Tensor:
+    """Whether a shift stays in the image, N x 1 x h x w: 1, or 0."""
+    height, width = shift.shape[-2:]
+    x, y = _places(shift)
+    inside = ((x + 0.5) * (width - 0.5 - x) >= 0) & ((y + 0.5) * (height - 0.5 - y) >= 0)
+    return inside.to(shift.dtype)[:, None]
+
+
+def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
+    """A map where each pixel is with its shift: bilinear; beyond the image what its border is."""
+    height, width = shift.shape[-2:]
+    columns, rows = _places(shift)
+    grid = torch.stack([(columns + 0.5) * (2 / width) - 1, (rows + 0.5) * (2 / height) - 1], dim=-1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

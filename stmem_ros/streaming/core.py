@@ -14,7 +14,7 @@ from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, wi
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
 from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
-from stmem_ros.streaming.fusion import CarriedFusion, SingleFrame, StreamFusion, TokenFusion
+from stmem_ros.streaming.fusion import FollowingFusion, SingleFrame, StreamFusion, TokenFusion
 from stmem_ros.streaming.winograd import with_winograd
 
 
@@ -62,7 +62,7 @@ class StreamingCore:
     def fusion(self) -> StreamFusion:
         """The temporal fusion of a new stream."""
         if isinstance(self._stf, FoldedAlignment):
-            return CarriedFusion(self._stf)
+            return FollowingFusion(self._stf)
         return SingleFrame() if self._stf is None else TokenFusion(self._stf)
 
     def refine(self, features: Tensor) -> Tensor:

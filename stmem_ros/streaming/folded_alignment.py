@@ -4,26 +4,19 @@ What differs, none of it changing the result but for rounding: pixels lie as row
 Then
 
 - likenesses are products of small matrices: a few pixels of a row with all places around them;
-- a frame is carried by weighted sums of whole pixels, four each, not channel by channel;
-- all earlier frames move along the same places, which are found once.
+- a frame is looked up by weighted sums of whole pixels, four each, not channel by channel;
+- all paths go on from the same places, which are found once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model.aligned_fusion import (
-    FAR,
-    AlignedFusion,
-    Carried,
-    Descriptors,
-    LocalMatching,
-)
+from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed, LocalMatching
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.streaming.folded_convolutions import without_batch_norm
 
@@ -33,8 +26,8 @@ TILE = 16  # pixels of a row that are compared in one product
 class FoldedAlignment:
     """An :class:`AlignedFusion` in evaluation mode, of one stream.
 
-    Unlike there, in what is ``Carried`` the frames are h x w x (C + D + 1), the descriptors
-    h/2 x w/2 x D and h x w x D.
+    Unlike there, in what is ``Followed`` the frames are h x w x (C + D), the paths h x w x 3, the
+    descriptors h/2 x w/2 x D and h x w x D.
     """
 
     def __init__(self, fusion: AlignedFusion) -> None:
@@ -46,37 +39,43 @@ class FoldedAlignment:
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
         self._scale = fusion.sharpness.exp()
         self._closeness = fusion.closeness
-        self._itself = (fusion.itself.weight.flatten(1), fusion.itself.bias)
 
-    def carry(self, carried: Carried | None, features: Tensor) -> Carried:
-        """Take in the next frame, 1 x (C + A) x h x w; all earlier ones move along."""
+    def follow(self, followed: Followed | None, features: Tensor) -> Followed:
+        """Take in the next frame, 1 x (C + A) x h x w; all paths now begin there."""
         pixels = features[0].permute(1, 2, 0)
         compared = F.normalize(F.linear(pixels, *self._compare), dim=-1)
-        seen = torch.zeros_like(compared[..., :1])
-        own = torch.cat([pixels[..., : self._channels], compared, seen], dim=-1)
+        own = torch.cat([pixels[..., : self._channels], compared], dim=-1)
         descriptors = self._describe(pixels[..., self._channels :])
-        if carried is None:
-            return Carried((own,), descriptors)
-        corners = _corners(self._shift(descriptors, carried.descriptors))
-        unseen = FAR * corners.outside
-        earlier = carried.frames[max(0, len(carried.frames) - self.window + 1) :]
-        moved = [_looked_up(frame, corners) for frame in earlier]
-        for frame in moved:
-            frame[..., -1] += unseen
-        return Carried((*moved, own), descriptors)
+        if followed is None:
+            return Followed((own,), (), descriptors)
+        shift = self._shift(descriptors, followed.descriptors)
+        step = torch.cat([shift, _inside(shift)], dim=-1)
+        frames, paths = followed.kept(self.window - 1)
+        paths = (*_continued(step, paths), step)[: len(frames)]
+        return Followed((*frames, own), paths, descriptors)
 
-    def fuse(self, carried: Carried) -> Tensor:
-        """Each pixel attends to itself and to what was carried to it: 1 x C x h x w."""
+    def fuse(self, followed: Followed) -> Tensor:
+        """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
         c = self._channels
-        query = self._scale * carried.frames[-1][..., c:-1]
-        scores = [
-            (query * frame[..., c:-1]).sum(dim=-1) + frame[..., -1] + bias
-            for frame, bias in zip(carried.frames, self._closeness, strict=True)
+        *earlier, own = followed.frames
+        found = [
+            *(
+                _looked_up(f, path[..., :2])
+                for f, path in zip(earlier, followed.paths, strict=True)
+            ),
+            own,
         ]
-        scores[-1] += F.linear(carried.frames[-1][..., :c], *self._itself)[..., 0]
-        weights = torch.stack(scores).softmax(dim=0)[..., None]
-        fused = weights[0] * carried.frames[0][..., :c]
-        for weight, frame in zip(weights[1:], carried.frames[1:], strict=True):
+        query = self._scale * own[..., c:]
+        scores = [
+            (query * frame[..., c:]).sum(dim=-1) + bias
+            for frame, bias in zip(found, self._closeness, strict=True)
+        ]
+        weights = torch.stack(scores).softmax(dim=0)
+        for weight, path in zip(weights, followed.paths, strict=False):
+            weight *= path[..., 2]
+        weights = (weights / weights.sum(dim=0))[..., None]
+        fused = weights[0] * found[0][..., :c]
+        for weight, frame in zip(weights[1:], found[1:], strict=True):
             fused.addcmul_(weight, frame[..., :c])
         return fused.permute(2, 0, 1)[None]
 
@@ -92,12 +91,13 @@ class FoldedAlignment:
         return Descriptors(self._coarse.describe(pairs.flatten(2)), self._fine.describe(appearance))
 
     def _shift(self, here: Descriptors, there: Descriptors) -> Tensor:
-        """Shifts (x, y) 2 x h x w from here to there, in pixels."""
+        """Shifts (x, y) h x w x 2 from here to there, in pixels."""
         height, width = here.fine.shape[:2]
         shift = self._coarse(here.coarse, there.coarse)[None]
         shift = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)[0]
-        shift = 2 * shift[:, :height, :width]
-        return shift + self._fine(here.fine, _looked_up(there.fine, _corners(shift)))
+        shift = 2 * shift[:, :height, :width].permute(1, 2, 0)
+        fine = self._fine(here.fine, _looked_up(there.fine, shift))
+        return shift + fine.permute(1, 2, 0)
 
 
 class FoldedMatching:
@@ -174,43 +174,54 @@ def _share(height: int, width: int, size: int, device: torch.device) -> Tensor:
     return _summed(torch.ones(1, height, width, device=device), size)[0].reciprocal()
 
 
-@dataclass(frozen=True)
-class Corners:
-    """Where each pixel is looked up: four neighbours and their weights, (h w) x 4.
+def _continued(step: Tensor, paths: tuple[Tensor, ...]) -> list[Tensor]:
+    """A step into the frame before, and from there along each path."""
+    if not paths:
+        return []
+    further = _looked_up(torch.cat(paths, dim=-1), step[..., :2]).split(3, dim=-1)
+    shifts = [step[..., :2] + path[..., :2] for path in further]
+    return [
+        torch.cat([shift, step[..., 2:] * path[..., 2:] * _inside(shift)], dim=-1)
+        for shift, path in zip(shifts, further, strict=True)
+    ]
 
-    ``outside`` is h x w: 1 where the place is beyond the image.
+
+def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Column and row h x w where each pixel is with its shift (x, y), h x w x 2."""
+    height, width = shift.shape[:2]
+    columns = torch.arange(width, device=shift.device, dtype=shift.dtype)
+    rows = torch.arange(height, device=shift.device, dtype=shift.dtype)
+    return columns + shift[..., 0], rows[:, None] + shift[..., 1]
+
+
+def _inside(shift: Tensor) -> Tensor:
+    """Whether a shift stays in the image, h x w x 1: 1, or 0."""
+    height, width = shift.shape[:2]
+    x, y = _places(shift)
+    inside = ((x + 0.5) * (width - 0.5 - x) >= 0) & ((y + 0.5) * (height - 0.5 - y) >= 0)
+    return inside.to(shift.dtype)[..., None]
+
+
+def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
+    """A map h x w x channels where each pixel is with its shift (x, y), h x w x 2.
+
+    Bilinear: a weighted sum of four whole pixels; beyond the image what is at its border.
     """
-
-    index: Tensor
-    weight: Tensor
-    outside: Tensor
-
-
-def _corners(shift: Tensor) -> Corners:
-    """Of shifts (x, y) 2 x h x w in pixels: bilinear, places beyond the image at its border."""
-    height, width = shift.shape[-2:]
-    y = torch.arange(height, device=shift.device, dtype=shift.dtype)[:, None] + shift[1]
-    x = torch.arange(width, device=shift.device, dtype=shift.dtype) + shift[0]
-    across, down = (x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1
-    outside = torch.maximum(across.abs(), down.abs()) > 1
-    # Back by the steps of F.grid_sample: next to FAR even what they round is seen.
-    x, y = (across + 1) * (width / 2) - 0.5, (down + 1) * (height / 2) - 0.5
-    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    x1, y1 = x - left, y - top  # how far on the way to the next column and row
+    height, width = shift.shape[:2]
+    columns, rows = _places(shift)
+    columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
+    left, top = columns.floor(), rows.floor()
+    x1, y1 = columns - left, rows - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
     left, top = left.long(), top.long()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
     weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
-    return Corners(index.flatten(0, 1), weight.flatten(0, 1), outside.to(shift.dtype))
-
-
-def _looked_up(x: Tensor, corners: Corners) -> Tensor:
-    """A map h x w x channels at places, h x w x channels."""
-    height, width = x.shape[:2]
     found = F.embedding_bag(
-        corners.index, x.flatten(0, 1), per_sample_weights=corners.weight, mode="sum"
+        index.flatten(0, 1),
+        x.flatten(0, 1),
+        per_sample_weights=weight.flatten(0, 1),
+        mode="sum",
     )
     return found.unflatten(0, (height, width))

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Carried, Descriptors
+from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
@@ -88,30 +88,34 @@ class TokenFusion:
             self._ring.append(FrameTokens(size, tokens, projected))
 
 
-class CarriedFusion:
-    """The light form: earlier frames were carried up to the last one, and move on from there."""
+class FollowingFusion:
+    """The light form: where the things of the last frame are in earlier ones, and these frames."""
 
     float32 = True  # half precision tells places in a wide image to half a pixel
 
     def __init__(self, fusion: FoldedAlignment | AlignedFusion) -> None:
         self._fusion = fusion
-        self._carried: Carried | None = None
+        self._followed: Followed | None = None
 
     def push(self, features: Tensor) -> Tensor:
-        for _ in range(1 if self._carried else self._fusion.window):
-            self._carried = self._fusion.carry(self._carried, features)
-        assert self._carried is not None
-        return self._fusion.fuse(self._carried)
+        for _ in range(1 if self._followed else self._fusion.window):
+            self._followed = self._fusion.follow(self._followed, features)
+        assert self._followed is not None
+        return self._fusion.fuse(self._followed)
 
     def reset(self) -> None:
-        self._carried = None
+        self._followed = None
 
     def state(self) -> State:
-        """Carried frames, oldest first, without the one that leaves; then the descriptors."""
-        assert self._carried is not None
-        descriptors = self._carried.descriptors
-        return (*self._carried.frames[1:], descriptors.coarse, descriptors.fine)
+        """Frames, then paths, oldest first, without the frame that leaves; then the descriptors."""
+        assert self._followed is not None
+        frames, paths = self._followed.kept(self._fusion.window - 1)
+        descriptors = self._followed.descriptors
+        return (*frames, *paths, descriptors.coarse, descriptors.fine)
 
     def resume(self, state: State, size: tuple[int, int]) -> None:
-        *frames, coarse, fine = state
-        self._carried = Carried(tuple(frames), Descriptors(coarse, fine))
+        *kept, coarse, fine = state
+        frames = self._fusion.window - 1
+        self._followed = Followed(
+            tuple(kept[:frames]), tuple(kept[frames:]), Descriptors(coarse, fine)
+        )

@@ -79,12 +79,12 @@ class StageNetwork(nn.Module):
         length = self.model.architecture.window
         if not isinstance(stf, AlignedFusion):
             return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
-        # One frame is carried to the next once, whichever windows it is in.
-        carried, fused = None, []
+        # Two frames are matched once, whichever windows they are in.
+        followed, fused = None, []
         for features in window.unbind(dim=2):
-            carried = stf.carry(carried, features)
-            if len(carried.frames) == length:
-                fused.append(stf.fuse(carried))
+            followed = stf.follow(followed, features)
+            if len(followed.frames) == length:
+                fused.append(stf.fuse(followed))
         return torch.stack(fused, dim=1).flatten(0, 1)
 
 

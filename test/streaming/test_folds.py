@@ -5,15 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model import aligned_fusion
-from stmem_ros.model.aligned_fusion import FAR, AlignedFusion
+from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
-from stmem_ros.streaming import folded_alignment
 from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
@@ -129,26 +127,12 @@ def test_alignment(size: tuple[int, int]) -> None:
     torch.manual_seed(1)
     scene = F.avg_pool2d(torch.randn(1, 14, size[0] + 12, size[1] + 12), 3, 1, 1)
     frames = [scene[:, :, 3 * i : 3 * i + size[0], 2 * i : 2 * i + size[1]] for i in range(5)]
-    folded, plain_carried, carried = FoldedAlignment(fusion), None, None
+    folded, plain_followed, followed = FoldedAlignment(fusion), None, None
     for features in frames:
-        plain_carried = fusion.carry(plain_carried, features)
-        carried = folded.carry(carried, features.contiguous(memory_format=torch.channels_last))
-    wanted = fusion.fuse(plain_carried)
-    torch.testing.assert_close(folded.fuse(carried), wanted, atol=1e-4, rtol=1e-4)
-
-
-@torch.inference_mode()
-def test_places_are_rounded_as_in_the_plain_form() -> None:
-    """Large values that were not seen lie beside others: a weight of 1e-6 makes a difference."""
-    torch.manual_seed(0)
-    shift = torch.randint(-2, 3, (2, 90, 120)).float() + 1e-5 * torch.randn(2, 90, 120)
-    seen = FAR * (torch.rand(90, 120, 1) > 0.5)
-    wanted = aligned_fusion._looked_up(
-        seen.permute(2, 0, 1)[None], aligned_fusion._places(shift[None])[0]
-    )
-    found = folded_alignment._looked_up(seen, folded_alignment._corners(shift))
-    # One rounding of a place at 64 and more: 4e-6.
-    torch.testing.assert_close(found[..., 0], wanted[0, 0], atol=0.05, rtol=0)
+        plain_followed = fusion.follow(plain_followed, features)
+        followed = folded.follow(followed, features.contiguous(memory_format=torch.channels_last))
+    wanted = fusion.fuse(plain_followed)
+    torch.testing.assert_close(folded.fuse(followed), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("act", [None, nn.ReLU, nn.ReLU6])
