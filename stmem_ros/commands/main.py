@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -26,10 +27,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a sub-command; 0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    """Run a sub-command.
+
+    Returns:
+        0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 141 on a closed pipe.
+    """
     options = build_parser().parse_args(arguments)
     try:
-        return options.run_command(options)
+        status = options.run_command(options)
+        sys.stdout.flush()
+        return status
     except CommandError as error:
         if options.debug:
             raise
@@ -38,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"stmem {options.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 141
 
 
 if __name__ == "__main__":

@@ -200,3 +200,9 @@ def test_playing_names_a_topic_that_is_not_there(drive_bag: Path, tmp_path: Path
     done = stmem("bag", "play", drive_bag, "--topics", "/moon", **environment)
     assert done.returncode == 1
     assert "has no topic '/moon'; it has: /camera/camera_info" in done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m stmem_ros.commands.main model info onboard | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("onboard: ") and done.stderr == ""
