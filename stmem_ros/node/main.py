@@ -9,10 +9,12 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from stmem_ros.node.segmentation_node import SegmentationNode
+from stmem_ros.streaming.allocator import keep_freed_memory
 
 
 def main() -> int:
     """Run the node until it is interrupted; exit code 1 if it cannot start by itself."""
+    keep_freed_memory()
     rclpy.init()
     node = SegmentationNode()
     executor = SingleThreadedExecutor()
