@@ -95,9 +95,7 @@ def _write(
 
 def run_core(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.bench.core import bench_core
-    from stmem_ros.streaming.allocator import keep_freed_memory
 
-    keep_freed_memory()  # as the node does
     try:
         times = bench_core(
             options.model,
@@ -136,9 +134,7 @@ def run_core(options: argparse.Namespace) -> int:
 def run_node(options: argparse.Namespace) -> int:
     from stmem_ros.node.node_bench import bench_node
     from stmem_ros.node.node_process import NodeProcessError
-    from stmem_ros.streaming.allocator import keep_freed_memory
 
-    keep_freed_memory()
     if not (options.rate > 0 and options.seconds > 0):
         raise CommandError(
             f"--rate is {options.rate} and --seconds {options.seconds}; both must be positive"

@@ -13,6 +13,7 @@ import torch
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
+from stmem_ros.streaming.allocator import LARGE, keep_freed_memory
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
@@ -204,6 +205,9 @@ def _push_batch(
     """Of checked images, all of which the network sees at ``size``."""
     network, info = streams[0].runner, streams[0].model.info
     clock = _StageClock(network.device)
+    zoom = streams[0].model.architecture.zoom
+    if network.device.type == "cpu" and len(images) * size[0] * size[1] * zoom**2 > LARGE:
+        keep_freed_memory()
     rgb = torch.from_numpy(np.stack([_resized(image, size) for image in images]))
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")

@@ -20,7 +20,6 @@ from stmem_ros.model.bundle import (
     shipped_bundles,
 )
 from stmem_ros.model.segmenter import PRESETS, normalise
-from stmem_ros.streaming.allocator import keep_freed_memory
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter, push_together
 
@@ -181,7 +180,6 @@ def peak_memory_mb(name: str, size: tuple[int, int], device: str, form: str) -> 
 
 
 def _peak_memory_here(name: str, size: tuple[int, int], device: str, form: str) -> float:
-    keep_freed_memory()
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + 2, size)
