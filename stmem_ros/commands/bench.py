@@ -10,6 +10,8 @@ from pathlib import Path
 from stmem_ros.commands.arguments import add_execution, camera_size, execution, image_size
 from stmem_ros.commands.errors import CommandError
 
+NO_SHARES = ("front_edge_error_m", "update_ms_median")  # of the figures of a costmap
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("bench", help="measure the network's speed, or the costmap")
@@ -77,20 +79,22 @@ def _write(
     options: argparse.Namespace, content: object, unit: str, bars: dict[str, dict[str, float]]
 ) -> None:
     """Write what ``--json`` and ``--plot`` ask for."""
-    if options.json:
-        options.json.write_text(json.dumps(content, indent=1))
-    if options.plot:
-        from stmem_ros.evaluation.bench.plot import save_bars
+    title = f"stmem bench {options.action}"
+    if options.model:
+        title += f": {options.model}"
+    if options.action != "costmap":
+        title += f", images of {options.size[1]} x {options.size[0]} pixels"
+    try:
+        if options.json:
+            options.json.write_text(json.dumps(content, indent=1))
+        if options.plot:
+            from stmem_ros.evaluation.bench.plot import save_bars
 
-        title = f"stmem bench {options.action}"
-        if options.model:
-            title += f": {options.model}"
-        if options.action != "costmap":
-            title += f", images of {options.size[1]} x {options.size[0]} pixels"
-        try:
             save_bars(options.plot, title, unit, bars)
-        except ImportError as error:
-            raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
+    except ImportError as error:
+        raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
 
 
 def run_core(options: argparse.Namespace) -> int:
@@ -105,12 +109,6 @@ def run_core(options: argparse.Namespace) -> int:
             execution(options),
             options.cameras,
         )
-        bars = {
-            "plain form": {"": times.plain_ms},
-            "stream": times.stages_ms,
-            "floor": {"": times.floor_ms},
-        }
-        _write(options, dataclasses.asdict(times), "ms a frame", bars)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"plain form            {times.plain_ms:9.1f} ms a frame")
@@ -128,6 +126,15 @@ def run_core(options: argparse.Namespace) -> int:
     print(f"same labels           {100 * times.argmax_agreement:9.4f} %")
     print(f"peak memory           {times.peak_memory_mb:9.0f} MB", end="")
     print(f"   plain form {times.plain_peak_memory_mb:.0f} MB")
+    bars = {
+        "plain form": {"": times.plain_ms},
+        "stream": {"": times.streaming_ms},
+        "floor": {"": times.floor_ms},
+        "stages of the stream": times.stages_ms,
+    }
+    if times.together_ms is not None:
+        bars[f"{times.cameras} cameras together"] = {"": times.together_ms}
+    _write(options, dataclasses.asdict(times), "ms a frame", bars)
     return 0
 
 
@@ -148,14 +155,6 @@ def run_node(options: argparse.Namespace) -> int:
             options.device,
             execution(options),
         )
-        bars = {
-            "bare push": {"": times.push_ms},
-            "image to label, median": {"": times.latency_p50_ms},
-            "95 % within": {"": times.latency_p95_ms},
-            "99 % within": {"": times.latency_p99_ms},
-            "in the node": {k: v for k, v in times.stages_ms.items() if k != "total"},
-        }
-        _write(options, dataclasses.asdict(times), "ms", bars)
     except (OSError, ValueError, NodeProcessError) as error:
         raise CommandError(str(error)) from error
     print(f"bare push             {times.push_ms:9.1f} ms, median")
@@ -171,6 +170,14 @@ def run_node(options: argparse.Namespace) -> int:
     print(f"   of the node {times.label_cpu_ms:.1f} ms a label, costmap included")
     print(f"memory                {times.memory_end_mb:9.0f} MB", end="")
     print(f"   {times.memory_end_mb - times.memory_start_mb:+.1f} MB since the first turn")
+    bars = {
+        "bare push": {"": times.push_ms},
+        "image to label, median": {"": times.latency_p50_ms},
+        "95 % within": {"": times.latency_p95_ms},
+        "99 % within": {"": times.latency_p99_ms},
+        "in the node": {k: v for k, v in times.stages_ms.items() if k != "total"},
+    }
+    _write(options, dataclasses.asdict(times), "ms", bars)
     return 0
 
 
@@ -198,22 +205,22 @@ def run_costmap(options: argparse.Namespace) -> int:
             rules, label = default_rules(model.info.classes), model_labels(model)
             labeller = of_drive(label)
         if options.lidar is not None:
-            shares = bench_lidar(options.bag, options.lidar, rules, label, options.pictures)
-            figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in shares.items()}
+            found = bench_lidar(options.bag, options.lidar, rules, label, options.pictures)
+            figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in found.items()}
         else:
             figures = {"": dataclasses.asdict(bench_costmap(rules, labeller))}
-        content = figures if options.lidar is not None else figures[""]
-        shares_only = {
-            f"{name} {title}".strip(): {"": value}
-            for title, row in figures.items()
-            for name, value in row.items()
-            if not name.endswith(("_m", "_median"))
-        }
-        _write(options, content, "share", shares_only)
     except (OSError, ValueError, TransformError) as error:
         raise CommandError(str(error)) from error
     if options.lidar is not None:
         print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))
     for name in next(iter(figures.values())):
         print(f"{name:>20}" + "".join(f"{row[name]:8.4f}" for row in figures.values()))
+    content = figures if options.lidar is not None else figures[""]
+    shares = {
+        f"{name} {title}".strip(): {"": value}
+        for title, row in figures.items()
+        for name, value in row.items()
+        if name not in NO_SHARES
+    }
+    _write(options, content, "share", shares)
     return 0

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stmem {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # who read the output, such as `head`, has enough
+        if options.debug:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 141
 

@@ -18,6 +18,7 @@ from stmem_ros.data.classes import SemanticClass
 from stmem_ros.data.images import decode_image, decode_label
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.evaluation.overlay import GridView, bird_view, overlay
+from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME
 from stmem_ros.evaluation.report.templating import render
 
 PANEL = 360  # height of the video, pixels
@@ -88,7 +89,7 @@ class Recording:
             if grid is not None:
                 try:
                     frame = grid.header.frame_id
-                    view = _view(grid, transforms.lookup(frame, "base_footprint", stamp, 0))
+                    view = _view(grid, transforms.lookup(frame, BASE_FRAME, stamp, 0))
                 except TransformError:
                     grid = None
             yield Moment(stamp, decode_image(message), self.labels[stamp], view)

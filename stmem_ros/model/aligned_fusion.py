@@ -97,8 +97,8 @@ class Followed:
 
     Attributes:
         frames: oldest first, each N x (C + D) x h x w: features, and what they are compared by.
-        paths: into each but the newest, N x 3 x h x w: shifts (x, y) in pixels, and whether the
-            place was seen all the way (1, or 0).
+        paths: into each but the newest, N x 3 x h x w: shifts (x, y) in pixels, and how far the
+            place was seen all the way, 0 to 1.
         descriptors: of the newest frame, for the matching.
     """
 
@@ -216,7 +216,7 @@ def _inside(shift: Tensor) -> Tensor:
     """Whether a shift stays in the image, N x 1 x h x w: 1, or 0."""
     height, width = shift.shape[-2:]
     x, y = _places(shift)
-    inside = ((x + 0.5) * (width - 0.5 - x) >= 0) & ((y + 0.5) * (height - 0.5 - y) >= 0)
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     return inside.to(shift.dtype)[:, None]
 
 

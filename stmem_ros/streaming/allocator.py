@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache
 
 LARGE = 2**18  # pixels; feature maps take up to 128 bytes for each: 32 MB in all
@@ -21,7 +22,7 @@ def keep_freed_memory() -> None:
     it ever was. Threads that were started before keep heaps of their own, which still shrink:
     programs with large images call it first. Without glibc it does nothing.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return
     mallopt(M_MMAP_MAX, 0)

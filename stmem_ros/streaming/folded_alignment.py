@@ -71,7 +71,7 @@ class FoldedAlignment:
             for frame, bias in zip(found, self._closeness, strict=True)
         ]
         weights = torch.stack(scores).softmax(dim=0)
-        for weight, path in zip(weights, followed.paths, strict=False):
+        for weight, path in zip(weights[:-1], followed.paths, strict=True):
             weight *= path[..., 2]
         weights = (weights / weights.sum(dim=0))[..., None]
         fused = weights[0] * found[0][..., :c]
@@ -198,7 +198,7 @@ def _inside(shift: Tensor) -> Tensor:
     """Whether a shift stays in the image, h x w x 1: 1, or 0."""
     height, width = shift.shape[:2]
     x, y = _places(shift)
-    inside = ((x + 0.5) * (width - 0.5 - x) >= 0) & ((y + 0.5) * (height - 0.5 - y) >= 0)
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     return inside.to(shift.dtype)[..., None]
 
 

@@ -71,6 +71,8 @@ class StreamingSegmenter:
     Causal models label the newest frame. Centred models label the frame ``window // 2`` before it
     (its stamp is in the result): right for offline work, one frame late on a vehicle.
 
+    On a CPU, large images make the process keep memory that was freed: see ``allocator.py``.
+
     Args:
         model: from :func:`stmem_ros.load_bundle`.
         max_gap: a pause longer than this many seconds starts the stream anew.

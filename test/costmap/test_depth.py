@@ -30,8 +30,8 @@ def mapped(view: View, depth: np.ndarray | None) -> MapUpdate:
 
 
 def cells(update: MapUpdate) -> tuple[np.ndarray, np.ndarray]:
-    steps = update.grid.origin[0] + 0.1 * (np.arange(update.grid.label.shape[0]) + 0.5)
-    x, y = np.meshgrid(steps, steps)
+    steps = 0.1 * (np.arange(update.grid.label.shape[0]) + 0.5)
+    x, y = np.meshgrid(update.grid.origin[0] + steps, update.grid.origin[1] + steps)
     return x, y
 
 
@@ -65,6 +65,27 @@ def test_ground_and_obstacles_are_those_of_the_world() -> None:
     seen = update.grid.label == ID["road"]
     assert seen.sum() > 2000
     assert (truth[seen] == ID["road"]).mean() > 0.98
+
+
+def test_points_stay_with_the_base_and_cells_go_where_it_is() -> None:
+    view = view_of(box(10.0, 1.0, 2.0))
+    sure = np.full_like(view.label, 255)
+    moved = np.array([[0.0, -1, 0, 2], [1, 0, 0, -3], [0, 0, 1, 0], [0, 0, 0, 1]])  # to the left
+    updates = [
+        SemanticMapper(CONFIG, RULES).update(
+            view.label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, pose, view.depth
+        )
+        for pose in (np.eye(4), moved)
+    ]
+    assert np.array_equal(updates[0].obstacles, updates[1].obstacles)
+    assert np.array_equal(updates[0].cloud, updates[1].cloud, equal_nan=True)
+    fronts = []
+    for update in updates:
+        x, y = cells(update)
+        lethal = update.grid.cost == 100
+        fronts.append((x[lethal].mean(), y[lethal].mean()))
+    (x, y), turned = fronts
+    assert turned == pytest.approx((2 - y, x - 3), abs=0.2)
 
 
 def test_pixels_without_depth_are_not_placed() -> None:

@@ -13,32 +13,9 @@ def test_stream_and_plain_form_are_measured_side_by_side(
     small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, plot = tmp_path / "core.json", tmp_path / "core.png"
-    arguments = [
-        "--model",
-        str(small_bundle),
-        "--size",
-        "64x96",
-        "--repeats",
-        "2",
-        "--cameras",
-        "2",
-    ]
-    assert (
-        main(
-            [
-                "bench",
-                "core",
-                *arguments,
-                "--device",
-                "cpu",
-                "--json",
-                str(out),
-                "--plot",
-                str(plot),
-            ]
-        )
-        == 0
-    )
+    arguments = ["--model", small_bundle, "--size", "64x96", "--repeats", 2, "--cameras", 2]
+    arguments += ["--device", "cpu", "--json", out, "--plot", plot]
+    assert main(["bench", "core", *map(str, arguments)]) == 0
     assert cv2.imread(str(plot)) is not None
     found = json.loads(out.read_text())
     assert found["max_abs_diff"] < 1e-3

@@ -80,8 +80,8 @@ def test_paths_add_up_over_the_frames() -> None:
         inside = path[0, :2, 12:-12, 12:-12].flatten(1).median(dim=1).values
         wanted = torch.tensor([-2.0, 1.0]) * steps
         torch.testing.assert_close(inside, wanted, atol=0.3 * steps, rtol=0)
-    assert followed.paths[0][0, 2, :, :4].max() == 0  # what entered since was not there yet
-    assert followed.paths[0][0, 2, 12:-12, 12:-12].min() == 1
+    assert followed.paths[0][0, 2, :, :4].max() < 1e-3  # what entered since was not there yet
+    assert followed.paths[0][0, 2, 12:-12, 12:-12].min() > 0.999
 
 
 def test_a_still_window_is_returned_as_it_is() -> None:

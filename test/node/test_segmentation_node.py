@@ -132,6 +132,8 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
         "a costmap without odometry",
     )
     assert costmaps[-1].header.frame_id == "base_footprint"
+    push_until(lambda: points, "points")
+    assert points[-1].header.frame_id == "base_footprint"
 
     push_until(
         lambda: costmaps[-1].header.frame_id == "odom" and points, "a costmap in odom", moving=True

@@ -117,10 +117,11 @@ def test_winograd_takes_only_what_it_can_do() -> None:
         assert not WinogradConv2d.takes(other)
 
 
-@pytest.mark.parametrize("size", [(24, 40), (17, 21), (9, 16)])
+@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("size", [(24, 40), (17, 21), (9, 16), (1, 7), (1, 1)])
 @torch.inference_mode()
-def test_alignment(size: tuple[int, int]) -> None:
-    fusion = AlignedFusion(8, 6, window=3, reach=4)
+def test_alignment(size: tuple[int, int], window: int) -> None:
+    fusion = AlignedFusion(8, 6, window, reach=4)
     random_weights(fusion)
     for scale in (fusion.matching.coarse, fusion.matching.fine, fusion):
         scale.sharpness.fill_(2.5)

@@ -32,6 +32,9 @@ FORMS = ("plain", "streaming", "together", "floor", *STAGES)
 class CoreTimes:
     """What ``stmem bench core`` reports: medians over frames, in ms a frame.
 
+    All forms run in one process: what a stream of large images does to the allocator serves the
+    plain form too.
+
     Attributes:
         plain_ms: the plain form, every frame of the window through the backbone.
         streaming_ms: one ``StreamingSegmenter.push``.

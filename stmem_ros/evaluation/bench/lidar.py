@@ -24,6 +24,7 @@ from stmem_ros.data.bags import COMPRESSED, TF, BagReader, find_image_topic, fin
 from stmem_ros.data.images import decode_colour, decode_compressed
 from stmem_ros.evaluation.bench.costmap import ImageLabeller
 from stmem_ros.evaluation.overlay import overlay
+from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME, ODOM_FRAME
 
 RANGE = 25.0  # m around the base
 ABOVE = 0.3  # m over the ground; points higher than this stand in the way
@@ -155,8 +156,8 @@ def read_frames(bag: Path, lidar: Path) -> Iterator[LidarFrame]:
                 stamp / 1e9,
                 rgb,
                 camera.scaled(rgb.shape[1], rgb.shape[0]),
-                transforms.lookup(frame, "base_footprint", stamp, 0.0),
-                transforms.lookup("odom", "base_footprint", stamp, 0.0),
+                transforms.lookup(frame, BASE_FRAME, stamp, 0.0),
+                transforms.lookup(ODOM_FRAME, BASE_FRAME, stamp, 0.0),
                 _transformed(_read_points(path), base_from_lidar),
             )
 
