@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-COLOURS = ("#2563ab", "#5fa3d9", "#1a7f37", "#d9730d", "#8f3fae", "#5b6470", "#b3261e", "#c9a227")
+COLOURS = (
+    "#2563ab",
+    "#5fa3d9",
+    "#1a7f37",
+    "#d9730d",
+    "#8f3fae",
+    "#5b6470",
+    "#b3261e",
+    "#c9a227",
+    "#0f766e",
+)
 
 
 def save_bars(path: Path, title: str, unit: str, bars: dict[str, dict[str, float]]) -> None:
