@@ -116,8 +116,7 @@ class SemanticMapper:
             label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
         )
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
-        places = (obstacles @ pose[:3, :3].T + pose[:3, 3])[:, :2]
-        occupied = self._cells(places, seen.contact_labels, seen.contact_weights)
+        occupied = self._cells(obstacles, pose, seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
         grid.hide(seen.under)
         grid.doubt(seen.under)
@@ -139,18 +138,17 @@ class SemanticMapper:
             label, confidence, depth, camera, camera_from_base, self.grid.rules,
             config.max_range, config.max_height, STEP,
         )  # fmt: skip
-        ground = seen.ground @ pose[:2, :2].T + pose[:2, 3]
-        places = (seen.obstacles @ pose[:3, :3].T + pose[:3, 3])[:, :2]
-        occupied = self._cells(places, seen.obstacle_labels, seen.obstacle_weights)
-        self._add(occupied, self._cells(ground, seen.ground_labels, seen.ground_weights))
+        occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
+        self._add(occupied, self._cells(seen.ground, pose, seen.ground_labels, seen.ground_weights))
         cloud = seen.points.astype(np.float32)
         return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _cells(
-        self, points: np.ndarray, labels: np.ndarray, weights: np.ndarray
+        self, points: np.ndarray, pose: np.ndarray, labels: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The cells that points N x 2 of the grid's frame lie in, each with its surest label."""
-        cells, inside = self.grid.cells_of(points)
+        """The cells that points N x 2 or 3 of the base lie in, each with its surest label."""
+        places = points @ pose[:2, : points.shape[1]].T + pose[:2, 3]
+        cells, inside = self.grid.cells_of(places)
         return _strongest(cells[inside], labels[inside], weights[inside])
 
     def _add(

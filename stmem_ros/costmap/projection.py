@@ -101,6 +101,7 @@ def observe_ground(
     top = _horizon(camera, camera_from_base)
     label, confidence = label[top:], confidence[top:]
     kinds = cv2.LUT(label, rules.kinds)
+    obstacle = kinds == Kind.OBSTACLE
     depth = centres @ camera_from_base[2, :2] + camera_from_base[2, 3]
     near = np.flatnonzero((depth > 0) & (_squared(centres) <= max_range**2))
     points = centres[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
@@ -122,11 +123,11 @@ def observe_ground(
     edges = _lower_edges(label, kinds, camera, top, camera_from_base, rules)
     free_to = np.full(kinds.shape, np.inf, np.float32)
     free_to[edges.row, edges.column] = edges.free_to
-    above = _next_above(kinds == Kind.OBSTACLE)[row, column]
+    above = _next_above(obstacle)[row, column]
     distance = np.sqrt(_squared(centres[cells] - eye))
     covered = (above >= 0) & (distance > free_to[above, column])
     under = cells[covered]
-    clear = ~(covered | _grown(kinds == Kind.OBSTACLE, margin)[row, column])
+    clear = ~(covered | _grown(obstacle, margin)[row, column])
     cells, row, column = cells[clear], row[clear], column[clear]
 
     kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
