@@ -52,6 +52,7 @@ class ConvNormAct(nn.Sequential):
 def resample(x: Tensor, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
     """Bilinear resizing of N x C x h x w by just ``scale`` (rows, columns), cut to ``size``.
 
-    ``F.interpolate`` takes one of the two and stretches what is given to the whole size.
+    ``F.interpolate`` takes one of the two and stretches what is given to the whole size. For few
+    channels: a CPU is three times faster at whole rows of each than at channels innermost.
     """
-    return torch.ops.aten.upsample_bilinear2d(x, list(size), False, *scale)
+    return torch.ops.aten.upsample_bilinear2d(x.contiguous(), list(size), False, *scale)

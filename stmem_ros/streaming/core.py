@@ -10,7 +10,11 @@ from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
-from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
+from stmem_ros.streaming.folded_convolutions import (
+    FoldedPyramidPoolingHead,
+    with_strided_detail,
+    without_batch_norm,
+)
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
 from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
@@ -38,6 +42,7 @@ class StreamingCore:
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
             self.head = without_batch_norm(model.head)
+            with_strided_detail(self.head)
         if cpu_kernels:
             for part in (self.backbone, self.head):
                 with_winograd(part)

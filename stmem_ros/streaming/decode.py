@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stmem_ros.model.layers import resample
 
-ROWS = 24  # made at a time
+PART = 2**18  # scores made at a time: 1 MB
 
 
 def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -36,9 +36,12 @@ def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tens
     backwards = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
     label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
     sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
-    for start in range(0, height, ROWS):
-        made = slice(start, start + ROWS)
-        scores = torch.lerp(wide[:, above[made]], wide[:, below[made]], part[made])
+    at_once = max(1, PART // (n * classes * width))
+    for start in range(0, height, at_once):
+        made = slice(start, start + at_once)
+        scores = torch.lerp(
+            wide.index_select(1, above[made]), wide.index_select(1, below[made]), part[made]
+        )
         best = scores.amax(dim=2, keepdim=True)
         label[:, made] = 255 - ((scores == best) * backwards).amax(dim=2)
         sure[:, made] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()

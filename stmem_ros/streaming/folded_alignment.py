@@ -58,21 +58,16 @@ class FoldedAlignment:
         """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
         c = self._channels
         *earlier, own = followed.frames
-        found = [
-            *(
-                _looked_up(f, path[..., :2])
-                for f, path in zip(earlier, followed.paths, strict=True)
-            ),
-            own,
-        ]
+        if not earlier:
+            return own[..., :c].permute(2, 0, 1)[None]
+        paths = torch.stack(followed.paths)
+        corners = _corners(paths[..., :2])
+        found = [_summed_up(f, *four) for f, *four in zip(earlier, *corners, strict=True)]
+        found.append(own)
         query = self._scale * own[..., c:]
-        scores = [
-            (query * frame[..., c:]).sum(dim=-1) + bias
-            for frame, bias in zip(found, self._closeness, strict=True)
-        ]
-        weights = torch.stack(scores).softmax(dim=0)
-        for weight, path in zip(weights[:-1], followed.paths, strict=True):
-            weight *= path[..., 2]
+        scores = torch.stack([(query * frame[..., c:]).sum(dim=-1) for frame in found])
+        weights = (scores + self._closeness[:, None, None]).softmax(dim=0)
+        weights[:-1] *= paths[..., 2]
         weights = (weights / weights.sum(dim=0))[..., None]
         fused = weights[0] * found[0][..., :c]
         for weight, frame in zip(weights[1:], found[1:], strict=True):
@@ -178,25 +173,24 @@ def _continued(step: Tensor, paths: tuple[Tensor, ...]) -> list[Tensor]:
     """A step into the frame before, and from there along each path."""
     if not paths:
         return []
-    further = _looked_up(torch.cat(paths, dim=-1), step[..., :2]).split(3, dim=-1)
-    shifts = [step[..., :2] + path[..., :2] for path in further]
-    return [
-        torch.cat([shift, step[..., 2:] * path[..., 2:] * _inside(shift)], dim=-1)
-        for shift, path in zip(shifts, further, strict=True)
-    ]
+    further = _looked_up(torch.cat(paths, dim=-1), step[..., :2])
+    further = further.unflatten(-1, (-1, 3)).movedim(2, 0)
+    shifts = step[..., :2] + further[..., :2]
+    seen = step[..., 2:] * further[..., 2:] * _inside(shifts)
+    return list(torch.cat([shifts, seen], dim=-1))
 
 
 def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Column and row h x w where each pixel is with its shift (x, y), h x w x 2."""
-    height, width = shift.shape[:2]
+    """Column and row ... x h x w where each pixel is with its shift (x, y), ... x h x w x 2."""
+    height, width = shift.shape[-3:-1]
     columns = torch.arange(width, device=shift.device, dtype=shift.dtype)
     rows = torch.arange(height, device=shift.device, dtype=shift.dtype)
     return columns + shift[..., 0], rows[:, None] + shift[..., 1]
 
 
 def _inside(shift: Tensor) -> Tensor:
-    """Whether a shift stays in the image, h x w x 1: 1, or 0."""
-    height, width = shift.shape[:2]
+    """Whether a shift stays in the image, ... x h x w x 1: 1, or 0."""
+    height, width = shift.shape[-3:-1]
     x, y = _places(shift)
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     return inside.to(shift.dtype)[..., None]
@@ -207,7 +201,12 @@ def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
 
     Bilinear: a weighted sum of four whole pixels; beyond the image what is at its border.
     """
-    height, width = shift.shape[:2]
+    return _summed_up(x, *_corners(shift))
+
+
+def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
+    """The four pixels around each place, ... x h x w x 4: their numbers in a map, and weights."""
+    height, width = shift.shape[-3:-1]
     columns, rows = _places(shift)
     columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
     left, top = columns.floor(), rows.floor()
@@ -218,10 +217,15 @@ def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
     weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
+    return index, weight
+
+
+def _summed_up(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sums h x w x channels of four pixels each of a map, as of :func:`_corners`."""
     found = F.embedding_bag(
         index.flatten(0, 1),
         x.flatten(0, 1),
         per_sample_weights=weight.flatten(0, 1),
         mode="sum",
     )
-    return found.unflatten(0, (height, width))
+    return found.unflatten(0, x.shape[:2])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stmem_ros.model.layers import ConvNormAct
-from stmem_ros.model.pyramid import PyramidPoolingHead
+from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -30,6 +30,18 @@ def without_batch_norm(module: M) -> M:
             part[0] = fuse_conv_bn_eval(convolution, norm)
             del part[1]
     return module
+
+
+def with_strided_detail(head: FeaturePyramidHead) -> None:
+    """Have a 2x2 convolution of stride 2 do what joins the pixels at 1/2 and projects them."""
+    projection = head.detail[1]
+    assert isinstance(projection, ConvNormAct) and isinstance(projection[0], nn.Conv2d)
+    weight, bias = projection[0].weight.detach(), projection[0].bias
+    strided = nn.Conv2d(weight.shape[1] // 4, len(weight), 2, 2)
+    strided.weight.data = weight.view(len(weight), -1, 2, 2)
+    strided.bias = bias
+    projection[0] = strided
+    head.detail = projection
 
 
 class FoldedPyramidPoolingHead(nn.Module):

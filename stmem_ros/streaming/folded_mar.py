@@ -12,6 +12,8 @@ from torch import Tensor
 
 from stmem_ros.model.mar import MemoryAugmentedRefinement
 
+PIXELS = 4096  # refined at a time on a CPU, so that what is between stays in the cache
+
 
 def _product(layers: object) -> Tensor:
     """The matrix of a stack of linear maps without bias: rows x @ matrix."""
@@ -35,11 +37,17 @@ class FoldedRefinement:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Features N x C x h x w in and out."""
-        mar = self.mar
         tokens = features.movedim(1, -1)
         x = tokens.flatten(0, -2)
+        at_once = PIXELS if x.device.type == "cpu" else len(x)
+        refined = torch.cat([self._refined(part) for part in x.split(at_once)])
+        return refined.view(tokens.shape).movedim(-1, 1)
+
+    def _refined(self, x: Tensor) -> Tensor:
+        """Of pixels x C."""
+        mar = self.mar
         attention = F.linear(x, self.recall).softmax(dim=-1)
         z = mar.norm1(torch.addmm(x, attention, self.answer.T))
         hidden = F.relu_(mar.linear1(z))
         refined = torch.addmm(z, hidden, mar.linear2.weight.T).add_(mar.linear2.bias)
-        return mar.norm2(refined).view(tokens.shape).movedim(-1, 1)
+        return mar.norm2(refined)

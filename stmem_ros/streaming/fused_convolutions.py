@@ -33,20 +33,29 @@ class FusedConv2d(nn.Module):
             convolution.groups,
         )
         self._clip = CLIPS[type(activation)]
-        # Not in oneDNN's own order: that is one order for each image size, and slow at others.
-        self.weight, self.bias = convolution.weight, convolution.bias
+        self.bias = convolution.bias
+        self._ordered = (torch.Size(), convolution.weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self._where, *self._clip, ""
+            x, self._weight(x.shape), self.bias, *self._where, *self._clip, ""
         )
 
     def onto(self, there: Tensor, x: Tensor, clip: str | None = None) -> Tensor:
         """Added to ``there``, in its memory; then clipped (``relu``)."""
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            there, x, self.weight, self.bias, *self._where, "add", 1.0, clip, [], None
+            there, x, self._weight(x.shape), self.bias, *self._where, "add", 1.0, clip, [], None
         )
+
+    def _weight(self, size: torch.Size) -> Tensor:
+        """In oneDNN's own order, one for each size of inputs; else it were made at each call."""
+        last, weight = self._ordered
+        if size != last:
+            dense = weight.to_dense() if weight.is_mkldnn else weight
+            weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, size)
+            self._ordered = (size, weight)
+        return weight
 
 
 class FusedBottleneck(nn.Module):

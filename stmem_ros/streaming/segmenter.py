@@ -226,7 +226,7 @@ def _push_batch(
         targets.append(stream._append(frame))
         fused.append(stream.fusion.push(own))
     clock.stage_ends("stf")
-    refined = network.refine(torch.cat(fused))
+    refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
     label, sure = network.decode(refined, *size)
     labels, confidences = label.cpu().numpy(), (sure * 255).round_().to(torch.uint8).cpu().numpy()

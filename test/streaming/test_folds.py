@@ -14,7 +14,11 @@ from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
 from stmem_ros.streaming.decode import decode
 from stmem_ros.streaming.folded_alignment import FoldedAlignment
-from stmem_ros.streaming.folded_convolutions import FoldedPyramidPoolingHead, without_batch_norm
+from stmem_ros.streaming.folded_convolutions import (
+    FoldedPyramidPoolingHead,
+    with_strided_detail,
+    without_batch_norm,
+)
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
 from stmem_ros.streaming.fused_convolutions import (
@@ -146,6 +150,18 @@ def test_fused_convolutions(act: type[nn.Module] | None) -> None:
     with_fused_convolutions(part)
     assert isinstance(part[0], FusedConv2d)
     torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
+    # Weights are put in another order for another size, and back.
+    torch.testing.assert_close(part(x[:1, :, :2, :3]), layer(x[:1, :, :2, :3]))
+    torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_strided_detail() -> None:
+    head = without_batch_norm(random_weights(FeaturePyramidHead(EfficientNetLite.channels, 8)))
+    half = torch.randn(2, EfficientNetLite.channels[0], 6, 10)
+    wanted = head.detail(half)
+    with_strided_detail(head)
+    torch.testing.assert_close(head.detail(half), wanted)
 
 
 @pytest.mark.parametrize(
