@@ -15,9 +15,9 @@ from stmem_ros.commands.errors import CommandError
 from stmem_ros.data.dataset import DATASETS
 
 if TYPE_CHECKING:
+    from stmem_ros.evaluation.bags import Evaluation
     from stmem_ros.evaluation.dataset import Scores
     from stmem_ros.evaluation.replay.bag_task import BagTask
-    from stmem_ros.evaluation.replay.evaluation_run import Evaluation
     from stmem_ros.evaluation.results.comparison import Comparison
 
 LIMIT_BROKEN = 3  # exit code when all went well but --fail-under or --fail-over was not kept
@@ -179,7 +179,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_bags(options: argparse.Namespace) -> int:
     try:
-        from stmem_ros.evaluation.replay.evaluation_run import (
+        from stmem_ros.evaluation.bags import (
             EvaluationOptions,
             evaluate_bags,
         )

@@ -1,4 +1,4 @@
-"""Evaluating a model on a data set's split, through the same streaming object as the node."""
+"""A model on a data set's split, through the same streaming object as the node."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from stmem_ros.data.dataset import SegmentationDataset
 from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
+from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
-from stmem_ros.evaluation.results.figures import known
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -40,35 +40,16 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Result of an evaluation; shares, not percent.
+class Scores(LabelFigures):
+    """Result of an evaluation.
 
     Attributes:
-        miou: mean intersection over union.
-        iou: the same a class, by name; None for a class that does not occur.
-        pixel_accuracy: share of labelled pixels that are right.
-        boundary_f, boundary_iou: agreement of the edges, mean over classes; None without edges.
-        temporal_consistency: mIoU of labels against the flow-warped labels of the frame before;
-            None where no frames follow each other closely.
-        vc8, vc16: video consistency over 8 and 16 frames; None for shorter runs.
-        flicker: label changes a pixel and second along the flow; None as of the consistency.
-        ece: expected calibration error of the confidence; None where there is no confidence.
         frames: evaluated frames.
         parameters: parameters of the model.
         gflop_per_frame: multiply-adds x 2 of the network for one streamed frame, in 10^9.
         ms_per_frame: milliseconds from image to labels, median; compare within one run only.
     """
 
-    miou: float
-    iou: dict[str, float | None]
-    pixel_accuracy: float
-    boundary_f: float | None
-    boundary_iou: float | None
-    temporal_consistency: float | None
-    vc8: float | None
-    vc16: float | None
-    flicker: float | None
-    ece: float | None
     frames: int
     parameters: int
     gflop_per_frame: float
@@ -128,17 +109,9 @@ def evaluate(
                 confidence = getattr(result, "confidence", None)  # a rival need not give any
                 scorer.add(rgb, result.label, confidence, reference, result.stamp)
     sums = scorer.sums
-    return Scores(
-        miou=sums.confusion.miou,
-        iou={n: known(v) for n, v in zip(names, sums.confusion.iou, strict=True)},
-        pixel_accuracy=sums.confusion.pixel_accuracy,
-        boundary_f=known(sums.boundary.f),
-        boundary_iou=known(sums.boundary.iou),
-        temporal_consistency=known(sums.steady.miou),
-        vc8=known(sums.vc8.value),
-        vc16=known(sums.vc16.value),
-        flicker=known(sums.flicker.rate),
-        ece=known(sums.calibration.ece),
+    return Scores.of(
+        sums,
+        names,
         frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
         gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),

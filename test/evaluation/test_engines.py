@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from support.bags import jpeg, panorama, write_bag
 
+from stmem_ros.evaluation.bags import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.replay.bag_task import RESULT
 from stmem_ros.evaluation.replay.engines import Execution
-from stmem_ros.evaluation.replay.evaluation_run import EvaluationOptions, evaluate_bags
 
 ON_CPU = EvaluationOptions(device="cpu")
 

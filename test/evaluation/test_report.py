@@ -14,8 +14,8 @@ import pytest
 from support.damage import cut_image
 
 from stmem_ros.data.bag_create import create_synthetic_bag
+from stmem_ros.evaluation.bags import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.replay.engines import Execution
-from stmem_ros.evaluation.replay.evaluation_run import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline
 from stmem_ros.evaluation.report.results import Frames

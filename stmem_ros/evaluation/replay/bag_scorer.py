@@ -10,12 +10,12 @@ import numpy as np
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.evaluation.metrics.figures import known
 from stmem_ros.evaluation.metrics.grid_scores import GridAgreement
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.replay.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
-from stmem_ros.evaluation.results.figures import Fault, known
 
 FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
 

@@ -98,3 +98,17 @@ class TimingRecord:
     costmap_ms: float
     total_ms: float
     latency_ms: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A frame that something is wrong with: damaged, of another size, with a stamp that went back.
+
+    Attributes:
+        index, stamp: as in ``ReplayedFrame``.
+        reason: one line.
+    """
+
+    index: int
+    stamp: int
+    reason: str

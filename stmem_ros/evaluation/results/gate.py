@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
-from stmem_ros.evaluation.results.figures import Figures, TimingFigures
+from stmem_ros.evaluation.metrics.figures import Figures, TimingFigures
 from stmem_ros.evaluation.results.metrics_file import ModelScores
 
 

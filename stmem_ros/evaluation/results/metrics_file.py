@@ -49,6 +49,7 @@ import cv2
 import numpy as np
 import torch
 
+from stmem_ros.evaluation.metrics.figures import Figures, TimingFigures, figures, timing_figures
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS, BagResult, file_digests
 from stmem_ros.evaluation.replay.engines import Ended
@@ -60,7 +61,6 @@ from stmem_ros.evaluation.replay.record_files import (
     read_rows,
 )
 from stmem_ros.evaluation.results.comparison import Comparison, compare
-from stmem_ros.evaluation.results.figures import Figures, TimingFigures, figures, timing_figures
 from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"

@@ -1,18 +1,68 @@
-"""The figures of a replay: what ``metrics.json`` tells of a bag, or of all bags together."""
+"""Figures: what sums come to, for labels and for whole drives (``metrics.json``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from stmem_ros.evaluation.metrics.sums import Sums
 
+F = TypeVar("F", bound="LabelFigures")
+
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of labelled drives; shares, not percent; the same in every run. None: not measured.
+class LabelFigures:
+    """How good labels are; shares, not percent. None: not measured, or nothing to measure it on.
+
+    Attributes:
+        miou, pixel_accuracy: of all scored pixels; ``iou`` the same a class, by name.
+        boundary_f, boundary_iou: agreement of the edges, mean over classes.
+        temporal_consistency: mIoU of labels against the flow-warped labels of the frame before.
+        vc8, vc16: video consistency over 8 and 16 frames (Miao et al., CVPR 2021).
+        flicker: label changes a pixel and second along the flow.
+        ece: expected calibration error of the confidence, 15 bins of equal width.
+    """
+
+    miou: float | None
+    iou: dict[str, float | None]
+    pixel_accuracy: float | None
+    boundary_f: float | None
+    boundary_iou: float | None
+    temporal_consistency: float | None
+    vc8: float | None
+    vc16: float | None
+    flicker: float | None
+    ece: float | None
+
+    @classmethod
+    def of(cls: type[F], sums: Sums, names: Sequence[str], **others: Any) -> F:
+        """The figures of sums, whatever they were added from.
+
+        Args:
+            names: of the classes.
+            others: the fields that a subclass adds.
+        """
+        return cls(
+            miou=known(sums.confusion.miou),
+            iou=by_name(names, sums.confusion.iou),
+            pixel_accuracy=known(sums.confusion.pixel_accuracy),
+            boundary_f=known(sums.boundary.f),
+            boundary_iou=known(sums.boundary.iou),
+            temporal_consistency=known(sums.steady.miou),
+            vc8=known(sums.vc8.value),
+            vc16=known(sums.vc16.value),
+            flicker=known(sums.flicker.rate),
+            ece=known(sums.calibration.ece),
+            **others,
+        )
+
+
+@dataclass(frozen=True)
+class Figures(LabelFigures):
+    """Figures of labelled drives; the same in every run.
 
     The names of the numbers are those that ``--fail-under`` and ``--fail-over`` take.
 
@@ -22,14 +72,8 @@ class Figures:
         restarts: times the stream began anew in the middle.
         scored: labelled frames with a reference.
         drop_rate: dropped / frames.
-        miou, pixel_accuracy: of all scored pixels; ``iou`` the same a class, by name.
-        boundary_f, boundary_iou: agreement of the edges, mean over classes.
-        ece: expected calibration error of the confidence, 15 bins of equal width.
         mean_confidence: of all labelled pixels.
-        temporal_consistency: mIoU of labels against the flow-warped labels of the frame before.
-        flicker: label changes a pixel and second along the flow; ``class_flicker`` the same by the
-            class before the change.
-        vc8, vc16: video consistency over 8 and 16 frames (Miao et al., CVPR 2021).
+        class_flicker: the flicker by the class before the change.
         maps: frames that updated the grid.
         coverage: share of the ground in view within range that the grid knows, over all frames.
         grid_age_mean_s, grid_age_max_s: age of the newest grid when an image arrives.
@@ -48,18 +92,8 @@ class Figures:
     restarts: int
     scored: int
     drop_rate: float | None
-    miou: float | None
-    iou: dict[str, float | None]
-    pixel_accuracy: float | None
-    boundary_f: float | None
-    boundary_iou: float | None
-    ece: float | None
     mean_confidence: float | None
-    temporal_consistency: float | None
-    flicker: float | None
     class_flicker: dict[str, float | None]
-    vc8: float | None
-    vc16: float | None
     maps: int
     coverage: float | None
     grid_age_mean_s: float | None
@@ -92,22 +126,8 @@ class TimingFigures:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A frame that something is wrong with: damaged, of another size, with a stamp that went back.
-
-    Attributes:
-        index, stamp: as in ``ReplayedFrame``.
-        reason: one line.
-    """
-
-    index: int
-    stamp: int
-    reason: str
-
-
 def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.ndarray) -> Figures:
-    """The figures of sums, whatever they were added from.
+    """The figures of the sums of drives.
 
     Args:
         names: of the classes.
@@ -115,7 +135,9 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         latencies: of the simulated machine, ms, in any order; NaN without.
     """
     counts = sums.counts
-    return Figures(
+    return Figures.of(
+        sums,
+        names,
         frames=counts.frames,
         labelled=int(counts.labelled),
         dropped=int(counts.dropped),
@@ -124,18 +146,8 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         restarts=int(counts.restarts),
         scored=int(counts.scored),
         drop_rate=float(counts.dropped / counts.frames) if counts.frames else None,
-        miou=known(sums.confusion.miou),
-        iou=_by_name(names, sums.confusion.iou),
-        pixel_accuracy=known(sums.confusion.pixel_accuracy),
-        boundary_f=known(sums.boundary.f),
-        boundary_iou=known(sums.boundary.iou),
-        ece=known(sums.calibration.ece),
         mean_confidence=known(sums.calibration.mean_confidence),
-        temporal_consistency=known(sums.steady.miou),
-        flicker=known(sums.flicker.rate),
-        class_flicker=_by_name(names, sums.flicker.class_rates),
-        vc8=known(sums.vc8.value),
-        vc16=known(sums.vc16.value),
+        class_flicker=by_name(names, sums.flicker.class_rates),
         maps=int(counts.maps),
         coverage=known(sums.coverage.share),
         grid_age_mean_s=float(counts.grid_age / counts.aged / 1e6) if counts.aged else None,
@@ -176,5 +188,6 @@ def known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+def by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    """The values by the name of their class."""
     return {name: known(value) for name, value in zip(names, values, strict=True)}
