@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
     Qos,
@@ -21,7 +21,6 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import (
     CompressionFormat,
     CompressionMode,
-    ReaderError,
     StoragePlugin,
     Writer,
     WriterError,
@@ -90,8 +89,11 @@ class BagReader:
         try:
             self._reader = AnyReader([self.path], default_typestore=types())
             self._reader.open()
-        except (AnyReaderError, ReaderError, OSError, ValueError) as error:
-            raise BagError(f"{self.path} is no readable bag: {_one_line(error)}") from error
+        except Exception as error:  # damaged bytes make any of the decoders fail in its own way
+            raise BagError(
+                f"{self.path} is no readable bag: {_one_line(error)}; a recording that was cut off "
+                "is mended by `mcap recover` or `ros2 bag reindex`"
+            ) from error
 
     def __enter__(self) -> BagReader:
         return self
@@ -310,4 +312,4 @@ def _qos(latched: bool) -> Qos:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

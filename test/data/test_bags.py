@@ -111,6 +111,11 @@ def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
     (tmp_path / "broken.mcap").write_bytes(b"\x89MCAP0\r\n broken")
     with pytest.raises(BagError, match=r"broken\.mcap is no readable bag"):
         BagReader(tmp_path / "broken.mcap")
+    whole = next(drive_bag.glob("*.mcap")).read_bytes()
+    for length in (0, 8, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.mcap").write_bytes(whole[:length])
+        with pytest.raises(BagError, match="mcap recover"):
+            BagReader(tmp_path / "cut.mcap")
     with pytest.raises(BagError, match="cannot be written"):
         BagWriter(drive_bag)
     with pytest.raises(BagError, match=r"no .jpg"):
