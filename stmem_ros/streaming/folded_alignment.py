@@ -21,6 +21,7 @@ from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.streaming.folded_convolutions import without_batch_norm
 
 TILE = 16  # pixels of a row that are compared in one product
+PIXELS = 4096  # fused at a time on a CPU, so that what is between stays in the cache
 
 
 class FoldedAlignment:
@@ -56,23 +57,45 @@ class FoldedAlignment:
 
     def fuse(self, followed: Followed) -> Tensor:
         """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
-        c = self._channels
         *earlier, own = followed.frames
         if not earlier:
-            return own[..., :c].permute(2, 0, 1)[None]
+            return own[..., : self._channels].permute(2, 0, 1)[None]
         paths = torch.stack(followed.paths)
-        corners = _corners(paths[..., :2])
-        found = [_summed_up(f, *four) for f, *four in zip(earlier, *corners, strict=True)]
+        size, pixels = own.shape[:2], own.shape[0] * own.shape[1]
+        at_once = PIXELS if own.device.type == "cpu" else pixels
+        parts = zip(
+            own.flatten(0, 1).split(at_once),
+            paths[..., 2].flatten(1).split(at_once, dim=1),
+            *(corners.flatten(1, 2).split(at_once, dim=1) for corners in _corners(paths[..., :2])),
+            strict=True,
+        )
+        earlier = [frame.flatten(0, 1) for frame in earlier]
+        fused = torch.cat([self._fused(earlier, *part) for part in parts])
+        return fused.unflatten(0, size).permute(2, 0, 1)[None]
+
+    def _fused(
+        self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, share: Tensor
+    ) -> Tensor:
+        """Some pixels x (C + D) of the newest frame fused with those their paths lead to.
+
+        Args:
+            earlier: frames, all pixels x (C + D) each.
+            own: P x (C + D).
+            seen: frames x P, how far the place was seen all the way.
+            index, share: frames x P x 4, as of :func:`_corners`.
+        """
+        c = self._channels
+        found = [_summed_up(*of_frame) for of_frame in zip(earlier, index, share, strict=True)]
         found.append(own)
-        query = self._scale * own[..., c:]
-        scores = torch.stack([(query * frame[..., c:]).sum(dim=-1) for frame in found])
-        weights = (scores + self._closeness[:, None, None]).softmax(dim=0)
-        weights[:-1] *= paths[..., 2]
+        query = self._scale * own[:, c:]
+        scores = torch.stack([(query * frame[:, c:]).sum(dim=-1) for frame in found])
+        weights = (scores + self._closeness[:, None]).softmax(dim=0)
+        weights[:-1] *= seen
         weights = (weights / weights.sum(dim=0))[..., None]
-        fused = weights[0] * found[0][..., :c]
+        fused = weights[0] * found[0][:, :c]
         for weight, frame in zip(weights[1:], found[1:], strict=True):
-            fused.addcmul_(weight, frame[..., :c])
-        return fused.permute(2, 0, 1)[None]
+            fused.addcmul_(weight, frame[:, :c])
+        return fused
 
     def _describe(self, appearance: Tensor) -> Descriptors:
         """Of h x w x A."""
@@ -201,11 +224,12 @@ def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
 
     Bilinear: a weighted sum of four whole pixels; beyond the image what is at its border.
     """
-    return _summed_up(x, *_corners(shift))
+    index, share = (corners.flatten(0, 1) for corners in _corners(shift))
+    return _summed_up(x.flatten(0, 1), index, share).unflatten(0, shift.shape[:2])
 
 
 def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The four pixels around each place, ... x h x w x 4: their numbers in a map, and weights."""
+    """The four pixels around each place, ... x h x w x 4: their numbers in a map, and shares."""
     height, width = shift.shape[-3:-1]
     columns, rows = _places(shift)
     columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
@@ -216,16 +240,10 @@ def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
-    weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
-    return index, weight
+    share = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
+    return index, share
 
 
-def _summed_up(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sums h x w x channels of four pixels each of a map, as of :func:`_corners`."""
-    found = F.embedding_bag(
-        index.flatten(0, 1),
-        x.flatten(0, 1),
-        per_sample_weights=weight.flatten(0, 1),
-        mode="sum",
-    )
-    return found.unflatten(0, x.shape[:2])
+def _summed_up(x: Tensor, index: Tensor, share: Tensor) -> Tensor:
+    """Sums P x channels of four pixels of a map each, pixels x channels; as of :func:`_corners`."""
+    return F.embedding_bag(index, x, per_sample_weights=share, mode="sum")
