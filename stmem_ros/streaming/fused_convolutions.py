@@ -48,13 +48,13 @@ class FusedConv2d(nn.Module):
             there, x, self._weight(x.shape), self.bias, *self._where, "add", 1.0, clip, [], None
         )
 
-    def _weight(self, size: torch.Size) -> Tensor:
+    def _weight(self, shape: torch.Size) -> Tensor:
         """In oneDNN's own order, one for each size of inputs; else it were made at each call."""
-        last, weight = self._ordered
-        if size != last:
+        size, weight = self._ordered
+        if shape[2:] != size:
             dense = weight.to_dense() if weight.is_mkldnn else weight
-            weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, size)
-            self._ordered = (size, weight)
+            weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
+            self._ordered = (shape[2:], weight)
         return weight
 
 
