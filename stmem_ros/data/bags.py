@@ -86,13 +86,16 @@ class BagReader:
         self.path = Path(path)
         if not self.path.exists():
             raise BagError(f"no bag at {self.path}: no such file or folder")
+        store = types()
         try:
-            self._reader = AnyReader([self.path], default_typestore=types())
+            self._reader = AnyReader([self.path], default_typestore=store)
             self._reader.open()
+        except OSError as error:
+            raise BagError(f"{self.path} cannot be read: {_one_line(error)}") from error
         except Exception as error:  # damaged bytes make any of the decoders fail in its own way
             raise BagError(
-                f"{self.path} is no readable bag: {_one_line(error)}; a recording that was cut off "
-                "is mended by `mcap recover` or `ros2 bag reindex`"
+                f"{self.path} is no readable bag: {_one_line(error)}; if the recording was cut "
+                "off, mend it with `mcap recover` or `ros2 bag reindex`"
             ) from error
 
     def __enter__(self) -> BagReader:

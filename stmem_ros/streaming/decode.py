@@ -11,7 +11,8 @@ from torch import Tensor
 
 from stmem_ros.model.layers import resample
 
-PART = 2**18  # scores made at a time: 1 MB
+# Scores made at a time: 1 MB stays in a cache, 32 MB keep a GPU busy.
+ON_CPU, ON_GPU = 2**18, 2**23
 
 
 def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -36,9 +37,10 @@ def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tens
     backwards = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
     label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
     sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
-    at_once = max(1, PART // (n * classes * width))
-    for start in range(0, height, at_once):
-        made = slice(start, start + at_once)
+    at_once = ON_CPU if logits.device.type == "cpu" else ON_GPU
+    some = max(1, at_once // (n * classes * width))
+    for start in range(0, height, some):
+        made = slice(start, start + some)
         scores = torch.lerp(
             wide.index_select(1, above[made]), wide.index_select(1, below[made]), part[made]
         )

@@ -5,7 +5,8 @@ Then
 
 - likenesses are products of small matrices: a few pixels of a row with all places around them;
 - a frame is looked up by weighted sums of whole pixels, four each, not channel by channel;
-- all paths go on from the same places, which are found once.
+- all paths go on from the same places, which are found once;
+- some pixels are fused at a time.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed, LocalMatching
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.streaming.folded_convolutions import without_batch_norm
+from stmem_ros.streaming.parts import at_once
 
 TILE = 16  # pixels of a row that are compared in one product
-PIXELS = 4096  # fused at a time on a CPU, so that what is between stays in the cache
+PIXELS = 4096  # fused at a time
 
 
 class FoldedAlignment:
@@ -61,20 +63,20 @@ class FoldedAlignment:
         if not earlier:
             return own[..., : self._channels].permute(2, 0, 1)[None]
         paths = torch.stack(followed.paths)
-        size, pixels = own.shape[:2], own.shape[0] * own.shape[1]
-        at_once = PIXELS if own.device.type == "cpu" else pixels
+        pixels = own.flatten(0, 1)
+        some = at_once(pixels, len(pixels), PIXELS)
         parts = zip(
-            own.flatten(0, 1).split(at_once),
-            paths[..., 2].flatten(1).split(at_once, dim=1),
-            *(corners.flatten(1, 2).split(at_once, dim=1) for corners in _corners(paths[..., :2])),
+            pixels.split(some),
+            paths[..., 2].flatten(1).split(some, dim=1),
+            *(x.flatten(1, 2).split(some, dim=1) for x in _corners(paths[..., :2])),
             strict=True,
         )
         earlier = [frame.flatten(0, 1) for frame in earlier]
         fused = torch.cat([self._fused(earlier, *part) for part in parts])
-        return fused.unflatten(0, size).permute(2, 0, 1)[None]
+        return fused.unflatten(0, own.shape[:2]).permute(2, 0, 1)[None]
 
     def _fused(
-        self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, share: Tensor
+        self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, weight: Tensor
     ) -> Tensor:
         """Some pixels x (C + D) of the newest frame fused with those their paths lead to.
 
@@ -82,19 +84,19 @@ class FoldedAlignment:
             earlier: frames, all pixels x (C + D) each.
             own: P x (C + D).
             seen: frames x P, how far the place was seen all the way.
-            index, share: frames x P x 4, as of :func:`_corners`.
+            index, weight: frames x P x 4, as of :func:`_corners`.
         """
         c = self._channels
-        found = [_summed_up(*of_frame) for of_frame in zip(earlier, index, share, strict=True)]
+        found = [_interpolated(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)]
         found.append(own)
         query = self._scale * own[:, c:]
         scores = torch.stack([(query * frame[:, c:]).sum(dim=-1) for frame in found])
-        weights = (scores + self._closeness[:, None]).softmax(dim=0)
-        weights[:-1] *= seen
-        weights = (weights / weights.sum(dim=0))[..., None]
-        fused = weights[0] * found[0][:, :c]
-        for weight, frame in zip(weights[1:], found[1:], strict=True):
-            fused.addcmul_(weight, frame[:, :c])
+        attention = (scores + self._closeness[:, None]).softmax(dim=0)
+        attention[:-1] *= seen
+        attention = (attention / attention.sum(dim=0))[..., None]
+        fused = attention[0] * found[0][:, :c]
+        for attended, frame in zip(attention[1:], found[1:], strict=True):
+            fused.addcmul_(attended, frame[:, :c])
         return fused
 
     def _describe(self, appearance: Tensor) -> Descriptors:
@@ -224,12 +226,12 @@ def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
 
     Bilinear: a weighted sum of four whole pixels; beyond the image what is at its border.
     """
-    index, share = (corners.flatten(0, 1) for corners in _corners(shift))
-    return _summed_up(x.flatten(0, 1), index, share).unflatten(0, shift.shape[:2])
+    index, weight = (corners.flatten(0, 1) for corners in _corners(shift))
+    return _interpolated(x.flatten(0, 1), index, weight).unflatten(0, shift.shape[:2])
 
 
 def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The four pixels around each place, ... x h x w x 4: their numbers in a map, and shares."""
+    """The four pixels around each place, ... x h x w x 4: their numbers in a map, and weights."""
     height, width = shift.shape[-3:-1]
     columns, rows = _places(shift)
     columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
@@ -240,10 +242,10 @@ def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
-    share = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
-    return index, share
+    weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
+    return index, weight
 
 
-def _summed_up(x: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """Sums P x channels of four pixels of a map each, pixels x channels; as of :func:`_corners`."""
-    return F.embedding_bag(index, x, per_sample_weights=share, mode="sum")
+def _interpolated(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """P x channels, four pixels each of a map, pixels x channels; as of :func:`_corners`."""
+    return F.embedding_bag(index, x, per_sample_weights=weight, mode="sum")

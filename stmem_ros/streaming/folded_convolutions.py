@@ -1,6 +1,7 @@
-"""Backbone and head of a stream: batch norms in the convolutions, pooled grids never blown up.
+"""Backbone and head of a stream, with fewer and cheaper steps.
 
-Both give the plain form's answer but for rounding.
+Batch norms in the convolutions, joined pixels by a strided one, pooled grids never blown up: each
+gives the plain form's answer but for rounding.
 """
 
 from __future__ import annotations

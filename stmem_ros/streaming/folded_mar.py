@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmem_ros.model.mar import MemoryAugmentedRefinement
+from stmem_ros.streaming.parts import at_once
 
-PIXELS = 4096  # refined at a time on a CPU, so that what is between stays in the cache
+PIXELS = 4096  # refined at a time
 
 
 def _product(layers: object) -> Tensor:
@@ -39,8 +40,8 @@ class FoldedRefinement:
         """Features N x C x h x w in and out."""
         tokens = features.movedim(1, -1)
         x = tokens.flatten(0, -2)
-        at_once = PIXELS if x.device.type == "cpu" else len(x)
-        refined = torch.cat([self._refined(part) for part in x.split(at_once)])
+        parts = x.split(at_once(x, len(x), PIXELS))
+        refined = torch.cat([self._refined(part) for part in parts])
         return refined.view(tokens.shape).movedim(-1, 1)
 
     def _refined(self, x: Tensor) -> Tensor:

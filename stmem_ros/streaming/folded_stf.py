@@ -29,6 +29,7 @@ from stmem_ros.model.stf import (
     padded,
     resized,
 )
+from stmem_ros.streaming.parts import at_once
 
 TOGETHER = 1024  # tokens that are worked on at a time on a CPU
 
@@ -294,9 +295,7 @@ def _of(real: Tensor | None, some: slice | tuple[slice, slice]) -> Tensor | None
 def _in_parts(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tensor:
     """What ``step`` makes of each block (dim 0) or place (dim 2); on a CPU, of few at a time."""
     count = like.shape[dim]
-    some = count
-    if like.device.type == "cpu" and not torch.compiler.is_compiling():  # nor exporting
-        some = max(1, TOGETHER * count // like[..., 0].numel())
+    some = at_once(like, count, TOGETHER * count // like[..., 0].numel())
     return torch.cat([step(slice(i, i + some)) for i in range(0, count, some)], dim)
 
 

@@ -34,27 +34,32 @@ class FusedConv2d(nn.Module):
         )
         self._clip = CLIPS[type(activation)]
         self.bias = convolution.bias
-        self._ordered = (torch.Size(), convolution.weight.detach())
+        self._weight = convolution.weight.detach()
+        self._ordered_for = self._last = torch.Size()  # rows and columns of inputs
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight(x.shape), self.bias, *self._where, *self._clip, ""
+            x, self._ordered(x.shape), self.bias, *self._where, *self._clip, ""
         )
 
     def onto(self, there: Tensor, x: Tensor, clip: str | None = None) -> Tensor:
         """Added to ``there``, in its memory; then clipped (``relu``)."""
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            there, x, self._weight(x.shape), self.bias, *self._where, "add", 1.0, clip, [], None
+            there, x, self._ordered(x.shape), self.bias, *self._where, "add", 1.0, clip, [], None
         )
 
-    def _weight(self, shape: torch.Size) -> Tensor:
-        """In oneDNN's own order, one for each size of inputs; else it were made at each call."""
-        size, weight = self._ordered
-        if shape[2:] != size:
+    def _ordered(self, shape: torch.Size) -> Tensor:
+        """The weight, once two inputs in a row have one size in oneDNN's own order for it.
+
+        Else oneDNN puts it in that order at each call. Where sizes alternate it is left as it is.
+        """
+        weight, size = self._weight, shape[2:]
+        if size == self._last and size != self._ordered_for:
             dense = weight.to_dense() if weight.is_mkldnn else weight
             weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
-            self._ordered = (shape[2:], weight)
+            self._weight, self._ordered_for = weight, size
+        self._last = size
         return weight
 
 

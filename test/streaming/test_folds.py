@@ -140,19 +140,34 @@ def test_alignment(size: tuple[int, int], window: int) -> None:
     torch.testing.assert_close(folded.fuse(followed), wanted, atol=1e-4, rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_light_forms_a_few_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stmem_ros.streaming.folded_alignment.PIXELS", 50)
+    monkeypatch.setattr("stmem_ros.streaming.folded_mar.PIXELS", 50)
+    monkeypatch.setattr("stmem_ros.streaming.decode.ON_CPU", 2000)
+    test_alignment((17, 21), 3)
+    test_mar(False)
+    test_decoding(2.5)
+
+
+@pytest.mark.parametrize("groups", [1, 12])
 @pytest.mark.parametrize("act", [None, nn.ReLU, nn.ReLU6])
 @torch.inference_mode()
-def test_fused_convolutions(act: type[nn.Module] | None) -> None:
-    layer = without_batch_norm(random_weights(ConvNormAct(12, 24, 3, stride=2, act=act)))
+def test_fused_convolutions(act: type[nn.Module] | None, groups: int) -> None:
+    outputs = 24 if groups == 1 else 12
+    layer = ConvNormAct(12, outputs, 3, stride=2, groups=groups, act=act)
+    layer = without_batch_norm(random_weights(layer))
     x = 5 * torch.randn(2, 12, 15, 18)
     wanted = layer(x)
     part = nn.Sequential(layer)
     with_fused_convolutions(part)
     assert isinstance(part[0], FusedConv2d)
     torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
-    # Weights are put in another order for another size, and back.
-    torch.testing.assert_close(part(x[:1, :, :2, :3]), layer(x[:1, :, :2, :3]))
-    torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
+    # Weights are put in the order for a size when it comes again, then in that for another.
+    small = x[:1, :, :2, :3]
+    for y, ordered_for in ((x, (15, 18)), (small, (15, 18)), (small, (2, 3)), (x, (2, 3))):
+        torch.testing.assert_close(part(y), layer(y), atol=1e-4, rtol=1e-4)
+        assert part[0]._ordered_for == ordered_for
 
 
 @torch.inference_mode()
@@ -161,6 +176,7 @@ def test_strided_detail() -> None:
     half = torch.randn(2, EfficientNetLite.channels[0], 6, 10)
     wanted = head.detail(half)
     with_strided_detail(head)
+    assert isinstance(head.detail[0], nn.Conv2d)
     torch.testing.assert_close(head.detail(half), wanted)
 
 

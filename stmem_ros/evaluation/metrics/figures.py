@@ -47,7 +47,7 @@ class LabelFigures:
         """
         return cls(
             miou=known(sums.confusion.miou),
-            iou=by_name(names, sums.confusion.iou),
+            iou=_by_name(names, sums.confusion.iou),
             pixel_accuracy=known(sums.confusion.pixel_accuracy),
             boundary_f=known(sums.boundary.f),
             boundary_iou=known(sums.boundary.iou),
@@ -147,7 +147,7 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         scored=int(counts.scored),
         drop_rate=float(counts.dropped / counts.frames) if counts.frames else None,
         mean_confidence=known(sums.calibration.mean_confidence),
-        class_flicker=by_name(names, sums.flicker.class_rates),
+        class_flicker=_by_name(names, sums.flicker.class_rates),
         maps=int(counts.maps),
         coverage=known(sums.coverage.share),
         grid_age_mean_s=float(counts.grid_age / counts.aged / 1e6) if counts.aged else None,
@@ -188,6 +188,5 @@ def known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
-    """The values by the name of their class."""
+def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
     return {name: known(value) for name, value in zip(names, values, strict=True)}
