@@ -11,7 +11,6 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stmem_ros.model.bundle import (
@@ -22,6 +21,7 @@ from stmem_ros.model.bundle import (
     read_tensors,
     stored,
 )
+from stmem_ros.model.tensor_file import write_tensors
 
 FILE = "ablation.safetensors"
 # variant: (with STF, with MAR); named as the training stages that make them
@@ -58,7 +58,7 @@ def assemble(run: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in (run / "mar").iterdir():
         shutil.copyfile(path, out / path.name)
-    save_file(extra, out / FILE)
+    write_tensors(out / FILE, extra)
 
 
 def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str, BundledSegmenter]:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stmem_ros.data.classes import SemanticClass
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
+from stmem_ros.model.tensor_file import write_tensors
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -130,11 +131,11 @@ def save_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: (stored(key, value) if half else value).detach().cpu().contiguous()
+        key: (stored(key, value) if half else value).detach().cpu()
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
-    save_file(state, folder / "weights.safetensors")
+    write_tensors(folder / "weights.safetensors", state)
     if model.mar is not None:
         if bank is None:
             raise ValueError("a model with MAR is saved with its memory bank")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from stmem_ros.model.tensor_file import write_tensors
 
 
 def item_classes(classes: int, items_per_class: int) -> Tensor:
@@ -60,8 +61,7 @@ class MemoryBank:
         tensors = {"keys": self.keys, "values": self.values, "classes": self.classes}
         if self.places is not None:
             tensors["places"] = self.places
-        content = {name: value.contiguous() for name, value in tensors.items()}
-        save_file(content, path, {"rule": self.rule})
+        write_tensors(path, tensors, {"rule": self.rule})
 
     @staticmethod
     def load(path: Path) -> MemoryBank:

@@ -19,6 +19,11 @@ def test_a_saved_model_gives_the_same_logits_when_loaded_twice(small_bundle: Pat
     assert torch.equal(a, b)
 
 
+def test_who_may_read_one_file_of_a_bundle_may_read_all(small_bundle: Path) -> None:
+    modes = {path.name: oct(path.stat().st_mode) for path in small_bundle.iterdir()}
+    assert set(modes.values()) == {modes["model.yaml"]}, modes
+
+
 def test_every_shipped_bundle_loads_and_is_ready() -> None:
     assert "onboard" in shipped_bundles()
     for name in shipped_bundles():
