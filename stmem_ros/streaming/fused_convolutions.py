@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stmem_ros.model.efficientnet import EfficientNetLite, InvertedResidual
+from stmem_ros.model.efficientnet import InvertedResidual
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.resnet import Bottleneck
 
@@ -110,22 +110,3 @@ def with_fused_convolutions(module: nn.Module) -> None:
                 setattr(part, name, FusedBottleneck(child))
             elif isinstance(child, InvertedResidual) and child.residual:
                 setattr(part, name, FusedInvertedResidual(child))
-
-
-class WideMapsApart(nn.Module):
-    """An :class:`EfficientNetLite` that makes the wide maps of several images one after another.
-
-    Together they would not stay in the cache.
-    """
-
-    def __init__(self, backbone: EfficientNetLite) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """As the backbone."""
-        if len(images) == 1:
-            return self.backbone(images)
-        of_each = [self.backbone.wide(image) for image in images.split(1)]
-        wide = [torch.cat(maps) for maps in zip(*of_each, strict=True)]
-        return (*wide, *self.backbone.narrow(wide[-1]))

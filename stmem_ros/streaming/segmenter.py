@@ -14,6 +14,7 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.allocator import LARGE, keep_freed_memory
+from stmem_ros.streaming.camera_threads import camera_threads, cameras_apart
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
@@ -168,7 +169,8 @@ def push_together(
 ) -> list[Segmentation]:
     """Segment the next frame of each of several cameras; as :meth:`StreamingSegmenter.push`.
 
-    Images that the network sees at equal sizes go through it as one batch, whose timings all its
+    On a CPU each camera gets a core, as long as there is one for each core. Images of the others
+    that the network sees at equal sizes go through it as one batch, whose timings all its
     segmentations tell. Each camera has a window of its own.
 
     Args:
@@ -180,20 +182,29 @@ def push_together(
     """
     if len({id(stream.runner) for stream in streams}) != 1 or len(set(streams)) != len(streams):
         raise ValueError("streams must be of one model, run in one way, and each there once")
-    batches: dict[tuple[int, int], list[int]] = {}
-    for i, (stream, rgb, stamp) in enumerate(zip(streams, images, stamps, strict=True)):
+    sizes = []
+    for stream, rgb, stamp in zip(streams, images, stamps, strict=True):
         stream.check(rgb, stamp)
-        size = stream._inference_size((rgb.shape[0], rgb.shape[1]))
-        batches.setdefault(size, []).append(i)
-    results: dict[int, Segmentation] = {}
-    for size, members in batches.items():
-        batch = _push_batch(
-            size,
+        sizes.append(stream._inference_size((rgb.shape[0], rgb.shape[1])))
+
+    def push(members: list[int]) -> list[Segmentation]:
+        return _push_batch(
+            sizes[members[0]],
             [streams[i] for i in members],
             [images[i] for i in members],
             [stamps[i] for i in members],
         )
-        results.update(zip(members, batch, strict=True))
+
+    apart = cameras_apart(len(streams), streams[0].runner)
+    batches: dict[tuple[int, int], list[int]] = {}
+    for i in range(apart, len(streams)):
+        batches.setdefault(sizes[i], []).append(i)
+    results: dict[int, Segmentation] = {}
+    if apart:
+        threads = camera_threads(torch.get_num_threads())
+        results.update(enumerate(one for [one] in threads.map(push, [[i] for i in range(apart)])))
+    for members in batches.values():
+        results.update(zip(members, push(members), strict=True))
     return [results[i] for i in range(len(streams))]
 
 

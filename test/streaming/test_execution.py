@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from support.small import SMALL, small_bank
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, read_info, save_bundle
 from stmem_ros.model.segmenter import FORMS
+from stmem_ros.streaming.camera_threads import camera_threads
 from stmem_ros.streaming.execution import PRECISIONS, Execution
 from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together
 
@@ -142,8 +144,26 @@ def test_cuda_graphs_give_the_same_labels(form: str, device: str, compiled: bool
     assert (a.label == b.label).mean() > 0.999
 
 
-@pytest.mark.parametrize("device", ["cpu", GPU])
-def test_cameras_that_go_together_get_the_labels_they_get_alone(form, device, frames) -> None:
+@pytest.fixture
+def cores():
+    """Sets how many cores torch computes with."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "batches"),
+    [
+        ("cpu", 1, [1, 2]),  # one batch a size
+        ("cpu", 2, [1, 1, 1]),  # two cameras on a core each, then the third
+        pytest.param("cuda", 2, [1, 2], marks=GPU.marks),
+    ],
+)
+def test_cameras_that_go_together_get_the_labels_they_get_alone(
+    form, device, count, batches, cores, frames
+) -> None:
+    cores(count)
     model = model_of(form, device)
     execution = Execution("float32", cuda_graphs=device == "cuda")
     together = [StreamingSegmenter(model, execution=execution) for _ in range(3)]
@@ -154,13 +174,22 @@ def test_cameras_that_go_together_get_the_labels_they_get_alone(form, device, fr
         images = [frame, frame[:64], np.ascontiguousarray(frame[:, ::-1])]
         sizes.clear()
         results = push_together(together, images, [i / 10] * 3)
-        if device == "cpu":
-            assert sorted(sizes) == [1, 2]  # one batch a size
+        if device == "cpu":  # what CUDA graphs replay calls no hooks
+            assert sorted(sizes) == batches
         for stream, image, result in zip(alone, images, results, strict=True):
             wanted = stream.push(image, i / 10)
             assert result.label.shape == image.shape[:2]
             assert (result.label == wanted.label).mean() > 0.999
             assert result.window == wanted.window
+
+
+def test_cameras_on_a_core_each_leave_other_threads_their_cores(cores) -> None:
+    cores(3)
+    threads = camera_threads(3)
+    assert list(threads.map(lambda _: torch.get_num_threads(), range(9))) == [1] * 9
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 3
 
 
 def test_one_bad_image_leaves_all_cameras_as_they_were(frames) -> None:

@@ -25,7 +25,6 @@ from stmem_ros.streaming.fused_convolutions import (
     FusedBottleneck,
     FusedConv2d,
     FusedInvertedResidual,
-    WideMapsApart,
     with_fused_convolutions,
 )
 from stmem_ros.streaming.fusion import TokenFusion
@@ -179,14 +178,6 @@ def test_strided_detail() -> None:
     with_strided_detail(head)
     assert isinstance(head.detail[0], nn.Conv2d)
     torch.testing.assert_close(head.detail(half), wanted)
-
-
-@torch.inference_mode()
-def test_wide_maps_apart() -> None:
-    backbone = without_batch_norm(random_weights(EfficientNetLite("efficientnet_lite0")))
-    images = torch.randn(3, 3, 65, 97)
-    for found, wanted in zip(WideMapsApart(backbone)(images), backbone(images), strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
