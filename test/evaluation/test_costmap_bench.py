@@ -23,7 +23,7 @@ def test_geometry_alone_keeps_what_is_promised() -> None:
 
 
 def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costmap_bench, "FRAMES", 3)
+    monkeypatch.setattr(costmap_bench, "FRAMES", 5)
 
     def careless(frame: costmap_bench.DriveFrame) -> tuple[np.ndarray, np.ndarray]:
         return np.full_like(frame.view.label, ID["road"]), np.full_like(frame.view.label, 255)
@@ -33,7 +33,7 @@ def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.Mon
 
 
 def test_the_command_writes_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> None:
-    monkeypatch.setattr(costmap_bench, "FRAMES", 2)
+    monkeypatch.setattr(costmap_bench, "FRAMES", 5)
     monkeypatch.setattr(costmap_bench, "TURN", (6.0, 2))
     out = tmp_path / "scores.json"
     assert main(["bench", "costmap", "--json", str(out)]) == 0

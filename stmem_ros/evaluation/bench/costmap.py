@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
-FRAMES = 20
+FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
 RATE = 10.0  # Hz
 TURN = (5.6, 26)  # start (s) and frames of a drive that ends after the right turn
 # One update of a planner's local grid from a wide image, as KITTI's camera takes them.
@@ -79,17 +81,18 @@ def of_drive(label: ImageLabeller) -> Labeller:
 def bench_costmap(
     rules: CostRules, labeller: Labeller = true_labels, seeds: Sequence[int] = SEEDS
 ) -> CostmapScores:
-    """Drive through held-out synthetic scenes and compare the last grid of each with the truth."""
+    """Drive through held-out synthetic scenes and compare the grids with the truth."""
     kind = np.array([rule.kind for rule in rules.rules])
     counts = np.zeros(6)
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
-        grid, frame = _last_grid(rules, scene, drive(scene, FRAMES, RATE, seed % 5), labeller)
-        counts += _count(grid, scene, frame, kind)
+        grids = _grids(rules, drive(scene, FRAMES, RATE, seed % 5), labeller)
+        for grid, frame in islice(grids, COUNTED - 1, None, COUNTED):
+            counts += _count(grid, scene, frame, kind)
     for seed in seeds[:4]:
         scene = make_scene("turn", seed)
-        grid, frame = _last_grid(rules, scene, drive(scene, TURN[1], RATE, TURN[0]), labeller)
+        [(grid, frame)] = deque(_grids(rules, drive(scene, TURN[1], RATE, TURN[0]), labeller), 1)
         turned += _count(grid, scene, frame, kind)[2:4]
     return CostmapScores(
         occupied_not_free=counts[0] / counts[1],
@@ -101,9 +104,10 @@ def bench_costmap(
     )
 
 
-def _last_grid(
-    rules: CostRules, scene: Scene, frames: Iterator[DriveFrame], labeller: Labeller
-) -> tuple[GridSnapshot, DriveFrame]:
+def _grids(
+    rules: CostRules, frames: Iterator[DriveFrame], labeller: Labeller
+) -> Iterator[tuple[GridSnapshot, DriveFrame]]:
+    """The grid after each frame."""
     mapper = SemanticMapper(GRID, rules)
     camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
     for frame in frames:
@@ -111,7 +115,7 @@ def _last_grid(
         update = mapper.update(
             label, confidence, frame.stamp, CAMERA, camera_from_base, frame.world_from_base
         )
-    return update.grid, frame
+        yield update.grid, frame
 
 
 def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
