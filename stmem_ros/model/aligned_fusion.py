@@ -3,7 +3,8 @@
 Attention in two steps, without optical flow. Each pixel first attends to the neighbourhood of its
 place in the frame before, by appearance; the expected place is where its things were. These places,
 followed from frame to frame, lead to its features in all of them; to those and to itself it attends
-in the second step, which weighs them by how well they fit. Ours; STF itself is of Zhuang, Wang and
+in the second step, which weighs them by how well they fit. Looking up between pixels blurs: of
+its own detail it keeps a part. Ours; STF itself is of Zhuang, Wang and
 Li, arXiv 2301.03832, attention along trajectories of Patrick et al., NeurIPS 2021.
 """
 
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
+DETAIL = 0.5  # part of its own detail that a pixel keeps
+DETAIL_SIZE = 5  # pixels a side; detail is what differs from their mean
 
 
 class LocalMatching(nn.Module):
@@ -173,7 +176,10 @@ class AlignedFusion(nn.Module):
         seen = [path[:, 2:] for path in followed.paths]
         weights = weights * torch.cat([*seen, torch.ones_like(scores[-1])], dim=1)
         weights = weights / weights.sum(dim=1, keepdim=True)
-        return torch.stack([w * v for w, v in zip(weights.split(1, 1), values, strict=True)]).sum(0)
+        weighed = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
+        fused = torch.stack(weighed).sum(0)
+        lost = values[-1] - fused
+        return fused + DETAIL * (lost - _averaged(lost, DETAIL_SIZE))
 
 
 def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:

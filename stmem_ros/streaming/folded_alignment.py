@@ -17,7 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed, LocalMatching
+from stmem_ros.model.aligned_fusion import (
+    DETAIL,
+    DETAIL_SIZE,
+    AlignedFusion,
+    Descriptors,
+    Followed,
+    LocalMatching,
+)
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.streaming.folded_convolutions import without_batch_norm
 from stmem_ros.streaming.parts import at_once
@@ -73,7 +80,11 @@ class FoldedAlignment:
         )
         earlier = [frame.flatten(0, 1) for frame in earlier]
         fused = torch.cat([self._fused(earlier, *part) for part in parts])
-        return fused.unflatten(0, own.shape[:2]).permute(2, 0, 1)[None]
+        fused = fused.unflatten(0, own.shape[:2])
+        lost = own[..., : self._channels] - fused
+        share = _share(*own.shape[:2], DETAIL_SIZE, own.device)[..., None]
+        detail = lost.addcmul(_summed(lost, DETAIL_SIZE, rows=0), share, value=-1)
+        return (fused + DETAIL * detail).permute(2, 0, 1)[None]
 
     def _fused(
         self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, weight: Tensor
@@ -175,17 +186,21 @@ def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
     return near.flatten(3).flatten(0, 1)[..., :width]
 
 
-def _summed(x: Tensor, size: int) -> Tensor:
-    """Sum over size x size pixels, zero beyond the image; channels x h x w."""
-    height, width = x.shape[-2:]
-    x = F.pad(x, (size // 2,) * 4)
-    rows = x[:, :height].clone()
-    for i in range(1, size):
-        rows += x[:, i : i + height]
-    columns = rows[..., :width].clone()
-    for i in range(1, size):
-        columns += rows[..., i : i + width]
-    return columns
+def _summed(x: Tensor, size: int, rows: int = 1) -> Tensor:
+    """Sum over size x size pixels, zero beyond the image.
+
+    Args:
+        rows: dimension of the image's rows; its columns are the next one.
+    """
+    columns = rows + 1
+    lengths = x.shape[rows], x.shape[columns]
+    x = F.pad(x, (0, 0) * (x.ndim - 1 - columns) + (size // 2,) * 4)
+    for dimension, length in zip((rows, columns), lengths, strict=True):
+        total = x.narrow(dimension, 0, length).clone()
+        for i in range(1, size):
+            total += x.narrow(dimension, i, length)
+        x = total
+    return x
 
 
 @cache  # some kB a size, kept: CUDA graphs go on using them
