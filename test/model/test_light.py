@@ -58,6 +58,19 @@ def test_untrained_it_averages_what_was_aligned() -> None:
     assert (fused - own).abs().mean() < 0.3 * (unaligned - own).abs().mean()
 
 
+@pytest.mark.parametrize(("wide", "kept"), [(1, True), (16, False)])
+def test_a_pixel_keeps_of_its_own_what_is_fine(wide: int, kept: bool) -> None:
+    """Stripes that the newest frame alone shows, some pixels wide."""
+    window = texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1)
+    stripes = 1.0 - 2 * (torch.arange(40) // wide % 2)
+    window[:, :C] = 0
+    window[:, :C, 2] = stripes
+    module = fusion()
+    torch.nn.init.constant_(module.sharpness, -9)  # all frames are weighed alike
+    share = (module(window) * stripes)[..., 8:-8, 8:-8].median()
+    assert (share > 0.5) is kept
+
+
 def test_it_takes_any_size_and_returns_it() -> None:
     assert fusion()(torch.randn(2, C + A, 3, 13, 17)).shape == (2, C, 13, 17)
 
