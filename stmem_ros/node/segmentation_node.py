@@ -272,7 +272,7 @@ class SegmentationNode(LifecycleNode):
                         self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
     def _segment(self, due: dict[str, Arrival]) -> None:
-        """Segment the images of all cameras that are due, as one batch where their sizes allow."""
+        """Segment the images of all cameras that are due, together."""
         taken = time.perf_counter()
         self._swap_memory()
         inputs = [
