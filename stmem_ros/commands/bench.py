@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     core.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     core.add_argument("--repeats", type=int, default=10, help="frames that are timed")
-    core.add_argument("--cameras", type=int, default=1, help="also so many that are pushed together")
+    core.add_argument("--cameras", type=int, default=1, help="also so many, pushed together")
     add_execution(core)
     _add_outputs(core)
     core.set_defaults(run_command=run_core)

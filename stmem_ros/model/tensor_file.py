@@ -18,5 +18,9 @@ def write_tensors(
     leaves it to its owner alone, and a bundle is made by one user and run by another.
     """
     part = path.with_name(path.name + ".part")
-    part.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
-    part.replace(path)
+    try:
+        part.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

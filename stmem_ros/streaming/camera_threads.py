@@ -12,7 +12,7 @@ from stmem_ros.streaming.execution import Runner
 
 
 def cameras_apart(cameras: int, network: Runner) -> int:
-    """How many of some cameras find a core each, until fewer than there are cores are left.
+    """How many of some cameras with equal images find a core each; fewer than cores are left.
 
     None on a GPU or compiled: those take all of them as one batch.
     """

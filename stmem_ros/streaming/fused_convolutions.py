@@ -34,8 +34,10 @@ class FusedConv2d(nn.Module):
         )
         self._clip = CLIPS[type(activation)]
         self.bias = convolution.bias
-        self._weight = convolution.weight.detach()
-        self._ordered_for = self._last = torch.Size()  # rows and columns of inputs
+        # The weight, and the rows and columns of inputs it is in order for: one attribute, as
+        # threads share it.
+        self._kept = convolution.weight.detach(), torch.Size()
+        self._last = torch.Size()  # rows and columns of the last input
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
@@ -54,11 +56,11 @@ class FusedConv2d(nn.Module):
 
         Else oneDNN puts it in that order at each call. Where sizes alternate it is left as it is.
         """
-        weight, size = self._weight, shape[2:]
-        if size == self._last and size != self._ordered_for:
+        (weight, ordered_for), size = self._kept, shape[2:]
+        if size == self._last and size != ordered_for:
             dense = weight.to_dense() if weight.is_mkldnn else weight
             weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
-            self._weight, self._ordered_for = weight, size
+            self._kept = weight, size
         self._last = size
         return weight
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 
 import cv2
@@ -169,16 +170,16 @@ def push_together(
 ) -> list[Segmentation]:
     """Segment the next frame of each of several cameras; as :meth:`StreamingSegmenter.push`.
 
-    On a CPU each camera gets a core, as long as there is one for each core. Images of the others
-    that the network sees at equal sizes go through it as one batch, whose timings all its
-    segmentations tell. Each camera has a window of its own.
+    Images that the network sees at equal sizes go through it together. On a CPU each camera gets a
+    core, as long as there is one for each core; the others, and all on a GPU, are one batch, whose
+    timings all its segmentations tell. Each camera has a window of its own.
 
     Args:
         streams: of one model, run in one way; each at most once.
 
     Raises:
         ValueError: an image or a stamp cannot be used, or streams do not go together; all stay as
-            they were.
+            they were. What else fails makes all begin anew.
     """
     if len({id(stream.runner) for stream in streams}) != 1 or len(set(streams)) != len(streams):
         raise ValueError("streams must be of one model, run in one way, and each there once")
@@ -195,16 +196,29 @@ def push_together(
             [stamps[i] for i in members],
         )
 
-    apart = cameras_apart(len(streams), streams[0].runner)
-    batches: dict[tuple[int, int], list[int]] = {}
-    for i in range(apart, len(streams)):
-        batches.setdefault(sizes[i], []).append(i)
+    network, zoom = streams[0].runner, streams[0].model.architecture.zoom
+    if network.device.type == "cpu" and sum(h * w for h, w in sizes) * zoom**2 > LARGE:
+        keep_freed_memory()
+    apart: list[int] = []
+    batches: list[list[int]] = []
+    for size in dict.fromkeys(sizes):
+        members = [i for i, own in enumerate(sizes) if own == size]
+        count = cameras_apart(len(members), network)
+        apart += members[:count]
+        batches += [members[count:]] if members[count:] else []
     results: dict[int, Segmentation] = {}
-    if apart:
-        threads = camera_threads(torch.get_num_threads())
-        results.update(enumerate(one for [one] in threads.map(push, [[i] for i in range(apart)])))
-    for members in batches.values():
-        results.update(zip(members, push(members), strict=True))
+    try:
+        if apart:
+            threads = camera_threads(torch.get_num_threads())
+            pushes = {i: threads.submit(push, [i]) for i in apart}
+            wait(pushes.values())
+            results.update((i, done.result()[0]) for i, done in pushes.items())
+        for members in batches:
+            results.update(zip(members, push(members), strict=True))
+    except Exception:
+        for stream in streams:  # some may have come half way
+            stream.reset()
+        raise
     return [results[i] for i in range(len(streams))]
 
 
@@ -218,9 +232,6 @@ def _push_batch(
     """Of checked images, all of which the network sees at ``size``."""
     network, info = streams[0].runner, streams[0].model.info
     clock = _StageClock(network.device)
-    zoom = streams[0].model.architecture.zoom
-    if network.device.type == "cpu" and len(images) * size[0] * size[1] * zoom**2 > LARGE:
-        keep_freed_memory()
     rgb = torch.from_numpy(np.stack([_resized(image, size) for image in images]))
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")

@@ -1,11 +1,13 @@
 """Bundles: what is saved comes back; damage is named."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from support.small import small_bank
 
 from stmem_ros.model.bundle import BundleError, load_bundle, load_memory, shipped_bundles
 from stmem_ros.model.memory import MemoryBank
@@ -19,9 +21,15 @@ def test_a_saved_model_gives_the_same_logits_when_loaded_twice(small_bundle: Pat
     assert torch.equal(a, b)
 
 
-def test_who_may_read_one_file_of_a_bundle_may_read_all(small_bundle: Path) -> None:
-    modes = {path.name: oct(path.stat().st_mode) for path in small_bundle.iterdir()}
-    assert set(modes.values()) == {modes["model.yaml"]}, modes
+def test_files_get_the_permissions_that_the_system_gives_new_ones(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        small_bank().save(tmp_path / "bank.safetensors")
+    finally:
+        os.umask(before)
+    assert [(p.name, oct(p.stat().st_mode)) for p in tmp_path.iterdir()] == [
+        ("bank.safetensors", "0o100644")
+    ]
 
 
 def test_every_shipped_bundle_loads_and_is_ready() -> None:

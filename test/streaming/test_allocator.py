@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming import segmenter
@@ -40,7 +39,6 @@ def test_a_stream_of_large_images_keeps_memory(
     calls: list[None] = []
     monkeypatch.setattr(segmenter, "keep_freed_memory", lambda: calls.append(None))
     monkeypatch.setattr(segmenter, "LARGE", 100 * 100)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # so that cameras go as a batch
     model = load_bundle(small_bundle, "cpu")
     streams = [segmenter.StreamingSegmenter(model) for _ in range(cameras)]
     image = np.zeros((64, 96, 3), np.uint8)

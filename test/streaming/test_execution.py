@@ -1,6 +1,7 @@
 """Precision, compilation, CUDA graphs and batches of cameras change no labels but by rounding."""
 
 import dataclasses
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,7 +157,7 @@ def cores():
     ("device", "count", "batches"),
     [
         ("cpu", 1, [1, 2]),  # one batch a size
-        ("cpu", 2, [1, 1, 1]),  # two cameras on a core each, then the third
+        ("cpu", 2, [1, 1, 1]),  # two cameras of one size on a core each, then the third
         pytest.param("cuda", 2, [1, 2], marks=GPU.marks),
     ],
 )
@@ -181,6 +182,31 @@ def test_cameras_that_go_together_get_the_labels_they_get_alone(
             assert result.label.shape == image.shape[:2]
             assert (result.label == wanted.label).mean() > 0.999
             assert result.window == wanted.window
+
+
+def test_where_one_camera_fails_the_others_are_waited_for_and_all_begin_anew(
+    cores, monkeypatch: pytest.MonkeyPatch, frames
+) -> None:
+    cores(2)
+    model = model_of("published")
+    failing, slow = (StreamingSegmenter(model) for _ in range(2))
+    push_together([failing, slow], frames[:2], [0.0, 0.0])
+    done = []
+
+    def fail(features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    def push_slowly(features: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.3)
+        done.append(True)
+        return features
+
+    monkeypatch.setattr(failing.fusion, "push", fail)
+    monkeypatch.setattr(slow.fusion, "push", push_slowly)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        push_together([failing, slow], frames[:2], [0.1, 0.1])
+    assert done
+    assert not len(failing.ring) and not len(slow.ring)
 
 
 def test_cameras_on_a_core_each_leave_other_threads_their_cores(cores) -> None:

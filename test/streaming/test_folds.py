@@ -167,7 +167,7 @@ def test_fused_convolutions(act: type[nn.Module] | None, groups: int) -> None:
     small = x[:1, :, :2, :3]
     for y, ordered_for in ((x, (15, 18)), (small, (15, 18)), (small, (2, 3)), (x, (2, 3))):
         torch.testing.assert_close(part(y), layer(y), atol=1e-4, rtol=1e-4)
-        assert part[0]._ordered_for == ordered_for
+        assert part[0]._kept[1] == ordered_for
 
 
 @torch.inference_mode()
