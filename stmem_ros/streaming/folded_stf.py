@@ -51,11 +51,11 @@ class FrameTokens:
 
 @dataclass(frozen=True)
 class AttentionPositions:
-    """What positions and biases add in one interlaced attention: blocks x frames x places x ...
+    """What positions add in one interlaced attention: blocks x frames x places x ...
 
     Attributes:
-        query, key: of the long attention, as it compares them.
-        short: of the short one's queries, keys and values, 3C channels.
+        query, key: of the long attention, as it compares them, biases included.
+        short: of the short one's queries and keys, 2C channels.
     """
 
     query: Tensor
@@ -102,7 +102,7 @@ class FoldedFusion:
         p, real = positions, positions.real
         layer, decoder = self.stf.encoder, self.stf.decoder
 
-        def at_places(some: slice) -> Tensor:
+        def of_window(some: slice) -> Tensor:
             parts = zip(*(f.projected[:, :, some].chunk(3, dim=-1) for f in window), strict=True)
             q, k, v = (torch.cat(frames, dim=1) for frames in parts)
             return self.encoder.long(q, k, v, p.encoder.at(some), _of(real, (slice(None), some)))
@@ -113,21 +113,28 @@ class FoldedFusion:
             return _fed_forward(layer.feed_forward, layer.norm2, _normed(layer.norm1, z))
 
         def of_target(some: slice) -> Tensor:
+            q, k, v = self.decoder.project(y[:, :, some]).chunk(3, dim=-1)
+            return self.decoder.long(q, k, v, p.decoder.at(some), _of(real, (slice(None), some)))
+
+        def compared(some: slice) -> Tensor:
             z = y[some] + self.decoder.short(x[some], p.decoder.short[some], _of(real, some))
             return _normed(decoder.norm1, z)
+
+        def recalled(some: slice) -> Tensor:
+            q, tokens = self.cross.project(y[:, :, some]), whole[:, :, some]
+            return self.cross.long(q, tokens, p.cross.at(some), _of(real, (slice(None), some)))
 
         def fused(some: slice) -> Tensor:
             z = y[some] + self.cross.short(x[some], p.cross.short[some], _of(real, some))
             return _fed_forward(decoder.feed_forward, decoder.norm3, _normed(decoder.norm2, z))
 
-        x = _in_parts(at_places, p.encoder.query, 2)
+        x = _in_parts(of_window, p.encoder.query, 2)
         whole = _in_parts(encoded, x, 0)
 
         y = window[self.stf.target].tokens
-        q, k, v = self.decoder.project(y).chunk(3, dim=-1)
-        x = self.decoder.long(q, k, v, p.decoder, real)
-        y = _in_parts(of_target, y, 0)
-        x = self.cross.long(self.cross.project(y), whole, p.cross, real)
+        x = _in_parts(of_target, y, 2)
+        y = _in_parts(compared, y, 0)
+        x = _in_parts(recalled, y, 2)
         y = _in_parts(fused, y, 0)
         return self._features(y, window[0].size)
 
@@ -181,15 +188,15 @@ class FoldedAttention:
         visible = None
         if real is not None:
             visible = _visible(real[:, None].expand(x.shape[:3]).flatten(1, 2))
-        q, k, v = F.linear(x, self._short).add_(positions).flatten(1, 2).chunk(3, dim=-1)
+        projected = F.linear(x, self._short, self._short_bias)
+        projected[..., : positions.shape[-1]] += positions
+        q, k, v = projected.flatten(1, 2).chunk(3, dim=-1)
         q, k, v = (self._by_head(z) for z in (q, k, v))
         attended = self._attend(q, k, v, visible)
         return self._out_proj(attended.flatten(-2)).unflatten(1, x.shape[1:3])
 
     def _short_positions(self, query: Tensor) -> Tensor:
-        (wq, wk, _), (bq, bk, bv) = self._short_weight.chunk(3), self._short_bias.chunk(3)
-        values = bv.expand(query.shape)
-        return torch.cat([F.linear(query, wq, bq), F.linear(query, wk, bk), values], dim=-1)
+        return F.linear(query, self._short_weight[: 2 * query.shape[-1]])
 
     def _by_head(self, sequences: Tensor) -> Tensor:
         """B x L x (heads ...) to B x heads x L x ..."""
