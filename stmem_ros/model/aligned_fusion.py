@@ -4,8 +4,8 @@ Attention in two steps, without optical flow. Each pixel first attends to the ne
 place in the frame before, by appearance; the expected place is where its things were. These places,
 followed from frame to frame, lead to its features in all of them; to those and to itself it attends
 in the second step, which weighs them by how well they fit. Looking up between pixels blurs: of
-its own detail it keeps a part. Ours; STF itself is of Zhuang, Wang and
-Li, arXiv 2301.03832, attention along trajectories of Patrick et al., NeurIPS 2021.
+its own detail it keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832,
+attention along trajectories of Patrick et al., NeurIPS 2021.
 """
 
 from __future__ import annotations

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from threading import Barrier
+from typing import TypeVar
 
 import torch
 
 from stmem_ros.streaming.execution import Runner
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def cameras_apart(cameras: int, network: Runner) -> int:
@@ -20,6 +25,14 @@ def cameras_apart(cameras: int, network: Runner) -> int:
     if network.device.type != "cpu" or network.execution.compile or cores == 1:
         return 0
     return cameras - cameras % cores
+
+
+def on_a_core_each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What ``work`` makes of each item; all have ended when it returns, or raises what one did."""
+    threads = camera_threads(torch.get_num_threads())
+    done = [threads.submit(work, item) for item in items]
+    wait(done)
+    return [one.result() for one in done]
 
 
 @cache

@@ -36,7 +36,7 @@ class StreamingCore:
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
         self._mar = model.mar
-        self.backbone: nn.Module = without_batch_norm(model.backbone)
+        self.backbone = without_batch_norm(model.backbone)
         self.head: nn.Module
         if isinstance(model.head, PyramidPoolingHead):
             self.head = FoldedPyramidPoolingHead(model.head)

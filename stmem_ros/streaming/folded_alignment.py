@@ -84,7 +84,7 @@ class FoldedAlignment:
         lost = own[..., : self._channels] - fused
         share = _share(*own.shape[:2], DETAIL_SIZE, own.device)[..., None]
         detail = lost.addcmul(_summed(lost, DETAIL_SIZE, rows=0), share, value=-1)
-        return (fused + DETAIL * detail).permute(2, 0, 1)[None]
+        return fused.add_(detail, alpha=DETAIL).permute(2, 0, 1)[None]
 
     def _fused(
         self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, weight: Tensor

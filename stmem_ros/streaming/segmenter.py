@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +14,7 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.allocator import LARGE, keep_freed_memory
-from stmem_ros.streaming.camera_threads import camera_threads, cameras_apart
+from stmem_ros.streaming.camera_threads import cameras_apart, on_a_core_each
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
@@ -199,22 +198,20 @@ def push_together(
     network, zoom = streams[0].runner, streams[0].model.architecture.zoom
     if network.device.type == "cpu" and sum(h * w for h, w in sizes) * zoom**2 > LARGE:
         keep_freed_memory()
-    apart: list[int] = []
+    apart: list[list[int]] = []
     batches: list[list[int]] = []
     for size in dict.fromkeys(sizes):
         members = [i for i, own in enumerate(sizes) if own == size]
         count = cameras_apart(len(members), network)
-        apart += members[:count]
-        batches += [members[count:]] if members[count:] else []
+        apart += [[i] for i in members[:count]]
+        if members[count:]:
+            batches.append(members[count:])
     results: dict[int, Segmentation] = {}
     try:
-        if apart:
-            threads = camera_threads(torch.get_num_threads())
-            pushes = {i: threads.submit(push, [i]) for i in apart}
-            wait(pushes.values())
-            results.update((i, done.result()[0]) for i, done in pushes.items())
-        for members in batches:
-            results.update(zip(members, push(members), strict=True))
+        made = on_a_core_each(push, apart) if apart else []
+        made += [push(members) for members in batches]
+        for members, segmentations in zip(apart + batches, made, strict=True):
+            results.update(zip(members, segmentations, strict=True))
     except Exception:
         for stream in streams:  # some may have come half way
             stream.reset()

@@ -25,6 +25,7 @@ from stmem_ros.training.batches import Windows, batch_count, epoch_batches
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
+from stmem_ros.whole_file import whole_file
 
 
 class StageNetwork(nn.Module):
@@ -348,11 +349,9 @@ def _score(network: StageNetwork, holdout: Samples, frames: int, process: Traini
 
 
 def save_checkpoint(path: Path, content: dict[str, object]) -> None:
-    """Write beside, then rename: a full disk or a kill leaves the last checkpoint whole."""
-    part = path.with_suffix(".part")
+    """Write a checkpoint; a full disk or a kill leaves the last one whole."""
     try:
-        torch.save(content, part)
-        part.replace(path)
+        with whole_file(path) as part:
+            torch.save(content, part)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
         raise OSError(f"checkpoint {path} cannot be written: {error}") from error

@@ -30,6 +30,7 @@ from stmem_ros.evaluation.replay.record_files import RecordWriter, milliseconds
 from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
 from stmem_ros.evaluation.replay.worst_frames import worst_frames
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
+from stmem_ros.whole_file import whole_file
 
 RESULT = "result.json"
 FRAMES = "frames.parquet"
@@ -205,9 +206,8 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         replay.error or None,
         timing_figures(milliseconds([folder / TIMINGS]), str(device), _memory_mb(device), seconds),
     )
-    unfinished = folder / f"{RESULT}.new"
-    unfinished.write_text(json.dumps(result.to_json()))
-    unfinished.replace(folder / RESULT)
+    with whole_file(folder / RESULT) as part:
+        part.write_text(json.dumps(result.to_json()))
 
 
 def task_key(path: Path, bundle: Path, settings: dict[str, Any]) -> str:
