@@ -24,11 +24,10 @@ class MemoryAugmentedRefinement(nn.Module):
     """Moves ambiguous features toward the prototype of the memory items they resemble.
 
     One head, no 1/sqrt(d). ``keys`` and ``values`` (M x C) hold the memory; they are trainable once
-    built (stmem_ros.training.memory_builder). Without ``norms`` (ours) it adds to the features and
-    begins as no change at all, so that a classifier trained before it stays right.
+    built (stmem_ros.training.memory_builder).
     """
 
-    def __init__(self, channels: int, items: int, norms: bool = True) -> None:
+    def __init__(self, channels: int, items: int) -> None:
         super().__init__()
         half = channels // 2
         self.keys = nn.Parameter(torch.zeros(items, channels))
@@ -37,14 +36,10 @@ class MemoryAugmentedRefinement(nn.Module):
         self.to_key = linear_stack(channels)
         self.to_value = linear_stack(channels)
         self.to_out = nn.Linear(half, channels)
-        self.norm1 = nn.LayerNorm(channels) if norms else nn.Identity()
+        self.norm1 = nn.LayerNorm(channels)
         self.linear1 = nn.Linear(channels, half)
         self.linear2 = nn.Linear(half, channels)
-        self.norm2 = nn.LayerNorm(channels) if norms else nn.Identity()
-        if not norms:
-            for last in (self.to_out, self.linear2):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+        self.norm2 = nn.LayerNorm(channels)
 
     def attention(self, tokens: Tensor) -> Tensor:
         """Weights of the memory items for tokens ... x C: ... x M, summing to one."""

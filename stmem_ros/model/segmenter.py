@@ -12,6 +12,7 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
 from stmem_ros.model.layers import resample
 from stmem_ros.model.mar import MemoryAugmentedRefinement
+from stmem_ros.model.prototype_refinement import PrototypeRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
@@ -36,7 +37,7 @@ class Architecture:
         positions: rows and columns of the published STF's position tables.
         items_per_class: memory items of MAR a class.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
-            afford: AlignedFusion, and a MAR without layer norms; causal, with an on-board backbone.
+            afford: AlignedFusion and PrototypeRefinement; causal, with an on-board backbone.
         zoom: how much images are enlarged before the backbone: what is thin needs pixels.
         reach: farthest motion between two frames that an aligned fusion finds, in pairs of feature
             pixels.
@@ -137,13 +138,11 @@ class Segmenter(nn.Module):
             )
         elif a.stf:
             self.stf = AlignedFusion(a.channels, EfficientNetLite.channels[1], a.window, a.reach)
-        self.mar = (
-            MemoryAugmentedRefinement(
-                a.channels, a.classes * a.items_per_class, norms=a.form == "published"
-            )
-            if a.mar
-            else None
-        )
+        self.mar: MemoryAugmentedRefinement | PrototypeRefinement | None = None
+        if a.mar and a.form == "published":
+            self.mar = MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class)
+        elif a.mar:
+            self.mar = PrototypeRefinement(a.channels, a.classes, a.items_per_class)
         self.classifier = nn.Conv2d(a.channels, a.classes, 1)
         # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.
         for part in (self.backbone, self.head):
@@ -164,6 +163,8 @@ class Segmenter(nn.Module):
         return self.stf(window)
 
     def refine(self, features: Tensor) -> Tensor:
+        if isinstance(self.mar, PrototypeRefinement):
+            return self.mar(features, self.classify(features).softmax(dim=1))
         return features if self.mar is None else self.mar(features)
 
     def classify(self, features: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.mar import MemoryAugmentedRefinement
+from stmem_ros.model.prototype_refinement import PrototypeRefinement
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
 from stmem_ros.streaming.decode import decode
@@ -35,7 +37,6 @@ class StreamingCore:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
-        self._mar = model.mar
         self.backbone = without_batch_norm(model.backbone)
         self.head: nn.Module
         if isinstance(model.head, PyramidPoolingHead):
@@ -52,7 +53,10 @@ class StreamingCore:
             self._stf = FoldedAlignment(model.stf)
         elif model.stf is not None:
             self._stf = FoldedFusion(model.stf)
-        self.refinement = None if model.mar is None else FoldedRefinement(model.mar)
+        self._mar = model.mar
+        self._folded_mar: FoldedRefinement | None = None
+        if isinstance(model.mar, MemoryAugmentedRefinement):
+            self._folded_mar = FoldedRefinement(model.mar)
 
     def features(self, images: Tensor) -> Tensor:
         """As ``Segmenter.features``."""
@@ -72,7 +76,9 @@ class StreamingCore:
 
     def refine(self, features: Tensor) -> Tensor:
         """As ``Segmenter.refine``."""
-        return features if self.refinement is None else self.refinement(features)
+        if isinstance(self._mar, PrototypeRefinement):
+            return self._mar(features, self.classify(features).softmax(dim=1))
+        return features if self._folded_mar is None else self._folded_mar(features)
 
     def classify(self, features: Tensor) -> Tensor:
         """As ``Segmenter.classify``."""
@@ -84,7 +90,7 @@ class StreamingCore:
 
     def fold_memory(self) -> None:
         """Take over the model's memory as it is now; in place, where CUDA graphs find it."""
-        assert self._mar is not None and self.refinement is not None
-        folded = FoldedRefinement(self._mar)
-        self.refinement.recall.copy_(folded.recall)
-        self.refinement.answer.copy_(folded.answer)
+        if isinstance(self._mar, MemoryAugmentedRefinement) and self._folded_mar is not None:
+            folded = FoldedRefinement(self._mar)
+            self._folded_mar.recall.copy_(folded.recall)
+            self._folded_mar.answer.copy_(folded.answer)

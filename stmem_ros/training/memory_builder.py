@@ -1,8 +1,11 @@
-"""Building MAR's memory bank: hard features and class prototypes of the training set.
+"""Building MAR's memory bank from the training set: hard features, class prototypes.
 
 Source: Zhuang et al., arXiv 2301.03832. Keys are, per class, the correctly classified features with
 the lowest confidence (rule ``confidence``), or the same among those near a label boundary (rule
 ``boundary``); the value of all keys of a class is the mean of its most confident features.
+
+The light form measures the prototypes of an image by its class probabilities. So those of the
+training set are measured too (rule ``mean``, ours): one a class, key and value alike.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.samples import Samples, full_window
 
-RULES = ("confidence", "boundary")
+RULES = ("confidence", "boundary")  # of the published form
+MEAN = "mean"  # of the light form
 BOUNDARY_RADIUS = 1  # feature pixels; 8 image pixels
 
 
@@ -128,6 +132,41 @@ def near_boundary(label: np.ndarray) -> np.ndarray:
     return cv2.dilate(label, kernel) != cv2.erode(label, kernel)
 
 
+class PrototypeBuilder:
+    """Means of the features of each class, as far as they were classified so.
+
+    Args:
+        classes: the label set.
+        channels: C of the features.
+    """
+
+    def __init__(self, classes: tuple[SemanticClass, ...], channels: int) -> None:
+        self.classes = classes
+        self.total = torch.zeros(len(classes), channels, dtype=torch.float64)
+        self.count = torch.zeros(len(classes), 1, dtype=torch.float64)
+
+    def add(self, features: Tensor, logits: Tensor) -> None:
+        """Add one frame: features C x h x w, logits K x h x w."""
+        probability = logits.softmax(dim=0).flatten(1)
+        self.total += probability @ features.flatten(1).T
+        self.count += probability.sum(dim=1, keepdim=True)
+
+    def build(self) -> MemoryBank:
+        """The bank, one item a class.
+
+        Raises:
+            ValueError: less than one pixel was classified so; the message names the class.
+        """
+        empty = [c.name for c in self.classes if self.count[c.id] < 1]
+        if empty:
+            raise ValueError(
+                f"no pixel was classified as: {', '.join(empty)}; "
+                "train longer, or add frames that show it"
+            )
+        mean = (self.total / self.count).float()
+        return MemoryBank(mean, mean.clone(), item_classes(len(self.classes), 1), MEAN)
+
+
 @torch.inference_mode()
 def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> MemoryBank:
     """Build the bank of a model on its training set, without augmentation.
@@ -138,20 +177,30 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
             repeats itself.
 
     Raises:
-        ValueError: a class was never classified correctly.
+        ValueError: a class was never found, or the rule is not one of the architecture's form.
     """
     a = model.architecture
-    builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
+    allowed = (MEAN,) if a.form == "light" else RULES
+    if rule not in allowed:
+        raise ValueError(
+            f"memory_rule is {rule!r}; allowed for the form {a.form!r}: {', '.join(allowed)}"
+        )
+    prototypes = PrototypeBuilder(samples.classes, a.channels)
+    if rule != MEAN:
+        hard = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
     for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
         sample = samples[index]
         rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
         features = model.features(normalise(rgb, model.info.mean, model.info.std))
         window = features.transpose(0, 1)[None]
         fused = model.fuse(window) if model.stf else window[:, :, 0]
-        label = F.interpolate(
-            torch.from_numpy(sample.label)[None, None].float(), fused.shape[-2:], mode="nearest"
-        )
         size = (fused.shape[-2], fused.shape[-1])
         logits = F.adaptive_avg_pool2d(model.classify(fused), size)
-        builder.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
-    return builder.build()
+        if rule == MEAN:
+            prototypes.add(fused[0], logits[0])
+            continue
+        label = F.interpolate(
+            torch.from_numpy(sample.label)[None, None].float(), size, mode="nearest"
+        )
+        hard.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
+    return prototypes.build() if rule == MEAN else hard.build()

@@ -9,7 +9,6 @@ from support.small import SMALL
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import AlignedFusion, Matching
-from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.segmenter import Architecture, Segmenter
 
 A, C = 8, 16  # appearance and fused channels
@@ -115,12 +114,6 @@ def test_what_lies_beyond_the_image_has_no_weight() -> None:
     fused = fusion(2)(window)
     new = fused[..., 8:-8, :4] - window[:, :C, 1, 8:-8, :4]
     assert new.abs().mean() < 0.05
-
-
-def test_untrained_refinement_returns_the_features_as_they_are() -> None:
-    features = torch.randn(2, C, 7, 9)
-    mar = MemoryAugmentedRefinement(C, 4, norms=False)
-    assert torch.equal(mar(features), features)
 
 
 def test_a_light_form_of_another_backbone_or_centred_is_refused() -> None:

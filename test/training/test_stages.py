@@ -22,10 +22,11 @@ from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import load_bundle
+from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import load_config
 from stmem_ros.training.loop import class_weights
-from stmem_ros.training.memory_builder import MemoryBuilder, build_memory
+from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import imagenet_weights, train_stage
 
@@ -342,17 +343,16 @@ dataset: camvid
 seed: 3
 bfloat16: true
 synthetic: {windows: 1}
-architecture: {classes: 11, channels: 32, form: light}
+architecture: {classes: 11, channels: 32, form: light, items_per_class: 1}
+memory_rule: mean
 frame: {epochs: 2, calm_epochs: 1, batch: 2, learning_rate: 1.0e-3, iou_loss: 1.0, paste: 0.5,
         frozen: [backbone.stem, backbone.stages.0], augmentation: {crop: [96, 128], degrade: 0.5}}
 stf: {epochs: 1, batch: 2, learning_rate: 1.0e-3, consistency: 1.0, augmentation: {crop: [96, 128]}}
-mar: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
+mar: {epochs: 0, batch: 2, learning_rate: 0.0}
 """
 
 
-def test_the_light_form_goes_through_all_stages(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_light_form_goes_through_all_stages(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "light.yaml"
     path.write_text(LIGHT)
     arguments = ["--config", str(path), "--data", str(data), "--run", str(tmp_path)]
@@ -370,11 +370,19 @@ def test_the_light_form_goes_through_all_stages(
     assert stf["stf.closeness"].abs().max() > 0
     model = load_bundle(tmp_path / "stf", "cpu")
     assert model.info.training["seed"] == 5
-    config = load_config(path)
-    builder = MemoryBuilder(CAMVID, 10, 32, "confidence")
-    monkeypatch.setattr(builder, "build", small_bank)  # two steps do not find all classes
-    monkeypatch.setattr("stmem_ros.training.memory_builder.MemoryBuilder", lambda *_: builder)
-    build_memory(model, Samples(config, data, *config.window("mar")), "confidence")
-    assert sum(len(c.features) for c in builder.sure) > 0
-    small_bank().save(tmp_path / "mar.memory.safetensors")
+    assert main(["memory", "build", "mar", *arguments]) == 0
     assert main(["train", "mar", *arguments]) == 0
+    refined = load_bundle(tmp_path / "mar", "cpu")
+    bank = MemoryBank.load(tmp_path / "mar.memory.safetensors")
+    assert torch.equal(refined.mar.keys, bank.keys)
+    assert torch.equal(refined.mar.values, bank.values)
+    assert len(bank.values.unique(dim=0)) == 11
+
+
+def test_a_memory_rule_of_the_other_form_is_refused(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "light.yaml"
+    path.write_text(LIGHT.replace("memory_rule: mean", "memory_rule: confidence"))
+    config = load_config(path)
+    model = Segmenter(dataclasses.replace(config.architecture, mar=False))
+    with pytest.raises(ValueError, match="memory_rule is 'confidence'; allowed for the form 'lig"):
+        build_memory(model, Samples(config, data, 4, 3), config.memory_rule)
