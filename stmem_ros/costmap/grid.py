@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.costmap.rules import ClassRule, CostRules, Kind
 from stmem_ros.data.classes import UNLABELLED
 
 
@@ -49,8 +49,8 @@ class GridSnapshot:
     Attributes:
         origin: lower left corner in the grid's frame, m; a multiple of the resolution.
         resolution: m a cell.
-        label: class of each cell, uint8, 255 never seen.
-        cost: 0..100 int8, -1 unknown.
+        label: class of each cell, uint8, 255 where none is sure.
+        cost: 0..100 int8, -1 unknown; that of doubtful ground has no label.
         confidence: 0..255 uint8.
         layers: cost of each layer by name, int8: of the layer's own classes, 0 where the cell is
             known to be something else, -1 unknown.
@@ -65,22 +65,26 @@ class GridSnapshot:
 
 
 class RollingGrid:
-    """A square of cells that follows the robot; what rolls out of it is forgotten."""
+    """A square of cells that follows the robot; what rolls out of it is forgotten.
+
+    ``evidence`` has a plane for each class, and a last one for doubtful ground.
+    """
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.config = config
         self.rules = rules
-        self._kinds = np.array([rule.kind for rule in rules.rules])
-        self._costs = np.array([rule.cost for rule in rules.rules], np.int8)
+        doubtful = ClassRule(Kind.GROUND, rules.doubtful, moving=True)  # what hangs there may drive
+        self._planes = (*rules.rules, doubtful)
+        self._kinds = np.array([rule.kind for rule in self._planes])
         self._half_lives = np.array(
-            [config.moving_half_life if r.moving else config.half_life for r in rules.rules]
+            [config.moving_half_life if r.moving else config.half_life for r in self._planes]
         )
         self.corner = (-(config.cells // 2),) * 2  # x and y of the lower left cell, in cells
         self.evidence = self._empty()
 
     def _empty(self) -> np.ndarray:
         n = self.config.cells
-        return np.zeros((len(self.rules.rules), n, n), np.float32)
+        return np.zeros((len(self._planes), n, n), np.float32)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -126,9 +130,10 @@ class RollingGrid:
     def add(self, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         """Add observations: each cell (unique) was seen to be of a class, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)
-        flat = self.evidence.reshape(len(self._costs), -1)
+        flat = self.evidence.reshape(len(self._planes), -1)
         seen = flat[:, cells] - step
         seen[labels, np.arange(len(cells))] += 2 * step
+        seen[-1] += np.where(self._kinds[labels] == Kind.GROUND, 2 * step, 0)
         flat[:, cells] = np.clip(seen, -self.config.limit, self.config.limit)
 
     def hide(self, cells: np.ndarray) -> None:
@@ -136,16 +141,24 @@ class RollingGrid:
 
         What was free before a car drove there is unknown, not free.
         """
-        flat = self.evidence.reshape(len(self._costs), -1)
+        flat = self.evidence.reshape(len(self._planes), -1)
         for ground in np.flatnonzero(self._kinds == Kind.GROUND):
             flat[ground, cells] = 0
 
-    def doubt(self, cells: np.ndarray) -> None:
+    def doubt(self, cells: np.ndarray, weights: np.ndarray) -> None:
+        """Add ground that was seen in cells (unique) but may not be free, with a weight 0..1."""
+        step = (self.config.gain * weights).astype(np.float32)
+        flat = self.evidence.reshape(len(self._planes), -1)
+        for ground in np.flatnonzero(self._kinds == Kind.GROUND):
+            flat[ground, cells] = np.maximum(flat[ground, cells] - step, -self.config.limit)
+        flat[-1, cells] = np.minimum(flat[-1, cells] + 2 * step, self.config.limit)
+
+    def weaken(self, cells: np.ndarray) -> None:
         """Take evidence of obstacles from cells in which none touches the ground (any more).
 
         As much as a sure observation gives; they do not become free.
         """
-        flat = self.evidence.reshape(len(self._costs), -1)
+        flat = self.evidence.reshape(len(self._planes), -1)
         for obstacle in np.flatnonzero(self._kinds == Kind.OBSTACLE):
             evidence = flat[obstacle, cells]
             less = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
@@ -154,30 +167,32 @@ class RollingGrid:
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
         n, resolution = self.config.cells, self.config.resolution
-        flat = self.evidence.reshape(len(self._costs), -1)
+        flat = self.evidence.reshape(len(self._planes), -1)
         seen = np.flatnonzero(flat.max(axis=0) > self.config.known)
         evidence = flat[:, seen]
-        # Obstacles outrank ground: lift them above any ground evidence.
+        # Obstacles outrank ground of a class, and that outranks ground of which none is sure.
         lift = np.where(self._kinds == Kind.OBSTACLE, 2 * self.config.limit, 0).astype(np.float32)
+        lift[-1] = -2 * self.config.limit
         rank = np.where(evidence > self.config.known, evidence + lift[:, None], -np.inf)
         best = rank.argmax(axis=0)
         strength = evidence[best, np.arange(len(seen))]
+        sure = best < len(self.rules.rules)
 
         def filled(empty: int, values: np.ndarray, kind: type) -> np.ndarray:
             cells: np.ndarray = np.full(n * n, empty, kind)
             cells[seen] = values
             return cells.reshape(n, n)
 
-        costs = self._costs[best]
-        layer_of = np.array([rule.layer for rule in self.rules.rules])
+        costs = np.array([rule.cost for rule in self._planes], np.int8)[best]
+        layer_of = np.array([rule.layer for rule in self._planes])
         return GridSnapshot(
             origin=(self.corner[0] * resolution, self.corner[1] * resolution),
             resolution=resolution,
-            label=filled(UNLABELLED, best, np.uint8),
+            label=filled(UNLABELLED, np.where(sure, best, UNLABELLED), np.uint8),
             cost=filled(-1, costs, np.int8),
-            confidence=filled(0, 255 / (1 + np.exp(-strength)), np.uint8),
+            confidence=filled(0, sure * (255 / (1 + np.exp(-strength))), np.uint8),
             layers={
-                name: filled(-1, np.where((layer_of == name)[best], costs, 0), np.int8)
+                name: filled(-1, np.where((layer_of == name)[best], costs, sure - 1), np.int8)
                 for name in self.rules.layers
             },
         )

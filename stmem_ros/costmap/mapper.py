@@ -119,7 +119,8 @@ class SemanticMapper:
         occupied = self._cells(obstacles, pose, seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
         grid.hide(seen.under)
-        grid.doubt(seen.under)
+        grid.weaken(seen.under)
+        grid.doubt(seen.doubtful, seen.doubtful_weights)
         self._add(occupied, (seen.cells, seen.labels, seen.weights))
         return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
 

@@ -34,6 +34,8 @@ class GroundObservation:
         hidden: indices of cells that a moving obstacle stands on or before, or whose foot the
             image cuts off.
         under: indices of cells that show ground, but may lie under an obstacle's body.
+        doubtful: those, and the cells that show ground too near to an obstacle's edge to be sure.
+        doubtful_weights: how much to trust that each shows ground, 0..1.
         contacts: ground points N x 2 (m, base frame) of the near sides of obstacles: where they
             meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
@@ -45,6 +47,8 @@ class GroundObservation:
     weights: np.ndarray
     hidden: np.ndarray
     under: np.ndarray
+    doubtful: np.ndarray
+    doubtful_weights: np.ndarray
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
@@ -126,9 +130,8 @@ def observe_ground(
     above = _next_above(obstacle)[row, column]
     distance = np.sqrt(_squared(centres[cells] - eye))
     covered = (above >= 0) & (distance > free_to[above, column])
-    under = cells[covered]
+    weights = confidence[row, column] * sharpness(centres[cells], camera, camera_from_base)
     clear = ~(covered | _grown(obstacle, margin)[row, column])
-    cells, row, column = cells[clear], row[clear], column[clear]
 
     kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
     contacts = eye + edges.direction[kept] * edges.side[kept, None]
@@ -136,11 +139,13 @@ def observe_ground(
     contact_row, contact_column = edges.row[kept], edges.column[kept]
     trust = confidence[contact_row, contact_column] * sharpness(contacts, camera, camera_from_base)
     return GroundObservation(
-        cells,
-        label[row, column],
-        confidence[row, column] * sharpness(centres[cells], camera, camera_from_base),
+        cells[clear],
+        label[row, column][clear],
+        weights[clear],
         hidden,
-        under,
+        cells[covered],
+        cells[~clear],
+        weights[~clear],
         contacts,
         label[contact_row, contact_column],
         np.where(edges.sure[kept], trust, np.float32(0)),

@@ -47,10 +47,18 @@ class ClassRule:
 
 @dataclass(frozen=True)
 class CostRules:
-    """The rules of a label set, in the order of its class ids."""
+    """The rules of a label set.
+
+    Attributes:
+        classes: the label set.
+        rules: of each class, in the order of the ids.
+        doubtful: cost of ground that is seen, but too near to an obstacle to be surely free,
+            0..100; -1 if it counts as unknown.
+    """
 
     classes: tuple[SemanticClass, ...]
     rules: tuple[ClassRule, ...]
+    doubtful: int = -1
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -111,10 +119,15 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
             allowed; one line names it.
     """
     try:
-        raw = yaml.safe_load(path.read_text())["classes"]
-        given = dict(raw)
+        raw = yaml.safe_load(path.read_text())
+        given, doubtful = dict(raw["classes"]), raw.get("doubtful", -1)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"cost rules {path} cannot be read: {error}") from error
+    if extra := set(raw) - {"classes", "doubtful"}:
+        raise ValueError(
+            f"cost rules {path}: {', '.join(sorted(map(str, extra)))}; "
+            "allowed are classes and doubtful"
+        )
     names = [c.name for c in classes]
     if missing := [name for name in names if name not in given]:
         raise ValueError(f"cost rules {path}: no rule for {', '.join(missing)}")
@@ -123,7 +136,9 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
             f"cost rules {path}: {', '.join(map(str, unknown))} is no class of the model; "
             f"it has {', '.join(names)}"
         )
-    return CostRules(classes, tuple(_rule(path, name, given[name]) for name in names))
+    if not isinstance(doubtful, int) or not -1 <= doubtful <= 100:
+        raise ValueError(f"cost rules {path}: doubtful is {doubtful!r}; allowed: -1 to 100")
+    return CostRules(classes, tuple(_rule(path, name, given[name]) for name in names), doubtful)
 
 
 def _rule(path: Path, name: str, raw: object) -> ClassRule:

@@ -12,6 +12,7 @@ from stmem_ros.data.classes import UNLABELLED, SemanticClass, palette
 BEHIND = 5.0  # m shown behind the robot in the view from above
 AHEAD = 25.0  # m shown ahead of it
 NOTHING = (32, 32, 36)  # colour of cells never seen
+DOUBTFUL = (120, 96, 40)  # of ground that may not be free
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def bird_view(
 ) -> np.ndarray:
     """The grid from above, the robot's heading upwards, uint8 ``side`` x ``side`` x 3.
 
-    Obstacles are reddened, cells never seen are dark; None shows that there is no grid.
+    Obstacles are reddened, doubtful ground is brown, cells never seen are dark; None shows that
+    there is no grid.
     """
     panel = np.full((side, side, 3), NOTHING, np.uint8)
     if grid is None:
@@ -65,6 +67,7 @@ def bird_view(
         cv2.putText(panel, "no costmap", at, cv2.FONT_HERSHEY_SIMPLEX, side / 450, (200,) * 3)
         return panel
     colours = palette(classes)[grid.label]
+    colours[grid.label == UNLABELLED] = DOUBTFUL
     colours[(grid.cost < 0) | (grid.cost > 100)] = NOTHING
     lethal = grid.cost == 100
     colours[lethal] = colours[lethal] // 2 + np.array([127, 20, 20], np.uint8)

@@ -1,5 +1,6 @@
 """The rolling grid and its rules."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,44 @@ def test_moving_things_are_forgotten_before_fixed_ones() -> None:
     assert cost_at(grid, (1, 1)) == 100
 
 
+def doubt(grid: RollingGrid, point: tuple[float, float], times: int = 1) -> None:
+    cells, _ = grid.cells_of(np.array([point]))
+    for _ in range(times):
+        grid.doubt(cells, np.ones(1, np.float32))
+
+
+def test_doubtful_ground_has_a_cost_but_no_class_and_no_layer() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    doubt(grid, (0, 0))
+    shot = grid.snapshot()
+    assert cost_at(grid, (0, 0)) == RULES.doubtful and (shot.cost >= 0).sum() == 1
+    assert (shot.label == 255).all() and (shot.confidence == 0).all()
+    assert all((layer == -1).all() for layer in shot.layers.values())
+
+
+def test_from_free_to_doubtful_and_back_a_cell_is_never_unknown() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    costs = []
+    for step in ("road",) * 3 + ("doubtful",) * 6 + ("road",) * 9:
+        if step == "road":
+            see(grid, (0, 0), step)
+        else:
+            doubt(grid, (0, 0))
+        costs.append(cost_at(grid, (0, 0)))
+    changes = [costs[0], *(b for a, b in pairwise(costs) if a != b)]
+    assert changes == [0, RULES.doubtful, 0]
+
+
+def test_an_obstacle_outranks_doubtful_ground_which_is_forgotten_as_fast() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    doubt(grid, (0, 0), times=3)
+    see(grid, (0, 0), "building")
+    assert cost_at(grid, (0, 0)) == 100
+    doubt(grid, (1, 1), times=3)
+    grid.fade(6.0)
+    assert cost_at(grid, (1, 1)) == -1
+
+
 def test_layers_hold_their_own_classes() -> None:
     grid = RollingGrid(CONFIG, RULES)
     see(grid, (0, 0), "sidewalk")
@@ -122,6 +161,22 @@ def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
     path.write_text(
         "\n".join(f"  {line}" if row.startswith("  road:") else row for row in text.splitlines())
     )
+    with pytest.raises(ValueError, match=said):
+        load_rules(path, CAMVID)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("doubtful: 101", "doubtful is 101; allowed: -1 to 100"),
+        ("doubtful: much", "doubtful is 'much'; allowed: -1 to 100"),
+        ("doubtfull: 3", "doubtfull; allowed are classes and doubtful"),
+    ],
+)
+def test_what_is_wrong_beside_the_classes_is_named(tmp_path: Path, line: str, said: str) -> None:
+    text = resource("config", "cost_rules", "camvid.yaml").read_text()
+    path = tmp_path / "rules.yaml"
+    path.write_text(text.replace("doubtful: 60", line))
     with pytest.raises(ValueError, match=said):
         load_rules(path, CAMVID)
 

@@ -179,6 +179,25 @@ def test_what_is_under_a_car_is_not_free() -> None:
     road = update.grid.label == ID["road"]
     assert not road[under].any()
     assert road[(np.abs(y) < 0.8) & (x > 4) & (x < 6)].all()
+    before_it = (np.abs(y) < 0.6) & (x > 9.6) & (x < 10.0)  # where a lorry may reach out to
+    assert (update.grid.cost[before_it] == RULES.doubtful).all()
+    assert (update.grid.label[before_it] == 255).all()
+
+
+def test_doubtful_ground_is_unknown_to_rules_that_say_so() -> None:
+    (*_, frame) = drive(make_scene("crowded", 5), 1)
+    label = frame.view.label
+    costs = []
+    for rules in (RULES, replace(RULES, doubtful=-1)):
+        mapper = SemanticMapper(CONFIG, rules)
+        sure = np.full_like(label, 255)
+        update = mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
+        costs.append((update.grid.cost, update.grid.label))
+    (with_cost, labels), (without, same) = costs
+    doubtful = (labels == 255) & (with_cost >= 0)
+    assert doubtful.sum() > 50 and (with_cost[doubtful] == RULES.doubtful).all()
+    assert (without[doubtful] == -1).all() and np.array_equal(labels, same)
+    assert np.array_equal(without[~doubtful], with_cost[~doubtful])
 
 
 def in_cells(update) -> tuple[np.ndarray, np.ndarray]:

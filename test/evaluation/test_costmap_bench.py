@@ -19,7 +19,8 @@ def test_geometry_alone_keeps_what_is_promised() -> None:
     assert scores.drivable_iou >= 0.95
     assert scores.front_edge_error_m <= 0.15
     assert scores.turn_iou >= 0.92
-    assert scores.seen >= 0.9
+    assert scores.seen >= 0.97
+    assert scores.sure >= 0.87
 
 
 def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ class CostmapScores:
         front_edge_error_m: largest distance between a box's front edge 10 m ahead and the nearest
             cell that holds it, over several places.
         turn_iou: ``drivable_iou`` of the last window of drives round a corner of 90 degrees.
-        seen: of the ground in view within range, the share that was seen.
+        seen: of the ground in view within range, the share that has a cost.
+        sure: of the same, the share that has a class too.
         update_ms_median: one update of a 200 x 200 grid from a 1242 x 375 image.
     """
 
@@ -54,6 +55,7 @@ class CostmapScores:
     front_edge_error_m: float
     turn_iou: float
     seen: float
+    sure: float
     update_ms_median: float
 
 
@@ -83,7 +85,7 @@ def bench_costmap(
 ) -> CostmapScores:
     """Drive through held-out synthetic scenes and compare the grids with the truth."""
     kind = np.array([rule.kind for rule in rules.rules])
-    counts = np.zeros(6)
+    counts = np.zeros(7)
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
@@ -99,7 +101,8 @@ def bench_costmap(
         drivable_iou=counts[2] / counts[3],
         front_edge_error_m=max(_front_edge_errors(rules)),
         turn_iou=turned[0] / turned[1],
-        seen=counts[4] / counts[5],
+        seen=counts[4] / counts[6],
+        sure=counts[5] / counts[6],
         update_ms_median=_update_ms(rules),
     )
 
@@ -119,14 +122,14 @@ def _grids(
 
 
 def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
-    """Occupied not free, occupied; drivable in both, in either; ground seen, ground in view."""
+    """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view."""
     x, y = _centres(grid)
     truth = ground_truth(scene, frame.seconds, x, y)
-    seen = grid.label != UNLABELLED
+    sure = grid.label != UNLABELLED
     in_view, shown = _visible(frame, x, y)
-    occupied = seen & in_view & (kind[truth] == Kind.OBSTACLE)
-    free = seen & (kind[np.where(seen, grid.label, 0)] == Kind.GROUND)
-    mine, real = seen & (grid.label == ID["road"]), seen & (truth == ID["road"])
+    occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
+    free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
+    mine, real = grid.label == ID["road"], sure & (truth == ID["road"])
     visible = shown & (kind[truth] == Kind.GROUND)
     return np.array(
         [
@@ -134,7 +137,8 @@ def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray
             occupied.sum(),
             (mine & real).sum(),
             (mine | real).sum(),
-            (visible & seen).sum(),
+            (visible & (grid.cost >= 0)).sum(),
+            (visible & sure).sum(),
             visible.sum(),
         ],
         float,

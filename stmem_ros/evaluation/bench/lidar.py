@@ -21,6 +21,7 @@ from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import TransformBuffer
 from stmem_ros.data.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
+from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.images import decode_colour, decode_compressed
 from stmem_ros.evaluation.bench.costmap import ImageLabeller
 from stmem_ros.evaluation.overlay import overlay
@@ -39,22 +40,27 @@ class LidarShares:
     """Shares of cells, summed over the frames.
 
     Attributes:
-        occupied_free: of the cells with points higher than 0.3 m, those known and not lethal.
-        occupied_zero: of the same, those of cost 0.
-        ground_known: of the cells with points of the ground only, those that are known.
+        occupied_free: of the cells with points higher than 0.3 m, those taken for ground for sure.
+        occupied_doubtful: of the same, those taken for doubtful ground.
+        ground_known: of the cells with points of the ground only, those that have a cost.
+        ground_sure: of the same, those that also have a class.
         ground_lethal: of the known ones of these, the lethal ones.
         open_share: of the cells with points of the ground only, those that lie before everything
             that stands in their direction; the rest is seen beneath bodies and between them.
-        open_known, open_lethal: as for the ground, of these alone.
+        open_known, open_sure, open_lethal: as for the ground, of these alone.
+        doubtful_occupied: of the cells of doubtful ground that hold either, the occupied ones.
     """
 
     occupied_free: float
-    occupied_zero: float
+    occupied_doubtful: float
     ground_known: float
+    ground_sure: float
     ground_lethal: float
     open_share: float
     open_known: float
+    open_sure: float
     open_lethal: float
+    doubtful_occupied: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def bench_lidar(
         BagError, TransformError, ValueError: bag or folder cannot be used.
     """
     mappers = [SemanticMapper(replace(GRID, resolution=r), rules) for r in resolutions]
-    counts = np.zeros((len(mappers), 9), int)
+    counts = np.zeros((len(mappers), 11), int)
     for number, frame in enumerate(read_frames(bag, lidar)):
         labels, confidence = label(frame.rgb, frame.seconds)
         for mapper, count in zip(mappers, counts, strict=True):
@@ -193,8 +199,8 @@ def lidar_picture(
 ) -> np.ndarray:
     """The camera image with labels and lidar, the costmap, and both compared; uint8 RGB.
 
-    Compared: occupied cells are brown where lethal, yellow where unknown, magenta where free; cells
-    of the ground are red where lethal, blue where unknown, green where free.
+    Compared: occupied cells are brown where lethal, yellow where unknown, orange where doubtful,
+    magenta where free; cells of the ground are red, blue, pale green and green.
     """
     camera = overlay(frame.rgb, label, rules.classes)
     pixels, inside = frame.camera.project(_transformed(frame.points, frame.camera_from_base))
@@ -204,14 +210,15 @@ def lidar_picture(
         )
         cv2.circle(camera, (int(x), int(y)), 1, colour, -1)
     costmap = np.full((*grid.cost.shape, 3), 60, np.uint8)
-    known, lethal = grid.cost >= 0, grid.cost >= 100
+    known, sure, lethal = grid.cost >= 0, grid.label != UNLABELLED, grid.cost >= 100
     costmap[known] = (255 - 2.55 * grid.cost[known])[:, None]
     compared = costmap.copy()
     for which, colours in (
-        (cells.occupied, ((200, 200, 0), (255, 0, 255), (120, 80, 0))),
-        (cells.ground, ((120, 120, 255), (120, 230, 120), (255, 0, 0))),
+        (cells.occupied, ((200, 200, 0), (255, 150, 0), (255, 0, 255), (120, 80, 0))),
+        (cells.ground, ((120, 120, 255), (190, 230, 190), (90, 220, 90), (255, 0, 0))),
     ):
-        for state, colour in zip((~known, known & ~lethal, lethal), colours, strict=True):
+        states = (~known, known & ~sure, sure & ~lethal, lethal)
+        for state, colour in zip(states, colours, strict=True):
             compared[which & state] = colour
     size = camera.shape[1] // 2
     panels = []
@@ -234,29 +241,36 @@ def _ahead(panel: np.ndarray, grid: GridSnapshot, odom_from_base: np.ndarray) ->
 
 
 def _count(grid: GridSnapshot, cells: LidarCells) -> np.ndarray:
-    """Occupied: all, free, of cost 0; ground: all, known, lethal; open ground: the same."""
-    known, lethal = grid.cost >= 0, grid.cost >= 100
-    counts = [cells.occupied.sum(), (cells.occupied & known & ~lethal).sum()]
-    counts.append((cells.occupied & (grid.cost == 0)).sum())
+    """Occupied: all, free, doubtful; ground: all, known, sure, lethal; open ground: the same."""
+    known, sure, lethal = grid.cost >= 0, grid.label != UNLABELLED, grid.cost >= 100
+    everything = np.ones_like(known)
+    counts = [
+        (cells.occupied & state).sum() for state in (everything, sure & ~lethal, known & ~sure)
+    ]
     for ground in (cells.ground, cells.open):
-        counts += [ground.sum(), (ground & known).sum(), (ground & lethal).sum()]
+        counts += [(ground & state).sum() for state in (everything, known, sure, lethal)]
     return np.array(counts)
 
 
 def _shares(counts: np.ndarray) -> LidarShares:
-    occupied, free, zero, ground, known, lethal, opened, open_known, open_lethal = counts
+    occupied, free, doubtful = counts[:3]
+    ground, known, sure, lethal = counts[3:7]
+    opened, open_known, open_sure, open_lethal = counts[7:]
 
     def share(part: float, whole: float) -> float:
         return float(part / whole) if whole else float("nan")
 
     return LidarShares(
         share(free, occupied),
-        share(zero, occupied),
+        share(doubtful, occupied),
         share(known, ground),
+        share(sure, ground),
         share(lethal, known),
         share(opened, ground),
         share(open_known, opened),
+        share(open_sure, opened),
         share(open_lethal, open_known),
+        share(doubtful, doubtful + known - sure),
     )
 
 
