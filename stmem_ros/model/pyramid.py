@@ -8,12 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model.layers import ConvNormAct
+from stmem_ros.model.layers import ConvNormAct, resample
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resize of N x C x h x w to ``size``, pixel centres aligned by area."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def twice(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Enlarge a level by two, cut to the ``size`` of the finer one.
+
+    Odd levels are halved to half a pixel more: stretched to the finer one's size, what they hold
+    would lie up to a coarse pixel beside its place.
+    """
+    return resample(x, (size[0], size[1]), (2.0, 2.0))
 
 
 class PyramidPooling(nn.Module):
@@ -81,11 +90,11 @@ class FeaturePyramidHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         half, quarter, eighth, sixteenth, coarsest = features
         x = self.context(coarsest)
-        x = self.lateral16(sixteenth) + resize(x, sixteenth.shape[-2:])
+        x = self.lateral16(sixteenth) + twice(x, sixteenth.shape[-2:])
         x = self.merge16(F.relu(x))
-        x = self.lateral8(eighth) + resize(x, eighth.shape[-2:])
+        x = self.lateral8(eighth) + twice(x, eighth.shape[-2:])
         x = self.merge8(F.relu(x))
-        x = self.lateral4(quarter) + resize(x, quarter.shape[-2:])
+        x = self.lateral4(quarter) + twice(x, quarter.shape[-2:])
         # An odd number of rows or columns at 1/2 lacks half a pixel at 1/4.
         x = x + self.detail(F.pad(half, (0, half.shape[-1] % 2, 0, half.shape[-2] % 2)))
         return self.merge4(F.relu(x))
