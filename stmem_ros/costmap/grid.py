@@ -67,14 +67,14 @@ class GridSnapshot:
 class RollingGrid:
     """A square of cells that follows the robot; what rolls out of it is forgotten.
 
-    ``evidence`` has a plane for each class, and a last one for doubtful ground.
+    ``evidence`` has a plane for each class, and a last one for ground of any kind: where that is
+    all there is, ground is doubtful.
     """
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.config = config
         self.rules = rules
-        doubtful = ClassRule(Kind.GROUND, rules.doubtful, moving=True)  # what hangs there may drive
-        self._planes = (*rules.rules, doubtful)
+        self._planes = (*rules.rules, ClassRule(Kind.GROUND, rules.doubtful, moving=True))
         self._kinds = np.array([rule.kind for rule in self._planes])
         self._half_lives = np.array(
             [config.moving_half_life if r.moving else config.half_life for r in self._planes]
@@ -137,12 +137,12 @@ class RollingGrid:
         flat[:, cells] = np.clip(seen, -self.config.limit, self.config.limit)
 
     def hide(self, cells: np.ndarray) -> None:
-        """Forget what ground was seen in cells that something may now stand on, or moves before.
+        """Forget what class of ground cells had that something may now stand on, or moves before.
 
-        What was free before a car drove there is unknown, not free.
+        What was free before a car drove there is doubtful, and soon unknown.
         """
         flat = self.evidence.reshape(len(self._planes), -1)
-        for ground in np.flatnonzero(self._kinds == Kind.GROUND):
+        for ground in np.flatnonzero(self._kinds[:-1] == Kind.GROUND):
             flat[ground, cells] = 0
 
     def doubt(self, cells: np.ndarray, weights: np.ndarray) -> None:

@@ -23,4 +23,4 @@ def test_an_image_cut_to_an_odd_size_keeps_its_labels(
     rgb = next(drive(make_scene("crowded", 700), 1)).view.rgb
     whole = StreamingSegmenter(onboard).push(rgb, 0.0).label[:height, :width]
     cut = StreamingSegmenter(onboard).push(np.ascontiguousarray(rgb[:height, :width]), 0.0).label
-    assert (whole == cut).mean() > 0.997
+    assert (whole == cut).mean() > 0.995
