@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.model.layers import ConvNormAct, resample
+from stmem_ros.model.layers import ConvNormAct
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -22,7 +22,8 @@ def twice(x: Tensor, size: Sequence[int]) -> Tensor:
     Odd levels are halved to half a pixel more: stretched to the finer one's size, what they hold
     would lie up to a coarse pixel beside its place.
     """
-    return resample(x, (size[0], size[1]), (2.0, 2.0))
+    twofold = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return twofold[..., : size[0], : size[1]]
 
 
 class PyramidPooling(nn.Module):
