@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser(
         "build",
-        help="choose hard features and prototypes from the training set",
+        help="hard features and prototypes of the training set; light form: the prototypes alone",
         epilog="example: stmem memory build mar --config config/training/onboard_camvid.yaml "
         "--data camvid --run runs/onboard",
     )
@@ -21,9 +21,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     build.set_defaults(run_command=run_build)
     show = actions.add_parser(
         "show",
-        help="a picture of what was chosen, and how many keys lie nearest their own prototype",
-        epilog="example: stmem memory show mar --config config/training/onboard_camvid.yaml "
-        "--data camvid --run runs/onboard --out memory.png",
+        help="a picture of the hard features, and how many lie nearest their own prototype",
+        epilog="example: stmem memory show mar --config config/training/camvid_psp50.yaml "
+        "--data camvid --run runs/psp50 --out memory.png",
     )
     _add_run_arguments(show)
     show.add_argument("--out", type=Path, default=Path("memory.png"), help="picture to write")

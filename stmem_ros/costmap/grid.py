@@ -51,7 +51,7 @@ class GridSnapshot:
         resolution: m a cell.
         label: class of each cell, uint8, 255 where none is sure.
         cost: 0..100 int8, -1 unknown; that of doubtful ground has no label.
-        confidence: 0..255 uint8.
+        confidence: 0..255 uint8, of doubtful ground that it is ground; 0 where nothing was seen.
         layers: cost of each layer by name, int8: of the layer's own classes, 0 where the cell is
             known to be something else, -1 unknown.
     """
@@ -139,7 +139,7 @@ class RollingGrid:
     def hide(self, cells: np.ndarray) -> None:
         """Forget what class of ground cells had that something may now stand on, or moves before.
 
-        What was free before a car drove there is doubtful, and soon unknown.
+        What was seen free just before a car drove there is doubtful, and soon unknown.
         """
         flat = self.evidence.reshape(len(self._planes), -1)
         for ground in np.flatnonzero(self._kinds[:-1] == Kind.GROUND):
@@ -149,9 +149,9 @@ class RollingGrid:
         """Add ground that was seen in cells (unique) but may not be free, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)
         flat = self.evidence.reshape(len(self._planes), -1)
-        for ground in np.flatnonzero(self._kinds == Kind.GROUND):
+        for ground in np.flatnonzero(self._kinds[:-1] == Kind.GROUND):
             flat[ground, cells] = np.maximum(flat[ground, cells] - step, -self.config.limit)
-        flat[-1, cells] = np.minimum(flat[-1, cells] + 2 * step, self.config.limit)
+        flat[-1, cells] = np.minimum(flat[-1, cells] + step, self.config.limit)
 
     def weaken(self, cells: np.ndarray) -> None:
         """Take evidence of obstacles from cells in which none touches the ground (any more).
@@ -190,7 +190,7 @@ class RollingGrid:
             resolution=resolution,
             label=filled(UNLABELLED, np.where(sure, best, UNLABELLED), np.uint8),
             cost=filled(-1, costs, np.int8),
-            confidence=filled(0, sure * (255 / (1 + np.exp(-strength))), np.uint8),
+            confidence=filled(0, 255 / (1 + np.exp(-strength)), np.uint8),
             layers={
                 name: filled(-1, np.where((layer_of == name)[best], costs, sure - 1), np.int8)
                 for name in self.rules.layers

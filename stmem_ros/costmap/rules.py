@@ -52,8 +52,9 @@ class CostRules:
     Attributes:
         classes: the label set.
         rules: of each class, in the order of the ids.
-        doubtful: cost of ground that is seen, but too near to an obstacle to be surely free,
-            0..100; -1 if it counts as unknown.
+        doubtful: cost of ground that is seen but not surely free, 0..100: it may lie under a body,
+            is at an obstacle's edge, was just hidden by something that moves, or its class is not
+            agreed on; -1 if it counts as unknown.
     """
 
     classes: tuple[SemanticClass, ...]
@@ -136,7 +137,7 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
             f"cost rules {path}: {', '.join(map(str, unknown))} is no class of the model; "
             f"it has {', '.join(names)}"
         )
-    if not isinstance(doubtful, int) or not -1 <= doubtful <= 100:
+    if type(doubtful) is not int or not -1 <= doubtful <= 100:
         raise ValueError(f"cost rules {path}: doubtful is {doubtful!r}; allowed: -1 to 100")
     return CostRules(classes, tuple(_rule(path, name, given[name]) for name in names), doubtful)
 
@@ -151,7 +152,7 @@ def _rule(path: Path, name: str, raw: object) -> ClassRule:
     if Kind[kind] is Kind.IGNORE:
         return ClassRule(Kind.IGNORE)
     cost, layer = raw.get("cost"), raw.get("layer")
-    if not isinstance(cost, int) or not 0 <= cost <= 100:
+    if type(cost) is not int or not 0 <= cost <= 100:  # YAML's `no` is a bool, and that an int
         raise ValueError(f"{where}: cost is {cost!r}; allowed: 0 to 100")
     if not isinstance(layer, str) or not layer.isidentifier():
         raise ValueError(f"{where}: layer is {layer!r}; it must be a name such as drivable")

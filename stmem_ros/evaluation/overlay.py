@@ -12,7 +12,7 @@ from stmem_ros.data.classes import UNLABELLED, SemanticClass, palette
 BEHIND = 5.0  # m shown behind the robot in the view from above
 AHEAD = 25.0  # m shown ahead of it
 NOTHING = (32, 32, 36)  # colour of cells never seen
-DOUBTFUL = (120, 96, 40)  # of ground that may not be free
+DOUBTFUL = (170, 105, 20)  # of ground that may not be free
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def bird_view(
 ) -> np.ndarray:
     """The grid from above, the robot's heading upwards, uint8 ``side`` x ``side`` x 3.
 
-    Obstacles are reddened, doubtful ground is brown, cells never seen are dark; None shows that
+    Obstacles are reddened, doubtful ground is orange, cells never seen are dark; None shows that
     there is no grid.
     """
     panel = np.full((side, side, 3), NOTHING, np.uint8)

@@ -22,10 +22,10 @@ class MemoryBank:
     """Items of a memory, class by class.
 
     Attributes:
-        keys: M x C float32, hard features of the training set.
+        keys: M x C float32, hard features of the training set; of the light form prototypes too.
         values: M x C float32, the prototype of each key's class.
         classes: M int64, the class of each item.
-        rule: how the keys were chosen, ``confidence`` or ``boundary``.
+        rule: how the keys were chosen, ``confidence``, ``boundary`` or ``mean``.
         places: M x 3 int64, where each key was found: training sample, row and column in feature
             pixels; None where that is not known.
     """

@@ -18,29 +18,24 @@ RARE = 0.01  # share of the image at which a class is judged half by its own pix
 class PrototypeRefinement(nn.Module):
     """Moves features from the image's class prototypes to those of the memory.
 
-    ``keys`` and ``values`` (M x C, class by class) hold the memory: what a class is expected to
-    look like before the image is seen, and what its features are moved to. Several items of a class
-    count as their mean.
+    ``keys`` and ``values`` (classes x C) hold the memory: what a class is expected to look like
+    before the image is seen, and what its features are moved to.
 
     Args:
         channels: C of the features.
         classes: number of classes.
-        items: items of the memory a class.
     """
 
-    def __init__(self, channels: int, classes: int, items: int = 1) -> None:
+    def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.classes = classes
-        self.keys = nn.Parameter(torch.zeros(classes * items, channels))
-        self.values = nn.Parameter(torch.zeros(classes * items, channels))
+        self.keys = nn.Parameter(torch.zeros(classes, channels))
+        self.values = nn.Parameter(torch.zeros(classes, channels))
 
     def forward(self, x: Tensor, probability: Tensor) -> Tensor:
         """Features N x C x h x w in and out, with class probabilities N x K x h x w."""
-        expected = self.keys.unflatten(0, (self.classes, -1)).mean(dim=1)
-        wanted = self.values.unflatten(0, (self.classes, -1)).mean(dim=1)
         pixels, of_class = x.flatten(2), probability.flatten(2).to(x.dtype)
         scale = pixels.shape[-1] ** -0.5  # on both sides: sums of half precision stay in range
         total = (of_class * scale) @ (pixels * scale).mT
         share = of_class.mean(dim=2, keepdim=True)
-        own = (total + RARE * expected) / (share + RARE)
-        return x + ((wanted - own).mT @ of_class).view_as(x)
+        own = (total + RARE * self.keys) / (share + RARE)
+        return x + ((self.values - own).mT @ of_class).view_as(x)

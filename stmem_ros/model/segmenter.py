@@ -35,7 +35,7 @@ class Architecture:
         hidden: feed-forward width of the published STF.
         block: rows and columns of a block of the published STF, in feature pixels.
         positions: rows and columns of the published STF's position tables.
-        items_per_class: memory items of MAR a class.
+        items_per_class: memory items of the published MAR a class; the light one has one.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
             afford: AlignedFusion and PrototypeRefinement; causal, with an on-board backbone.
         zoom: how much images are enlarged before the backbone: what is thin needs pixels.
@@ -142,7 +142,7 @@ class Segmenter(nn.Module):
         if a.mar and a.form == "published":
             self.mar = MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class)
         elif a.mar:
-            self.mar = PrototypeRefinement(a.channels, a.classes, a.items_per_class)
+            self.mar = PrototypeRefinement(a.channels, a.classes)
         self.classifier = nn.Conv2d(a.channels, a.classes, 1)
         # Convolutions run about twice as fast with the channels innermost, on CPU and GPU.
         for part in (self.backbone, self.head):

@@ -81,9 +81,12 @@ def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header
 def occupancy_grid(
     cost: np.ndarray, grid: GridSnapshot, header: Header, unseen_cost: int
 ) -> OccupancyGrid:
-    """A cost array (int8, -1 unknown) of a grid as an OccupancyGrid."""
+    """A cost array (int8, -1 unknown) of a grid as an OccupancyGrid.
+
+    ``unseen_cost`` is that of cells of which nothing is known; doubtful ground is none of them.
+    """
     if unseen_cost != -1:
-        cost = np.where(cost < 0, np.int8(unseen_cost), cost)
+        cost = np.where(grid.confidence == 0, np.int8(unseen_cost), cost)
     return OccupancyGrid(header=header, info=_meta(grid, header), data=_array("b", cost))
 
 

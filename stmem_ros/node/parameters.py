@@ -96,7 +96,7 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
         None, None, True,
     ),
     "costmap_rate": ("Highest rate of costmap messages, Hz of the image stamps.", 0.1, 100.0, True),
-    "unseen_cost": ("Cost of cells never seen: -1 (unknown) or 0 (free).", -1, 0, True),
+    "unseen_cost": ("Cost of cells never seen, or forgotten: -1 (unknown) or 0.", -1, 0, True),
     "costmap.size": ("Side of the square grid, m.", 1.0, 400.0, True),
     "costmap.resolution": ("Side of a cell, m.", 0.02, 5.0, True),
     "costmap.max_range": ("Ground farther away than this is not read, m.", 1.0, 200.0, True),

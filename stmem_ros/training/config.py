@@ -85,7 +85,8 @@ class TrainingConfig:
         missing: neighbours that are not on disk: ``error`` or ``repeat``.
         holdout: sequences (or the beginnings of their names) of the split that are not trained on;
             the best epoch on them is kept. Without any, the last epoch is.
-        memory_rule: how MAR's keys are chosen, ``confidence`` or ``boundary``.
+        memory_rule: how MAR's keys are chosen, ``confidence`` or ``boundary``; ``mean`` for the
+            light form.
         synthetic: what of the synthetic world is added.
         workers: processes that load data, a training process.
         bfloat16: compute in bfloat16 autocast: about twice as fast on a GPU, and on a CPU with

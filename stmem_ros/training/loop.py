@@ -95,7 +95,7 @@ class TrainingResult:
 
     Attributes:
         losses: mean loss of each epoch of this process's run.
-        best_epoch: the epoch that was kept, from 1.
+        best_epoch: the epoch that was kept, from 1; 0 if none was asked for.
         holdout_miou: its mIoU on what was held out; None without any.
     """
 
@@ -126,6 +126,8 @@ def train(
     """Train a stage; ``network`` ends with the weights of the epoch that is kept."""
     stage, model = network.stage, network.model.to(process.device)
     settings = config.stage(stage)
+    if not settings.epochs:
+        return TrainingResult((), 0, None)
     frames, target = config.window(stage)
     weights = _loss_weights(samples, settings).to(process.device)
     optimiser = _optimiser(network, settings)

@@ -133,17 +133,16 @@ def near_boundary(label: np.ndarray) -> np.ndarray:
 
 
 class PrototypeBuilder:
-    """Means of the features of each class, as far as they were classified so.
+    """Means of the features of each class, as far as they were taken for it.
 
     Args:
-        classes: the label set.
+        classes: how many.
         channels: C of the features.
     """
 
-    def __init__(self, classes: tuple[SemanticClass, ...], channels: int) -> None:
-        self.classes = classes
-        self.total = torch.zeros(len(classes), channels, dtype=torch.float64)
-        self.count = torch.zeros(len(classes), 1, dtype=torch.float64)
+    def __init__(self, classes: int, channels: int) -> None:
+        self.total = torch.zeros(classes, channels, dtype=torch.float64)
+        self.count = torch.zeros(classes, 1, dtype=torch.float64)
 
     def add(self, features: Tensor, logits: Tensor) -> None:
         """Add one frame: features C x h x w, logits K x h x w."""
@@ -152,19 +151,9 @@ class PrototypeBuilder:
         self.count += probability.sum(dim=1, keepdim=True)
 
     def build(self) -> MemoryBank:
-        """The bank, one item a class.
-
-        Raises:
-            ValueError: less than one pixel was classified so; the message names the class.
-        """
-        empty = [c.name for c in self.classes if self.count[c.id] < 1]
-        if empty:
-            raise ValueError(
-                f"no pixel was classified as: {', '.join(empty)}; "
-                "train longer, or add frames that show it"
-            )
+        """The bank, one item a class."""
         mean = (self.total / self.count).float()
-        return MemoryBank(mean, mean.clone(), item_classes(len(self.classes), 1), MEAN)
+        return MemoryBank(mean, mean.clone(), item_classes(len(mean), 1), MEAN)
 
 
 @torch.inference_mode()
@@ -185,22 +174,23 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         raise ValueError(
             f"memory_rule is {rule!r}; allowed for the form {a.form!r}: {', '.join(allowed)}"
         )
-    prototypes = PrototypeBuilder(samples.classes, a.channels)
-    if rule != MEAN:
-        hard = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
+    builder: MemoryBuilder | PrototypeBuilder
+    if rule == MEAN:
+        builder = PrototypeBuilder(a.classes, a.channels)
+    else:
+        builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
     for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
         sample = samples[index]
         rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
         features = model.features(normalise(rgb, model.info.mean, model.info.std))
         window = features.transpose(0, 1)[None]
         fused = model.fuse(window) if model.stf else window[:, :, 0]
-        size = (fused.shape[-2], fused.shape[-1])
-        logits = F.adaptive_avg_pool2d(model.classify(fused), size)
-        if rule == MEAN:
-            prototypes.add(fused[0], logits[0])
+        logits = model.classify(fused)
+        if isinstance(builder, PrototypeBuilder):
+            builder.add(fused[0], logits[0])
             continue
         label = F.interpolate(
-            torch.from_numpy(sample.label)[None, None].float(), size, mode="nearest"
+            torch.from_numpy(sample.label)[None, None].float(), logits.shape[-2:], mode="nearest"
         )
-        hard.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
-    return prototypes.build() if rule == MEAN else hard.build()
+        builder.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
+    return builder.build()

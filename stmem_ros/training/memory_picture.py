@@ -32,7 +32,10 @@ def draw_memory(
         ValueError: the bank does not know where its keys were found.
     """
     if bank.places is None:
-        raise ValueError("the memory bank does not know where its keys were found")
+        raise ValueError(
+            f"the memory bank (rule {bank.rule!r}) does not tell where its keys were found; "
+            "those built by the rules confidence and boundary do"
+        )
     nearest = bank.nearest_class()
     rows = []
     for c in classes:

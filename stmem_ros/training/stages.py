@@ -49,7 +49,7 @@ def train_stage(
     """
     torch.manual_seed(config.seed)
     process = TrainingProcess.join()
-    model, bank = _begin(stage, config, run, start)
+    model, bank, height = _begin(stage, config, run, start)
     window = config.window(stage)
     samples = Samples(config, data, *window)
     holdout = Samples(config, data, *window, held_out=True) if config.holdout else None
@@ -65,7 +65,7 @@ def train_stage(
         name=config.name,
         architecture=model.architecture,
         classes=samples.classes,
-        height=config.stage(stage).augmentation.crop[0],
+        height=height,
         training={
             "dataset": config.dataset,
             "synthetic_windows": config.synthetic.windows,
@@ -85,8 +85,12 @@ def train_stage(
 
 def _begin(
     stage: str, config: TrainingConfig, run: Path, start: Path | None
-) -> tuple[Segmenter, MemoryBank | None]:
-    """The model a stage begins with, and its memory bank if it has one."""
+) -> tuple[Segmenter, MemoryBank | None, int]:
+    """The model a stage begins with, its memory bank if it has one, and the height of its images.
+
+    A stage of no epochs leaves images as they were.
+    """
+    height = config.stage(stage).augmentation.crop[0]
     model = Segmenter(
         dataclasses.replace(
             config.architecture, stf=stage in ("stf", "mar"), mar=stage in ("mar", "frame_mar")
@@ -95,11 +99,12 @@ def _begin(
     if stage == "frame" and start is None:
         if isinstance(model.backbone, EfficientNetLite):
             model.backbone.load_imagenet(imagenet_weights(model.architecture.backbone))
-        return model, None
+        return model, None, height
     before = start or run / BEFORE[stage]
     if not (before / "model.yaml").is_file():
         raise FileNotFoundError(f"{before} is missing; run `stmem train {before.name}` first")
     previous = load_bundle(before, "cpu")
+    height = height if config.stage(stage).epochs else previous.info.height
     kept = previous.state_dict()
     if stage == "stf" and previous.stf is None and config.architecture.form == "published":
         # STF gives features of its own, to a fresh classifier; the light form keeps the frame's.
@@ -109,7 +114,7 @@ def _begin(
         raise ValueError(f"{before} is of another architecture: {wrong[0]} has another shape")
     model.load_state_dict({k: v for k, v in kept.items() if k in own}, strict=False)
     if model.mar is None:
-        return model, None
+        return model, None, height
     path = memory_path(run, stage)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run `stmem memory build {stage}` first")
@@ -117,7 +122,7 @@ def _begin(
     with torch.no_grad():
         model.mar.keys.copy_(bank.keys)
         model.mar.values.copy_(bank.values)
-    return model, bank
+    return model, bank, height
 
 
 def memory_path(run: Path, stage: str) -> Path:

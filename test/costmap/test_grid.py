@@ -100,8 +100,15 @@ def test_doubtful_ground_has_a_cost_but_no_class_and_no_layer() -> None:
     doubt(grid, (0, 0))
     shot = grid.snapshot()
     assert cost_at(grid, (0, 0)) == RULES.doubtful and (shot.cost >= 0).sum() == 1
-    assert (shot.label == 255).all() and (shot.confidence == 0).all()
+    assert (shot.label == 255).all() and (shot.confidence > 127).sum() == 1
     assert all((layer == -1).all() for layer in shot.layers.values())
+
+
+def test_ground_whose_class_is_not_agreed_on_is_doubtful() -> None:
+    grid = RollingGrid(CONFIG, RULES)
+    see(grid, (0, 0), "road")
+    see(grid, (0, 0), "sidewalk")
+    assert cost_at(grid, (0, 0)) == RULES.doubtful
 
 
 def test_from_free_to_doubtful_and_back_a_cell_is_never_unknown() -> None:
@@ -170,6 +177,7 @@ def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
     [
         ("doubtful: 101", "doubtful is 101; allowed: -1 to 100"),
         ("doubtful: much", "doubtful is 'much'; allowed: -1 to 100"),
+        ("doubtful: no", "doubtful is False; allowed: -1 to 100"),
         ("doubtfull: 3", "doubtfull; allowed are classes and doubtful"),
     ],
 )

@@ -1,6 +1,7 @@
 """From labels to the grid, against the synthetic world's ground truth."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def test_between_its_wheels_a_lorry_is_not_free_and_beyond_its_overhang_the_road
     assert lethal[(np.abs(np.abs(y) - 1.0) < 0.3) & (np.abs(x - 11.1) < 0.4)].any()
 
 
-def test_what_a_moving_obstacle_cut_off_by_the_image_covers_is_forgotten() -> None:
+def test_what_a_moving_obstacle_cut_off_by_the_image_covers_is_doubtful_then_unknown() -> None:
     """The road before the image's lower edge, once seen free, when a car fills that edge."""
     label = np.full((360, 480), ID["building"], np.uint8)
     label[200:] = ID["road"]
@@ -244,8 +245,25 @@ def test_what_a_moving_obstacle_cut_off_by_the_image_covers_is_forgotten() -> No
     assert before == ID["road"]
     cut = label.copy()
     cut[150:] = ID["car"]
-    update = mapper.update(cut, sure, 0.3, CAMERA, CAMERA_FROM_BASE, pose)
-    assert update.grid.label[n // 2, n // 2 + 12] == 255
+    costs = []
+    for seconds in (0.3, 8.0):
+        grid = mapper.update(cut, sure, seconds, CAMERA, CAMERA_FROM_BASE, pose).grid
+        assert grid.label[n // 2, n // 2 + 12] == 255
+        costs.append(grid.cost[n // 2, n // 2 + 12])
+    assert costs == [RULES.doubtful, -1]
+
+
+def test_ground_at_the_foot_of_a_wall_is_doubtful_and_nearer_it_is_free() -> None:
+    label = np.full((360, 480), ID["road"], np.uint8)
+    label[:220] = ID["building"]
+    sure = np.full_like(label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    grid = mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4)).grid
+    ahead = grid.cost[CONFIG.cells // 2, CONFIG.cells // 2 :]
+    seen = ahead[ahead >= 0]
+    changes = [seen[0], *(b for a, b in pairwise(seen) if a != b)]
+    assert changes == [0, RULES.doubtful, 100]
+    assert (seen == RULES.doubtful).sum() in (2, 3, 4)  # three pixels of some 0.2 m
 
 
 def test_cameras_with_their_own_stamps_and_places_fill_one_grid() -> None:

@@ -9,19 +9,18 @@ from stmem_ros.model.prototype_refinement import RARE, PrototypeRefinement
 C, CLASSES = 6, 3
 
 
-def refinement(items: int = 1) -> PrototypeRefinement:
+def refinement() -> PrototypeRefinement:
     torch.manual_seed(0)
-    mar = PrototypeRefinement(C, CLASSES, items)
+    mar = PrototypeRefinement(C, CLASSES)
     with torch.no_grad():
-        prototypes = 3 * torch.randn(CLASSES, C)
-        for bank in (mar.keys, mar.values):
-            bank.copy_(prototypes.repeat_interleave(items, dim=0))
+        mar.values.copy_(3 * torch.randn(CLASSES, C))
+        mar.keys.copy_(mar.values)
     return mar.requires_grad_(False)
 
 
 def image_of(mar: PrototypeRefinement, label: Tensor, look: Tensor) -> tuple[Tensor, Tensor]:
     """Features of an image whose classes look different by ``look`` K x C, and sure classes."""
-    features = mar.values[:: len(mar.values) // CLASSES][label] + look[label]
+    features = mar.values[label] + look[label]
     probability = torch.nn.functional.one_hot(label, CLASSES).float()
     return features.movedim(-1, 0)[None], probability.movedim(-1, 0)[None]
 
@@ -60,13 +59,6 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
     both = mar(x, probability)
     for i in range(2):
         torch.testing.assert_close(both[i : i + 1], mar(x[i : i + 1], probability[i : i + 1]))
-
-
-def test_several_items_of_a_class_count_as_their_mean() -> None:
-    x, probability = torch.randn(1, C, 10, 12), torch.randn(1, CLASSES, 10, 12).softmax(dim=1)
-    torch.testing.assert_close(
-        refinement(4)(x, probability), refinement(1)(x, probability), atol=1e-5, rtol=1e-4
-    )
 
 
 @pytest.mark.parametrize("size", [(10, 12), (400, 600)])

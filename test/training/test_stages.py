@@ -343,7 +343,7 @@ dataset: camvid
 seed: 3
 bfloat16: true
 synthetic: {windows: 1}
-architecture: {classes: 11, channels: 32, form: light, items_per_class: 1}
+architecture: {classes: 11, channels: 32, form: light}
 memory_rule: mean
 frame: {epochs: 2, calm_epochs: 1, batch: 2, learning_rate: 1.0e-3, iou_loss: 1.0, paste: 0.5,
         frozen: [backbone.stem, backbone.stages.0], augmentation: {crop: [96, 128], degrade: 0.5}}
@@ -376,6 +376,7 @@ def test_the_light_form_goes_through_all_stages(data: Path, tmp_path: Path) -> N
     bank = MemoryBank.load(tmp_path / "mar.memory.safetensors")
     assert torch.equal(refined.mar.keys, bank.keys)
     assert torch.equal(refined.mar.values, bank.values)
+    assert refined.info.height == 96  # that of the stages that were trained
     assert len(bank.values.unique(dim=0)) == 11
 
 

@@ -39,9 +39,9 @@ class CostmapScores:
     """What ``stmem bench costmap`` reports; shares, not percent.
 
     Attributes:
-        occupied_not_free: of the truly occupied cells in view that were seen, the share not taken
-            for ground.
-        drivable_iou: IoU of drivable cells over the cells that were seen.
+        occupied_not_free: of the truly occupied cells in view that have a class, the share that is
+            not ground.
+        drivable_iou: IoU of drivable cells over the cells that have a class.
         front_edge_error_m: largest distance between a box's front edge 10 m ahead and the nearest
             cell that holds it, over several places.
         turn_iou: ``drivable_iou`` of the last window of drives round a corner of 90 degrees.

@@ -75,12 +75,12 @@ class Figures(LabelFigures):
         mean_confidence: of all labelled pixels.
         class_flicker: the flicker by the class before the change.
         maps: frames that updated the grid.
-        coverage: share of the ground in view within range that the grid knows, over all frames.
+        coverage: share of the ground in view within range that has a class, over all frames.
         grid_age_mean_s, grid_age_max_s: age of the newest grid when an image arrives.
-        occupied_not_free: of the cells that reference points fill and the grid knows, the share it
-            does not call free.
-        ground_not_lethal: of the cells where reference points show ground alone and the grid knows
-            something, the share it does not call lethal.
+        occupied_not_free: of the cells that reference points fill and that have a class, the share
+            that is not free.
+        ground_not_lethal: of the cells where reference points show ground alone and that have a
+            class, the share that is not lethal.
         latency_p50_ms, latency_p95_ms, latency_max_ms: of the simulated machine.
     """
 

@@ -19,7 +19,7 @@ LOW = 0.12  # m from the ground: points nearer than that are of the ground
 
 
 class GridCoverage(Accumulator):
-    """Of the cells on the ground in an image's view within range, how many the grid knows."""
+    """Of the cells on the ground in an image's view within range, how many have a class."""
 
     SUMS = ("known", "in_view")
 
@@ -46,7 +46,7 @@ class GridCoverage(Accumulator):
 
 
 class GridAgreement(Accumulator):
-    """The grid against points of lidar or depth, in the cells the grid knows.
+    """The grid against points of lidar or depth, in the cells that have a class.
 
     Attributes:
         occupied: cells with points more than ``HIGH`` over the ground.

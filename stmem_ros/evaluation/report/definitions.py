@@ -47,15 +47,15 @@ FIGURES = (
     Definition("flicker", "flicker", "1/s", -1, "How often a pixel's label changes a second, "
                "followed along the optical flow.", 3),
     Definition("coverage", "coverage", "%", 1, "Share of the ground in view and within range that "
-               "the grid knows."),
+               "has a class in the grid; doubtful ground has none."),
     Definition("grid_age_mean_s", "age of the grid, mean", "s", -1, "How old the newest grid is "
                "when an image arrives.", 3),
     Definition("grid_age_max_s", "age of the grid, largest", "s", -1, "The longest time the "
                "planner would have seen no new grid.", 3),
     Definition("occupied_not_free", "occupied cells not free", "%", 1, "Of the cells that lidar or "
-               "depth points fill and the grid knows, the share it does not call free."),
+               "depth points fill and that have a class, the share that is not free."),
     Definition("ground_not_lethal", "ground not lethal", "%", 1, "Of the cells where points show "
-               "ground alone and the grid knows something, the share it does not call lethal."),
+               "ground alone and that have a class, the share that is not lethal."),
     Definition("latency_p50_ms", "latency, median", "ms", -1, "Image in to label out."),
     Definition("latency_p95_ms", "latency, 95th percentile", "ms", -1, "The same."),
     Definition("latency_mean_ms", "latency, mean", "ms", -1, "The same."),

@@ -1,0 +1,51 @@
+"""Doubtful ground in messages and pictures: a cost without a class, and never "unseen"."""
+
+import numpy as np
+import pytest
+
+from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
+from stmem_ros.costmap.rules import default_rules
+from stmem_ros.data import bag_messages
+from stmem_ros.data.classes import CAMVID
+from stmem_ros.evaluation.overlay import DOUBTFUL, NOTHING, GridView, bird_view
+
+RULES = default_rules(CAMVID)
+CONFIG = GridConfig(size=40.0, resolution=1.0)
+
+
+@pytest.fixture
+def grid() -> GridSnapshot:
+    """Doubtful ground 4.5 m ahead, the road 8.5 m ahead, else nothing."""
+    rolling = RollingGrid(CONFIG, RULES)
+    for point, label in (((4.5, 0.5), None), ((8.5, 0.5), 3)):
+        cells, _ = rolling.cells_of(np.array([point]))
+        if label is None:
+            rolling.doubt(cells, np.ones(1))
+        else:
+            rolling.add(cells, np.array([label]), np.ones(1))
+    return rolling.snapshot()
+
+
+def test_in_a_semantic_grid_it_has_a_cost_and_a_confidence_but_no_class(grid: GridSnapshot) -> None:
+    message = bag_messages.semantic_grid(grid, RULES, 0, "odom")
+    doubtful, road = 20 * 40 + 24, 20 * 40 + 28
+    assert (message.label[doubtful], message.cost[doubtful]) == (255, RULES.doubtful)
+    assert message.confidence[doubtful] > 127
+    assert (message.label[road], message.cost[road]) == (3, 0)
+    assert (message.cost == 255).sum() == 40 * 40 - 2
+
+
+def test_an_unseen_cost_is_not_given_to_doubtful_ground(grid: GridSnapshot) -> None:
+    conversions = pytest.importorskip("stmem_ros.node.conversions")
+    header = conversions.Header()
+    for cost in (grid.cost, grid.layers["drivable"]):
+        data = np.array(conversions.occupancy_grid(cost, grid, header, 0).data)
+        changed = data != cost.reshape(-1)
+        assert changed.sum() == 40 * 40 - 2 and (data[changed] == 0).all()
+
+
+def test_seen_from_above_it_has_a_colour_of_its_own(grid: GridSnapshot) -> None:
+    view = GridView(grid.label, grid.cost, grid.origin, grid.resolution, np.eye(4))
+    picture = bird_view(view, CAMVID, side=300)  # 0.1 m a pixel, 25 m ahead at the top
+    assert tuple(picture[205, 145]) == DOUBTFUL
+    assert tuple(picture[100, 100]) == NOTHING
