@@ -52,7 +52,7 @@ class StreamingCore:
         if isinstance(model.stf, AlignedFusion):
             self._stf = FoldedAlignment(model.stf)
         elif model.stf is not None:
-            self._stf = FoldedFusion(model.stf)
+            self._stf = FoldedFusion(model.stf, cpu_kernels)
         self._mar = model.mar
         self._folded_mar: FoldedRefinement | None = None
         if isinstance(model.mar, MemoryAugmentedRefinement):

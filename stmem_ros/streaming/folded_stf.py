@@ -30,6 +30,7 @@ from stmem_ros.model.stf import (
     resized,
 )
 from stmem_ros.streaming.parts import at_once
+from stmem_ros.streaming.product import Product
 
 TOGETHER = 1024  # tokens that are worked on at a time on a CPU
 
@@ -81,14 +82,19 @@ class Positions:
 
 
 class FoldedFusion:
-    """A :class:`SpatialTemporalFusion` in evaluation mode, for all streams of a model."""
+    """A :class:`SpatialTemporalFusion` in evaluation mode, for all streams of a model.
 
-    def __init__(self, stf: SpatialTemporalFusion) -> None:
+    ``cpu_kernels`` as of :class:`StreamingCore`.
+    """
+
+    def __init__(self, stf: SpatialTemporalFusion, cpu_kernels: bool) -> None:
         self.stf = stf
         self.window = stf.window_position.shape[2]  # frames
-        self.encoder = FoldedSelfAttention(stf.encoder.attention)
-        self.decoder = FoldedSelfAttention(stf.decoder.self_attention)
-        self.cross = FoldedCrossAttention(stf.decoder.cross_attention)
+        self.encoder = FoldedSelfAttention(stf.encoder.attention, cpu_kernels)
+        self.decoder = FoldedSelfAttention(stf.decoder.self_attention, cpu_kernels)
+        self.cross = FoldedCrossAttention(stf.decoder.cross_attention, cpu_kernels)
+        self._encoder_feeds = FoldedFeedForward(stf.encoder.feed_forward, cpu_kernels)
+        self._decoder_feeds = FoldedFeedForward(stf.decoder.feed_forward, cpu_kernels)
         self._positions: WeakValueDictionary[tuple[int, int], Positions] = WeakValueDictionary()
 
     def project(self, features: Tensor) -> FrameTokens:
@@ -110,7 +116,8 @@ class FoldedFusion:
         def encoded(some: slice) -> Tensor:
             z = torch.cat([frame.tokens[some] for frame in window], dim=1)
             z = z + self.encoder.short(x[some], p.encoder.short[some], _of(real, some))
-            return _fed_forward(layer.feed_forward, layer.norm2, _normed(layer.norm1, z))
+            z = _normed(layer.norm1, z)
+            return _normed(layer.norm2, z + self._encoder_feeds(z))
 
         def of_target(some: slice) -> Tensor:
             q, k, v = self.decoder.project(y[:, :, some]).chunk(3, dim=-1)
@@ -126,7 +133,8 @@ class FoldedFusion:
 
         def fused(some: slice) -> Tensor:
             z = y[some] + self.cross.short(x[some], p.cross.short[some], _of(real, some))
-            return _fed_forward(decoder.feed_forward, decoder.norm3, _normed(decoder.norm2, z))
+            z = _normed(decoder.norm2, z)
+            return _normed(decoder.norm3, z + self._decoder_feeds(z))
 
         x = _in_parts(of_window, p.encoder.query, 2)
         whole = _in_parts(encoded, x, 0)
@@ -172,28 +180,31 @@ class FoldedFusion:
 class FoldedAttention:
     """An :class:`InterlacedAttention` on tokens blocks x frames x places x C: what all have."""
 
-    def __init__(self, attention: InterlacedAttention) -> None:
+    def __init__(self, attention: InterlacedAttention, cpu_kernels: bool) -> None:
         long, short = attention.long, attention.short
         self.heads = long.heads
         self._scale = (long.out_proj.in_features // long.heads) ** -0.5
-        self._out_proj = short.out_proj
+        self._short_out = Product(short.out_proj.weight, short.out_proj.bias, cpu_kernels)
         self._short_weight = short.in_proj_weight
-        self._short = short.in_proj_weight @ long.out_proj.weight
         # Attention weights sum to one: the long values' bias arrives in each result as it is.
         arrives = long.out_proj.weight @ long.in_proj_bias.chunk(3)[2] + long.out_proj.bias
-        self._short_bias = short.in_proj_weight @ arrives + short.in_proj_bias
+        self._short_in = Product(
+            short.in_proj_weight @ long.out_proj.weight,
+            short.in_proj_weight @ arrives + short.in_proj_bias,
+            cpu_kernels,
+        )
 
     def short(self, x: Tensor, positions: Tensor, real: Tensor | None) -> Tensor:
         """SHORT, on LONG's result of some blocks: one sequence a block, over frames and places."""
         visible = None
         if real is not None:
             visible = _visible(real[:, None].expand(x.shape[:3]).flatten(1, 2))
-        projected = F.linear(x, self._short, self._short_bias)
+        projected = self._short_in(x)
         projected[..., : positions.shape[-1]] += positions
         q, k, v = projected.flatten(1, 2).chunk(3, dim=-1)
         q, k, v = (self._by_head(z) for z in (q, k, v))
         attended = self._attend(q, k, v, visible)
-        return self._out_proj(attended.flatten(-2)).unflatten(1, x.shape[1:3])
+        return self._short_out(attended.flatten(-2)).unflatten(1, x.shape[1:3])
 
     def _short_positions(self, query: Tensor) -> Tensor:
         return F.linear(query, self._short_weight[: 2 * query.shape[-1]])
@@ -211,14 +222,15 @@ class FoldedAttention:
 class FoldedSelfAttention(FoldedAttention):
     """Of frames with themselves."""
 
-    def __init__(self, attention: InterlacedAttention) -> None:
-        super().__init__(attention)
+    def __init__(self, attention: InterlacedAttention, cpu_kernels: bool) -> None:
+        super().__init__(attention, cpu_kernels)
         self._weight = attention.long.in_proj_weight
         self._bias = attention.long.in_proj_bias
+        self._long_in = Product(self._weight, None, cpu_kernels)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Queries, keys and values of LONG, 3C channels, without positions."""
-        return F.linear(tokens, self._weight)
+        return self._long_in(tokens)
 
     def positions(self, position: Tensor) -> AttentionPositions:
         """Of position terms blocks x frames x places x C."""
@@ -245,9 +257,9 @@ class FoldedCrossAttention(FoldedAttention):
     A head's q (x Wk)^T is (q Wk^T) x^T, so its query has C channels; a (x Wv) is (a x) Wv.
     """
 
-    def __init__(self, attention: InterlacedAttention) -> None:
-        super().__init__(attention)
-        wq, wk, self._value = (  # heads x C/heads x C
+    def __init__(self, attention: InterlacedAttention, cpu_kernels: bool) -> None:
+        super().__init__(attention, cpu_kernels)
+        wq, wk, wv = (  # heads x C/heads x C
             weight.unflatten(0, (self.heads, -1))
             for weight in attention.long.in_proj_weight.chunk(3)
         )
@@ -255,10 +267,12 @@ class FoldedCrossAttention(FoldedAttention):
         self._weight = (wk.transpose(1, 2) @ wq).flatten(0, 1)  # heads C x C
         bias = attention.long.in_proj_bias.chunk(3)[0].unflatten(0, (self.heads, 1, -1))
         self._bias = (bias @ wk).flatten()
+        self._long_in = Product(self._weight, None, cpu_kernels)
+        self._values = [Product(value, None, cpu_kernels) for value in wv.unbind(0)]
 
     def project(self, tokens: Tensor) -> Tensor:
         """Queries of LONG, heads C channels, without positions."""
-        return F.linear(tokens, self._weight)
+        return self._long_in(tokens)
 
     def positions(self, query: Tensor, key: Tensor) -> AttentionPositions:
         """Of position terms blocks x frames x places x C; ``key`` is for the window's tokens."""
@@ -272,8 +286,20 @@ class FoldedCrossAttention(FoldedAttention):
         )
         queries = self._by_head(_strided(q + p.query))
         attended = self._attend(queries, keys, values, _strided_visible(real, window))
-        heads = zip(attended.unbind(2), self._value, strict=True)
-        return _unstrided(torch.cat([F.linear(a, value) for a, value in heads], dim=-1), q)
+        heads = zip(attended.unbind(2), self._values, strict=True)
+        return _unstrided(torch.cat([value(a) for a, value in heads], dim=-1), q)
+
+
+class FoldedFeedForward:
+    """A :class:`FeedForward` on tokens."""
+
+    def __init__(self, layer: FeedForward, cpu_kernels: bool) -> None:
+        self._in = Product(layer.linear1.weight, layer.linear1.bias, cpu_kernels)
+        self._out = Product(layer.linear2.weight, layer.linear2.bias, cpu_kernels)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """As the layer."""
+        return self._out(F.relu_(self._in(tokens)))
 
 
 def _strided(tokens: Tensor) -> Tensor:
@@ -308,7 +334,3 @@ def _in_parts(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tensor
 
 def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     return F.layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def _fed_forward(layer: FeedForward, norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
-    return _normed(norm, tokens + layer.linear2(F.relu_(layer.linear1(tokens))))

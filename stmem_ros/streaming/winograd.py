@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmem_ros.streaming.product import Product
+
 WIDE = 256  # channels from which the products outweigh the transforms
 # What is worked on at a time, so that it stays in the cache and the memory is used again.
 TILES = 128
@@ -55,8 +57,13 @@ class WinogradConv2d(nn.Module):
         self.dilation = int(convolution.dilation[0])
         self.bias = convolution.bias
         weight = convolution.weight.detach()  # outputs x inputs x 3 x 3
-        spread = torch.einsum("ai,bj,oqij->abqo", KERNEL, KERNEL, weight)
-        self.weight = spread.flatten(0, 1).contiguous()  # 36 x inputs x outputs
+        self.outputs = convolution.out_channels
+        spread = torch.einsum("ai,bj,oqij->aboq", KERNEL, KERNEL, weight).flatten(0, 1)
+        # For each part of the inputs 36 products, to all outputs.
+        self.products = [
+            [Product(matrix, None, ordered=True) for matrix in part]
+            for part in spread.split(CHANNELS, dim=-1)
+        ]
         self.to_tiles = torch.kron(INPUT, INPUT)  # 36 x 36
         self.from_tiles = torch.kron(OUTPUT, OUTPUT)  # 16 x 36
 
@@ -84,7 +91,7 @@ class WinogradConv2d(nn.Module):
             (6, 6, n, down, d, across, d, channels),
             (d * row, d * column, image, 4 * d * row, row, 4 * d * column, column, 1),
         )
-        y = x.new_empty((n, down, 4, d, across, 4, d, self.weight.shape[2]))
+        y = x.new_empty((n, down, 4, d, across, 4, d, self.outputs))
         of_tiles = y.permute(2, 5, 0, 1, 3, 4, 6, 7)  # 4 x 4 x as above
         rows = max(1, TILES // (n * d * across * d))
         for band in (slice(i, i + rows) for i in range(0, down, rows)):
@@ -94,17 +101,14 @@ class WinogradConv2d(nn.Module):
     def _convolved(self, tiles: Tensor) -> Tensor:
         """Of tiles 6 x 6 x ... x inputs the outputs 4 x 4 x ... x outputs."""
         count = tiles[0, 0, ..., 0].numel()
-        products = None
-        parts = zip(tiles.split(CHANNELS, dim=-1), self.weight.split(CHANNELS, dim=1), strict=True)
-        for part, weight in parts:
+        made = tiles.new_zeros((36, count, self.outputs))
+        for part, products in zip(tiles.split(CHANNELS, dim=-1), self.products, strict=True):
             spread = (self.to_tiles @ part.reshape(36, -1)).view(36, count, -1)
-            products = (
-                torch.bmm(spread, weight) if products is None else products.baddbmm_(spread, weight)
-            )
-        assert products is not None
+            for of_tile, x, product in zip(made, spread, products, strict=True):
+                of_tile += product(x)
         if self.bias is not None:
-            products[7] += self.bias  # the one that goes into each output with the factor 1
-        return (self.from_tiles @ products.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)
+            made[7] += self.bias  # the one that goes into each output with the factor 1
+        return (self.from_tiles @ made.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)
 
 
 def with_winograd(module: nn.Module) -> None:

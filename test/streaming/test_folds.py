@@ -43,14 +43,15 @@ def random_weights(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+@pytest.mark.parametrize("cpu_kernels", [True, False])
 @pytest.mark.parametrize("target", [1, 2])
 @pytest.mark.parametrize("size", [(8, 10), (7, 9), (13, 16)])
 @torch.inference_mode()
-def test_stf(target: int, size: tuple[int, int]) -> None:
+def test_stf(target: int, size: tuple[int, int], cpu_kernels: bool) -> None:
     stf = SpatialTemporalFusion(16, 2, 24, (4, 5), 3, (6, 8), target)
     random_weights(stf)
     window = torch.randn(1, 16, 3, *size)
-    folded = FoldedFusion(stf)
+    folded = FoldedFusion(stf, cpu_kernels)
     frames = [folded.project(window[:, :, t]) for t in range(3)]
     found = folded.fuse(frames, folded.positions(size))
     torch.testing.assert_close(found, stf(window), atol=2e-5, rtol=1e-4)
@@ -208,7 +209,7 @@ def test_fused_backbones(backbone: nn.Module, fused: type[nn.Module]) -> None:
 def test_positions_are_kept_for_each_size_in_use() -> None:
     stf = SpatialTemporalFusion(16, 2, 24, (4, 5), 3, (6, 8), 2)
     random_weights(stf)
-    folded = FoldedFusion(stf)
+    folded = FoldedFusion(stf, cpu_kernels=True)
     streams = {size: TokenFusion(folded) for size in ((8, 10), (7, 9))}
     held = {}
     for _ in range(2):
