@@ -145,7 +145,7 @@ def test_another_memory_bank_is_used_from_the_next_frame_on(small_model, frames)
     stream = StreamingSegmenter(small_model)
     before = stream.push(frames[0], 0.0)
     stream.reset()
-    stream.swap_memory(small_bank(seed=5))
+    stream.swap_memory(small_bank(5, len(small_model.mar.keys) // SMALL.classes))
     after = stream.push(frames[0], 0.0)
     assert not np.array_equal(before.confidence, after.confidence)
 
