@@ -34,10 +34,10 @@ class FusedConv2d(nn.Module):
         )
         self._clip = CLIPS[type(activation)]
         self.bias = convolution.bias
-        # The weight, and the rows and columns of inputs it is in order for: one attribute, as
-        # threads share it.
-        self._kept = convolution.weight.detach(), torch.Size()
-        self._last = torch.Size()  # rows and columns of the last input
+        # For each number of threads that compute, the weight and the rows and columns of inputs it
+        # is in order for. Threads share it: it is replaced as a whole.
+        self._kept = {0: (convolution.weight.detach(), torch.Size())}
+        self._last: tuple[int, torch.Size] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
@@ -55,13 +55,17 @@ class FusedConv2d(nn.Module):
         """The weight, once two inputs in a row have one size in oneDNN's own order for it.
 
         Else oneDNN puts it in that order at each call. Where sizes alternate it is left as it is.
+        The order is also another for another number of threads.
         """
-        (weight, ordered_for), size = self._kept, shape[2:]
-        if size == self._last and size != ordered_for:
+        use = threads, size = torch.get_num_threads(), shape[2:]
+        kept = self._kept
+        some = next(iter(kept.values()))
+        weight, ordered_for = kept.get(threads, (some[0], torch.Size()))
+        if use == self._last and size != ordered_for:
             dense = weight.to_dense() if weight.is_mkldnn else weight
             weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
-            self._kept = weight, size
-        self._last = size
+            self._kept = {t: w for t, w in kept.items() if t} | {threads: (weight, size)}
+        self._last = use
         return weight
 
 

@@ -163,11 +163,19 @@ def test_fused_convolutions(act: type[nn.Module] | None, groups: int) -> None:
     with_fused_convolutions(part)
     assert isinstance(part[0], FusedConv2d)
     torch.testing.assert_close(part(x), wanted, atol=1e-4, rtol=1e-4)
-    # Weights are put in the order for a size when it comes again, then in that for another.
-    small = x[:1, :, :2, :3]
-    for y, ordered_for in ((x, (15, 18)), (small, (15, 18)), (small, (2, 3)), (x, (2, 3))):
+    # Weights are put in the order for a use when it comes again, then in that for another.
+    small, threads = x[:1, :, :2, :3], torch.get_num_threads()
+    for y, size in ((x, (15, 18)), (small, (15, 18)), (small, (2, 3)), (x, (2, 3))):
         torch.testing.assert_close(part(y), layer(y), atol=1e-4, rtol=1e-4)
-        assert part[0]._kept[1] == ordered_for
+        assert {t: kept[1] for t, kept in part[0]._kept.items()} == {threads: size}
+    torch.set_num_threads(threads + 1)
+    try:
+        for _ in range(2):
+            torch.testing.assert_close(part(small), layer(small), atol=1e-4, rtol=1e-4)
+        sizes = {t: kept[1] for t, kept in part[0]._kept.items()}
+        assert sizes == {threads: (2, 3), threads + 1: (2, 3)}
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()
