@@ -13,6 +13,7 @@ from stmem_ros.resources import resource
 
 ID = {c.name: c.id for c in CAMVID}
 RULES = default_rules(CAMVID)
+SHIPPED = resource("config", "cost_rules", "camvid.yaml").read_text()
 CONFIG = GridConfig(size=4.0, resolution=0.5)  # 8 x 8 cells
 
 
@@ -145,6 +146,13 @@ def test_layers_hold_their_own_classes() -> None:
     assert set(shot.layers) == set(RULES.layers)
 
 
+def refused(folder: Path, rules: str, said: str) -> None:
+    path = folder / "rules.yaml"
+    path.write_text(rules)
+    with pytest.raises(ValueError, match=said):
+        load_rules(path, CAMVID)
+
+
 def test_the_shipped_rules_know_every_class() -> None:
     kinds = {c.name: rule.kind for c, rule in zip(CAMVID, RULES.rules, strict=True)}
     assert kinds["road"] is Kind.GROUND
@@ -163,13 +171,9 @@ def test_the_shipped_rules_know_every_class() -> None:
     ],
 )
 def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
-    text = resource("config", "cost_rules", "camvid.yaml").read_text()
-    path = tmp_path / "rules.yaml"
-    path.write_text(
-        "\n".join(f"  {line}" if row.startswith("  road:") else row for row in text.splitlines())
-    )
-    with pytest.raises(ValueError, match=said):
-        load_rules(path, CAMVID)
+    rows = SHIPPED.splitlines()
+    changed = "\n".join(f"  {line}" if row.startswith("  road:") else row for row in rows)
+    refused(tmp_path, changed, said)
 
 
 @pytest.mark.parametrize(
@@ -182,11 +186,7 @@ def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
     ],
 )
 def test_what_is_wrong_beside_the_classes_is_named(tmp_path: Path, line: str, said: str) -> None:
-    text = resource("config", "cost_rules", "camvid.yaml").read_text()
-    path = tmp_path / "rules.yaml"
-    path.write_text(text.replace("doubtful: 60", line))
-    with pytest.raises(ValueError, match=said):
-        load_rules(path, CAMVID)
+    refused(tmp_path, SHIPPED.replace("doubtful: 60", line), said)
 
 
 def test_cityscapes_classes_have_rules_of_their_own_and_unknown_ones_are_refused() -> None:
