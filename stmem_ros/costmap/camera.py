@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
-
+MISSED = 1.0  # pixels; a ray that meets the image so far from its pixel is none of it
 
 Matrix3 = tuple[tuple[float, float, float], ...]
 
@@ -95,7 +95,8 @@ class CameraModel:
         return np.asarray(self.distortion, float)
 
     @property
-    def _fisheye(self) -> bool:
+    def fisheye(self) -> bool:
+        """Whether pixels are distorted by the angle of their ray."""
         return self.model == "equidistant" and len(self.distortion) == 4
 
     def scaled(self, width: int, height: int) -> CameraModel:
@@ -148,7 +149,7 @@ class CameraModel:
         pixels = np.full((len(points), 2), -1.0)
         seen = points[ahead]
         rays = seen[:, :2] / seen[:, 2:]
-        near = np.einsum("nd,nd->n", rays, rays) <= _largest_radius(self) ** 2
+        near = np.einsum("nd,nd->n", rays, rays) <= largest_radius(self) ** 2
         inside = np.zeros(len(points), bool)
         inside[np.flatnonzero(ahead)[near]] = True
         if near.any():
@@ -162,7 +163,7 @@ class CameraModel:
         if not len(pixels):
             return np.empty((0, 3))
         points = np.ascontiguousarray(pixels, dtype=float).reshape(-1, 1, 2)
-        if self._fisheye:
+        if self.fisheye:
             flat = cv2.fisheye.undistortPoints(points, self._k, self._d)
         elif self._d.any():
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-9)
@@ -173,16 +174,17 @@ class CameraModel:
             x = (points[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
             flat = np.stack([x, y], axis=-1)
         rays = np.concatenate([flat[:, 0], np.ones((len(pixels), 1))], axis=1)
-        if self._d.any():  # a corner of the image may lie outside what the model can reach
-            rays[np.abs(self.distort(rays[:, :2]) - pixels).max(axis=1) > 1] = np.nan
+        if self._d.any() or self.fisheye:  # corners may lie outside what the model can reach
+            missed = np.abs(self.distort(rays[:, :2]) - pixels).max(axis=1) > MISSED
+            rays[missed | (np.hypot(*flat[:, 0].T) > largest_radius(self))] = np.nan
         return rays
 
     def distort(self, rays: np.ndarray) -> np.ndarray:
         """Rays N x 2 (x and y at z = 1) to pixels N x 2, by the distortion polynomial alone."""
-        if not self._d.any() and not self._fisheye:
+        if not self._d.any() and not self.fisheye:
             k = self._k
             return rays @ k[:2, :2].T + k[:2, 2]
-        if self._fisheye:
+        if self.fisheye:
             return cv2.fisheye.distortPoints(rays[:, None], self._k, self._d)[:, 0]
         points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
@@ -215,19 +217,8 @@ def to_camera(info: Any, rectified: bool) -> CameraModel:
     return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
 
 
-@lru_cache(maxsize=16)
-def ray_table(camera: CameraModel, below: float = 0.0) -> np.ndarray:
-    """Rays of all pixels, H x W x 3 float32, z = 1; computed once a calibration.
-
-    Through the points ``below`` pixels under the centres; NaN where no ray meets one.
-    """
-    column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height) + below)
-    rays = camera.rays(np.stack([column, row], axis=-1).reshape(-1, 2))
-    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
-
-
 @lru_cache(maxsize=64)
-def _largest_radius(camera: CameraModel) -> float:
+def largest_radius(camera: CameraModel) -> float:
     """Up to which distance from the axis, at z = 1, what lies farther out is seen farther out.
 
     Distortion polynomials turn round somewhere beyond the angles they were fitted to.

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, ray_table
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 

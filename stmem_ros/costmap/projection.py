@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from stmem_ros.costmap.bodies import near_sides
-from stmem_ros.costmap.camera import CameraModel, ray_table
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stmem_ros.commands.main import main
-from stmem_ros.costmap.camera import ray_table
 from stmem_ros.costmap.grid import GridSnapshot
+from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.bag_create import create_synthetic_bag
 from stmem_ros.data.classes import CAMVID

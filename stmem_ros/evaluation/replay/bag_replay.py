@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, ray_table, to_camera
+from stmem_ros.costmap.camera import CameraModel, to_camera
 from stmem_ros.costmap.depth import check_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, default_rules
 from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformBuffer, TransformError
 from stmem_ros.data.bags import (

@@ -1,0 +1,63 @@
+"""Tables of rays: by OpenCV on a CPU, by torch on a GPU."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.cameras import CAMERAS, K
+
+from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.rays import ray_table, rays_on
+
+WIDE = {  # whose corners no ray reaches, or only far from the axis
+    "folds": CameraModel(640, 480, K, (-0.35, 0.0, 0.0, 0.0, 0.0)),
+    "thin prism": replace(CAMERAS["rational_polynomial"], distortion=(*CAMERAS[
+        "rational_polynomial"].distortion, 1e-3, 1e-4, -1e-3, 1e-4)),
+    "170 degrees": CameraModel(
+        640, 480, ((216.0, 0, 319.0), (0, 216.0, 241.0), (0, 0, 1)), (0.0, 0.0, 0.0, 0.0),
+        "equidistant"),
+}  # fmt: skip
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(
+            not torch.cuda.is_available(),
+            reason="needs a CUDA GPU; torch sees none on this machine",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", CAMERAS | WIDE)
+def test_a_gpu_finds_the_rays_that_opencv_finds(name: str, device: str) -> None:
+    camera = (CAMERAS | WIDE)[name]
+    column, row = np.meshgrid(np.arange(640), np.arange(480) + 0.5)
+    pixels = np.stack([column, row], axis=-1).reshape(-1, 2)
+    rays = rays_on(torch.device(device), camera, pixels)
+    by_opencv = camera.rays(pixels)
+    found, known = (np.isfinite(r).all(axis=1) for r in (rays, by_opencv))
+    assert known.mean() > 0.65 and (found == known).mean() > 0.998  # but where the image folds
+    back = camera.distort(rays[known & found, :2].astype(float))
+    assert np.quantile(np.abs(back - pixels[known & found]), 0.999) < 0.02
+
+
+def test_no_ray_lies_beyond_the_angle_a_distortion_reaches() -> None:
+    camera = WIDE["170 degrees"]
+    rays = camera.rays(np.array([[319.0, 241.0], [0.0, 0.0]]))
+    assert np.isfinite(rays[0]).all() and np.isnan(rays[1]).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_table_goes_through_the_points_below_the_pixels(device: str) -> None:
+    torch.zeros(1, device=device)  # a process that uses a GPU makes the table there
+    ray_table.cache_clear()
+    for camera in CAMERAS.values():
+        table = ray_table(camera, 0.5)
+        assert table.shape == (480, 640, 3) and table.dtype == np.float32
+        back, inside = camera.project(table[100:200].reshape(-1, 3).astype(float))
+        assert inside.all()
+        rows = back[:, 1].reshape(100, 640) - np.arange(100, 200)[:, None]
+        assert np.abs(rows - 0.5).max() < 0.05
