@@ -131,15 +131,19 @@ def test_points_tell_which_cells_are_wrongly_free_or_lethal() -> None:
             [7.5, -0.5, 0.05],  # road it knows
             [8.5, -0.5, -0.1],  # road it calls lethal
             [8.5, 5.5, 1.0],  # a cell it does not know
+            [5.5, 1.5, 1.0],  # doubtful ground that is not
+            [6.5, 1.5, 0.0],  # and that is
             [7.5, -0.5, 3.0],  # a branch above the road
             [200.0, 0.0, 1.0],  # far away
         ]
     )
+    cost[[15, 16], 8] = 60
     agreement = GridAgreement()
     agreement.add(placed(label, cost), points, default_rules(CAMVID), 25.0, 2.5)
     assert (agreement.occupied, agreement.occupied_free) == (2, 1)
     assert (agreement.ground, agreement.ground_lethal) == (2, 1)
     assert agreement.occupied_not_free == agreement.ground_not_lethal == 0.5
+    assert agreement.occupied_doubtful == 1 and agreement.doubtful_share == 1 / 3
 
 
 def test_coverage_is_of_the_ground_in_view() -> None:

@@ -79,6 +79,8 @@ class Figures(LabelFigures):
         grid_age_mean_s, grid_age_max_s: age of the newest grid when an image arrives.
         occupied_not_free: of the cells that reference points fill and that have a class, the share
             that is not free.
+        occupied_doubtful: of the cells that reference points fill and that have a class or are
+            doubtful ground, the share that is doubtful.
         ground_not_lethal: of the cells where reference points show ground alone and that have a
             class, the share that is not lethal.
         latency_p50_ms, latency_p95_ms, latency_max_ms: of the simulated machine.
@@ -99,6 +101,7 @@ class Figures(LabelFigures):
     grid_age_mean_s: float | None
     grid_age_max_s: float | None
     occupied_not_free: float | None
+    occupied_doubtful: float | None
     ground_not_lethal: float | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
@@ -153,6 +156,7 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         grid_age_mean_s=float(counts.grid_age / counts.aged / 1e6) if counts.aged else None,
         grid_age_max_s=percentile(ages, 100),
         occupied_not_free=known(sums.agreement.occupied_not_free),
+        occupied_doubtful=known(sums.agreement.doubtful_share),
         ground_not_lethal=known(sums.agreement.ground_not_lethal),
         latency_p50_ms=percentile(latencies, 50),
         latency_p95_ms=percentile(latencies, 95),

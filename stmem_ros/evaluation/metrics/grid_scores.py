@@ -46,20 +46,22 @@ class GridCoverage(Accumulator):
 
 
 class GridAgreement(Accumulator):
-    """The grid against points of lidar or depth, in the cells that have a class.
+    """The grid against points of lidar or depth, in the cells that have a class or are doubtful.
 
     Attributes:
-        occupied: cells with points more than ``HIGH`` over the ground.
+        occupied: cells with a class and points more than ``HIGH`` over the ground.
         occupied_free: those of them that the grid takes for ground.
-        ground: cells whose points all lie within ``LOW`` of the ground.
+        occupied_doubtful: cells of doubtful ground with such points.
+        ground: cells with a class whose points all lie within ``LOW`` of the ground.
         ground_lethal: those of them that the grid calls lethal.
     """
 
-    SUMS = ("occupied", "occupied_free", "ground", "ground_lethal")
+    SUMS = ("occupied", "occupied_free", "occupied_doubtful", "ground", "ground_lethal")
 
     def __init__(self) -> None:
         self.occupied = np.zeros((), np.int64)
         self.occupied_free = np.zeros((), np.int64)
+        self.occupied_doubtful = np.zeros((), np.int64)
         self.ground = np.zeros((), np.int64)
         self.ground_lethal = np.zeros((), np.int64)
 
@@ -93,12 +95,15 @@ class GridAgreement(Accumulator):
             return np.bincount(cell[which], minlength=grid.label.size) > 0
 
         known = grid.label.reshape(-1) != UNLABELLED
-        occupied = known & cells_with(height > HIGH)
+        filled = cells_with(height > HIGH)
+        occupied = known & filled
+        doubtful = ~known & (grid.cost.reshape(-1) >= 0)
         ground = known & cells_with(np.abs(height) <= LOW) & ~cells_with(np.abs(height) > LOW)
         free = rules.kinds[grid.label.reshape(-1)] == Kind.GROUND
         lethal = grid.cost.reshape(-1) >= 100
         self.occupied += occupied.sum()
         self.occupied_free += (occupied & free).sum()
+        self.occupied_doubtful += (filled & doubtful).sum()
         self.ground += ground.sum()
         self.ground_lethal += (ground & lethal).sum()
 
@@ -106,6 +111,12 @@ class GridAgreement(Accumulator):
     def occupied_not_free(self) -> float:
         """Share of the occupied cells that are not free, NaN without any."""
         return 1 - float(self.occupied_free / self.occupied) if self.occupied else float("nan")
+
+    @property
+    def doubtful_share(self) -> float:
+        """Share of the occupied cells, with a class or doubtful, that are doubtful; NaN without."""
+        cells = self.occupied + self.occupied_doubtful
+        return float(self.occupied_doubtful / cells) if cells else float("nan")
 
     @property
     def ground_not_lethal(self) -> float:

@@ -30,8 +30,8 @@ class FrameRecord:
         grid_age: seconds since the newest grid, 0 if this frame made it; null before the first.
         in_view: cells of that ground.
         grid_known: cells of the whole grid that are known.
-        occupied, occupied_free, ground, ground_lethal: cells as in ``GridAgreement``; 0 without
-            reference points.
+        occupied, occupied_free, occupied_doubtful, ground, ground_lethal: cells as in
+            ``GridAgreement``; 0 without reference points.
         latency_ms: of the simulated machine; null without one.
         hits, union: pixels a class, right, and labelled so in either image.
         right, labelled: pixels of all classes.
@@ -67,6 +67,7 @@ class FrameRecord:
     grid_known: int | None = None
     occupied: int | None = None
     occupied_free: int | None = None
+    occupied_doubtful: int | None = None
     ground: int | None = None
     ground_lethal: int | None = None
     latency_ms: float | None = None

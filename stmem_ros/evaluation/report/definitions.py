@@ -54,6 +54,9 @@ FIGURES = (
                "planner would have seen no new grid.", 3),
     Definition("occupied_not_free", "occupied cells not free", "%", 1, "Of the cells that lidar or "
                "depth points fill and that have a class, the share that is not free."),
+    Definition("occupied_doubtful", "occupied cells doubtful", "%", -1, "Of the cells that such "
+               "points fill and that have a class or are doubtful ground, the share that is "
+               "doubtful."),
     Definition("ground_not_lethal", "ground not lethal", "%", 1, "Of the cells where points show "
                "ground alone and that have a class, the share that is not lethal."),
     Definition("latency_p50_ms", "latency, median", "ms", -1, "Image in to label out."),

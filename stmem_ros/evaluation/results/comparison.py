@@ -104,6 +104,12 @@ RATIOS = (
     _Ratio("vc16", ("vc16", "vc16#"), _share),
     _Ratio("coverage", ("known", "in_view"), _share),
     _Ratio("occupied_not_free", ("occupied_free", "occupied"), lambda *c: 1 - _share(*c)),
+    _Ratio(
+        "occupied_doubtful",
+        ("occupied_doubtful", "occupied"),
+        lambda part, rest: _share(part, part + rest),
+        lower_is_better=True,
+    ),
     _Ratio("ground_not_lethal", ("ground_lethal", "ground"), lambda *c: 1 - _share(*c)),
     _Ratio("latency_mean_ms", ("latency_ms", "latency_ms#"), _share, lower_is_better=True),
 )
@@ -111,7 +117,8 @@ RATIOS = (
 _COUNTED = ("vc8", "vc16", "latency_ms")
 _LISTS = ("hits", "union", "boundary_hits", "boundary_totals", "steady_hits", "steady_union",
           "changes", "exposure")  # fmt: skip
-_NUMBERS = ("right", "labelled", "in_view", "occupied", "occupied_free", "ground", "ground_lethal")
+_NUMBERS = ("right", "labelled", "in_view", "occupied", "occupied_free", "occupied_doubtful",
+            "ground", "ground_lethal")  # fmt: skip
 
 
 def compare(

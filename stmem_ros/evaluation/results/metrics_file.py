@@ -1,6 +1,6 @@
 """``metrics.json``: the result of an evaluation, for machines.
 
-    format          1
+    format          2
     configuration   what the figures depend on: bags, models, replay, grid, device, threads
     execution       jobs, engine, address, resume
     versions        of python, torch, numpy, opencv, rosbags
@@ -64,7 +64,7 @@ from stmem_ros.evaluation.results.comparison import Comparison, compare
 from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
