@@ -20,6 +20,7 @@ from stmem_ros.model.bundle import (
     shipped_bundles,
 )
 from stmem_ros.model.segmenter import PRESETS, normalise
+from stmem_ros.streaming.allocator import keep_freed_memory
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter, push_together
 
@@ -32,8 +33,8 @@ FORMS = ("plain", "streaming", "together", "floor", *STAGES)
 class CoreTimes:
     """What ``stmem bench core`` reports: medians over frames, in ms a frame.
 
-    All forms run in one process: what a stream of large images does to the allocator serves the
-    plain form too.
+    All forms run in one process, which keeps freed memory, as the node does: that serves plain form
+    and floor too.
 
     Attributes:
         plain_ms: the plain form, every frame of the window through the backbone.
@@ -81,6 +82,7 @@ def bench_core(
     Raises:
         BundleError, ValueError: no such model or device.
     """
+    keep_freed_memory()  # as the node does
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + repeats, size)
