@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import threading
 import time
@@ -185,6 +186,7 @@ class SegmentationNode(LifecycleNode):
         self.destroy_service(self._reset_service)
         self.destroy_timer(self._diagnostics_timer)
         del self._model, self._transforms
+        gc.collect()  # a stream's functions refer to it: it would keep the model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return TransitionCallbackReturn.SUCCESS

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KEPT = 16  # recordings; each holds the memory it works in
+KEPT = 32  # recordings, the last used ones; each holds the memory it works in
 WARM_UP = 3  # runs before recording, in which libraries choose and set up their kernels
 
 
@@ -26,11 +26,13 @@ class CudaGraphs:
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``; arguments are tensors on a GPU, or hashable constants."""
         key = (function, *(_kind(argument) for argument in arguments))
-        if key not in self._recordings:
-            if len(self._recordings) == KEPT:
-                self._recordings.clear()
-            self._recordings[key] = _Recording(function, arguments)
-        return self._recordings[key].replay(arguments)
+        device = next(a.device for a in arguments if isinstance(a, Tensor))
+        with torch.cuda.device(device):  # streams and recordings are of the current one
+            recording = self._recordings.pop(key, None) or _Recording(function, arguments)
+            self._recordings[key] = recording  # the last one
+            if len(self._recordings) > KEPT:
+                del self._recordings[next(iter(self._recordings))]
+            return recording.replay(arguments)
 
 
 class _Recording:
@@ -44,7 +46,7 @@ class _Recording:
                 function(*self._arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._results = self._own(function(*self._arguments))
 
     def replay(self, arguments: tuple[Any, ...]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -70,6 +71,9 @@ class Runner:
         # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
         plain = execution.precision == "float32" and not execution.compile
         self.core = StreamingCore(model, cpu_kernels=plain and self.device.type == "cpu")
+        if self.device.type == "cuda":  # else autocast would convert them for each frame
+            self.core.backbone.to(DTYPES[execution.precision])
+            self.core.head.to(DTYPES[execution.precision])
         self._call = self.caller()
         self._features = self.prepared(self.core.features, reduced=True)
         self._refine = self.prepared(self.core.refine, reduced=False)
@@ -94,7 +98,11 @@ class Runner:
     def prepared(self, function: Callable[..., Any], reduced: bool) -> Callable[..., Any]:
         """A function of tensors at the execution's precision, compiled if that is asked for."""
         function = self.at_precision(function, reduced)
-        return torch.compile(function) if self.execution.compile else function
+        if not self.execution.compile:
+            return function
+        # Compiled versions are counted, and limited, by code object: each function gets its own.
+        code, closure = function.__code__.replace(), function.__closure__
+        return torch.compile(FunctionType(code, function.__globals__, closure=closure))
 
     def at_precision(self, function: Callable[..., Any], reduced: bool) -> Callable[..., Any]:
         """A function of features, at the execution's precision if ``reduced``, else in float32."""

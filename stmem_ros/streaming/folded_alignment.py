@@ -68,7 +68,7 @@ class FoldedAlignment:
         """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
         *earlier, own = followed.frames
         if not earlier:
-            return own[..., : self._channels].permute(2, 0, 1)[None]
+            return own[None, ..., : self._channels].permute(0, 3, 1, 2)
         paths = torch.stack(followed.paths)
         pixels = own.flatten(0, 1)
         some = at_once(pixels, len(pixels), PIXELS)
@@ -84,7 +84,8 @@ class FoldedAlignment:
         lost = own[..., : self._channels] - fused
         share = _share(*own.shape[:2], DETAIL_SIZE, own.device)[..., None]
         detail = lost.addcmul(_summed(lost, DETAIL_SIZE, rows=0), share, value=-1)
-        return fused.add_(detail, alpha=DETAIL).permute(2, 0, 1)[None]
+        # In this order, several cameras' joined have their channels innermost too.
+        return fused.add_(detail, alpha=DETAIL)[None].permute(0, 3, 1, 2)
 
     def _fused(
         self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, weight: Tensor

@@ -39,7 +39,8 @@ def with_strided_detail(head: FeaturePyramidHead) -> None:
     assert isinstance(projection, ConvNormAct) and isinstance(projection[0], nn.Conv2d)
     weight, bias = projection[0].weight.detach(), projection[0].bias
     strided = nn.Conv2d(weight.shape[1] // 4, len(weight), 2, 2)
-    strided.weight.data = weight.view(len(weight), -1, 2, 2)
+    weight = weight.view(len(weight), -1, 2, 2)
+    strided.weight.data = weight.contiguous(memory_format=torch.channels_last)
     strided.bias = bias
     projection[0] = strided
     head.detail = projection

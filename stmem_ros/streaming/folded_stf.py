@@ -173,8 +173,8 @@ class FoldedFusion:
         rows, columns = self.stf.block
         across = -(-size[1] // columns)
         x = tokens[:, 0].unflatten(1, (rows, columns)).unflatten(0, (-1, across))
-        x = x.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)
-        return x[None, :, : size[0], : size[1]]
+        x = x.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+        return x[None, : size[0], : size[1]].permute(0, 3, 1, 2)
 
 
 class FoldedAttention:

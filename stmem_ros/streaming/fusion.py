@@ -65,12 +65,14 @@ class TokenFusion:
     def __init__(self, folded: FoldedFusion) -> None:
         self._folded = folded
         self._ring: Ring[FrameTokens] = Ring(folded.window)
-        self._positions: Positions | None = None  # held, so that they are kept
+        self._size: tuple[int, int] | None = None  # of the features
+        self._positions: Positions | None = None  # of that size; held, so that they are kept
 
     def push(self, features: Tensor) -> Tensor:
         frame = self._folded.project(features)
         self._ring.append(frame)
-        self._positions = self._folded.positions(frame.size)
+        if self._positions is None or frame.size != self._size:
+            self._size, self._positions = frame.size, self._folded.positions(frame.size)
         return self._folded.fuse(self._ring.window(), self._positions)
 
     def reset(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -253,7 +255,7 @@ def _push_batch(
     whole_labels = [_whole(*pair) for pair in zip(labels, sizes, strict=True)]
     whole_confidences = [_whole(*pair) for pair in zip(confidences, sizes, strict=True)]
     clock.stage_ends("decode")
-    timings = StageTimings(**clock.seconds)
+    timings = StageTimings(**clock.seconds())
     return [
         Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restarted)
         for label, confidence, target, stream, restarted in zip(
@@ -277,19 +279,33 @@ def _whole(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class _StageClock:
-    """Seconds of each stage, with what a GPU still works on."""
+    """Seconds of each stage; a GPU's are told by itself, so that none waits for its end."""
 
     def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
         self._device = device
-        self._last = time.perf_counter()
+        self._names: list[str] = []
+        self._moments = [self._now()]
 
     def stage_ends(self, name: str) -> None:
+        self._names.append(name)
+        self._moments.append(self._now())
+
+    def seconds(self) -> dict[str, float]:
+        """By stage; waits for the GPU."""
+        between = pairwise(self._moments)
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now = time.perf_counter()
-        self.seconds[name] = now - self._last
-        self._last = now
+            self._moments[-1].synchronize()
+            spent = [start.elapsed_time(end) / 1e3 for start, end in between]
+        else:
+            spent = [end - start for start, end in between]
+        return dict(zip(self._names, spent, strict=True))
+
+    def _now(self) -> Any:
+        if self._device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
 
 def check_image(rgb: np.ndarray) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,13 @@ GPU = pytest.param(
     "cuda",
     marks=pytest.mark.skipif(
         not torch.cuda.is_available(), reason="needs a CUDA GPU; torch sees none on this machine"
+    ),
+)
+
+SECOND_GPU = pytest.param(
+    "cuda:1",
+    marks=pytest.mark.skipif(
+        torch.cuda.device_count() < 2, reason="needs two CUDA GPUs; torch sees fewer here"
     ),
 )
 
@@ -109,6 +117,7 @@ def test_a_fusion_goes_on_from_its_state(form: str) -> None:
         else:
             other.resume(state, features.shape[-2:])  # noqa: F821 (of the frame before)
             torch.testing.assert_close(other.push(features), wanted)
+        assert torch.cat([wanted] * 2).is_contiguous(memory_format=torch.channels_last)
         state = one.state()
         assert [x.shape for x in state] == [x.shape for x in other.state()]
 
@@ -118,16 +127,36 @@ def test_a_fusion_goes_on_from_its_state(form: str) -> None:
 def test_compiled_streams_give_the_same_labels(form: str, device: str, frames) -> None:
     model = model_of(form, device)
     compiled = StreamingSegmenter(model, execution=Execution("float32", compile=True))
-    assert agreement(compiled, StreamingSegmenter(model), frames) > 0.999
-
-
-@pytest.mark.parametrize("device", [GPU])
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_cuda_graphs_give_the_same_labels(form: str, device: str, compiled: bool, frames) -> None:
-    model = model_of(form, device)
-    graphs = Execution("float32", compile=compiled, cuda_graphs=True)
-    stream = StreamingSegmenter(model, execution=graphs)
     plain = StreamingSegmenter(model, execution=Execution("float32"))
+    assert agreement(compiled, plain, frames) > 0.999
+
+
+@pytest.mark.slow
+@torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)
+def test_every_size_and_camera_is_compiled(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch stops compiling a function, with a warning, after some versions of it."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    model = model_of(form)
+    compiled = Execution("float32", compile=True)
+    for height, cameras in ((64, 1), (96, 2), (80, 3)):
+        streams = [StreamingSegmenter(model, execution=compiled) for _ in range(cameras)]
+        for i in range(3):
+            images = [np.zeros((height, 96, 3), np.uint8)] * cameras
+            results = push_together(streams, images, [i / 10] * cameras)
+            assert len(results) == cameras
+
+
+@pytest.mark.filterwarnings("ignore:model")
+@pytest.mark.parametrize("device", [GPU, SECOND_GPU])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_cuda_graphs_give_the_same_labels(
+    form: str, device: str, precision: str, compiled: bool, frames
+) -> None:
+    model = model_of(form, device)
+    graphs = Execution(precision, compile=compiled, cuda_graphs=True)
+    stream = StreamingSegmenter(model, execution=graphs)
+    plain = StreamingSegmenter(model, execution=Execution(precision))
     for start in (0.0, 10.0):  # the second time after a gap: a recorded stream begins anew
         for i, frame in enumerate(frames):
             a, b = stream.push(frame, start + i / 10), plain.push(frame, start + i / 10)
