@@ -122,8 +122,8 @@ def bench_core(
         ms["floor"],
         difference,
         float(np.mean(agree)),
-        peak_memory_mb(name, size, device, "streaming"),
-        peak_memory_mb(name, size, device, "plain"),
+        peak_memory_mb(name, size, device, "streaming", execution),
+        peak_memory_mb(name, size, device, "plain", execution),
         {stage: ms[stage] for stage in STAGES},
         network.execution.precision,
         cameras,
@@ -178,24 +178,29 @@ def run_floor(model: BundledSegmenter, image: np.ndarray) -> np.ndarray:
     return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
 
 
-def peak_memory_mb(name: str, size: tuple[int, int], device: str, form: str) -> float:
+def peak_memory_mb(
+    name: str, size: tuple[int, int], device: str, form: str, execution: Execution
+) -> float:
     """Peak memory of a process of its own that runs one form for a few frames."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory_here, (name, size, device, form))
+        return pool.apply(_peak_memory_here, (name, size, device, form, execution))
 
 
-def _peak_memory_here(name: str, size: tuple[int, int], device: str, form: str) -> float:
+def _peak_memory_here(
+    name: str, size: tuple[int, int], device: str, form: str, execution: Execution
+) -> float:
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + 2, size)
     if form == "plain":
         run_plain(model, images[:window])
     else:
-        stream = StreamingSegmenter(model)
+        stream = StreamingSegmenter(model, execution=execution)
         for i, image in enumerate(images):
             stream.push(image, i / RATE)
-    if next(model.parameters()).is_cuda:
-        return torch.cuda.max_memory_allocated() / 2**20
+    used = next(model.parameters()).device
+    if used.type == "cuda":
+        return torch.cuda.max_memory_allocated(used) / 2**20
     # Not getrusage: what it tells survives exec, so that a child is never below its parent.
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
