@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
+BROWN_CONRADY = (0, 4, 5, 8, 12, 14)  # numbers of coefficients
 MISSED = 1.0  # pixels; a ray that meets the image so far from its pixel is none of it
 
 Matrix3 = tuple[tuple[float, float, float], ...]
@@ -81,10 +82,24 @@ class CameraModel:
             raise ValueError(
                 f"camera matrix K is {k.tolist()}; focal lengths must be positive and finite"
             )
+        if k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
+            raise ValueError(
+                f"camera matrix K is {k.tolist()}; it must be [fx s cx, 0 fy cy, 0 0 1]"
+            )
         if not np.isfinite(self.distortion).all():
             raise ValueError(f"distortion D is {self.distortion}; it must be finite")
         if self.model not in MODELS:
             raise ValueError(f"distortion model is {self.model!r}; supported: {', '.join(MODELS)}")
+        allowed = (4,) if self.model == "equidistant" else BROWN_CONRADY
+        if len(self.distortion) not in allowed:
+            raise ValueError(
+                f"distortion D has {len(self.distortion)} coefficients; {self.model!r} takes "
+                f"{', '.join(map(str, allowed))}"
+            )
+        if k[0, 1] != 0 and any(self.distortion):
+            raise ValueError(
+                f"camera matrix K has a skew of {k[0, 1]}; with distortion it must be 0"
+            )
 
     @property
     def _k(self) -> np.ndarray:
@@ -97,7 +112,7 @@ class CameraModel:
     @property
     def fisheye(self) -> bool:
         """Whether pixels are distorted by the angle of their ray."""
-        return self.model == "equidistant" and len(self.distortion) == 4
+        return self.model == "equidistant"
 
     def scaled(self, width: int, height: int) -> CameraModel:
         """The same camera for an image resized to ``width`` x ``height`` pixels.
@@ -201,13 +216,18 @@ def to_camera(info: Any, rectified: bool) -> CameraModel:
     """
     ros2 = hasattr(info, "k")
     k, d, p = (info.k, info.d, info.p) if ros2 else (info.K, info.D, info.P)
+    if rectified and not np.any(p):
+        raise ValueError(
+            "camera_info has no projection matrix P, which rectified images need: calibrate the "
+            "camera, or set rectified to false"
+        )
     matrix = np.reshape(p, (3, 4))[:, :3] if rectified else np.reshape(k, (3, 3))
     camera = CameraModel(
         width=info.width,
         height=info.height,
         matrix=as_matrix(matrix),
         distortion=() if rectified else tuple(float(v) for v in d),
-        model=info.distortion_model or "plumb_bob",
+        model="plumb_bob" if rectified else info.distortion_model or "plumb_bob",
     )
     binning = (max(1, info.binning_x), max(1, info.binning_y))
     roi = info.roi

@@ -75,6 +75,7 @@ def observe_depth(
     """
     kinds = rules.kinds[label]
     known = np.isfinite(depth) & (depth > 0)
+    depth = np.where(known, depth, np.float32(np.nan))
     base_from_camera = np.linalg.inv(camera_from_base).astype(np.float32)
     points = (ray_table(camera) * depth[..., None]) @ base_from_camera[:3, :3].T
     points += base_from_camera[:3, 3]
@@ -94,6 +95,27 @@ def observe_depth(
         label[obstacle],
         weights[obstacle].astype(np.float32),
     )
+
+
+def covered_cells(
+    label: np.ndarray,
+    depth: np.ndarray,
+    camera: CameraModel,
+    camera_from_base: np.ndarray,
+    centres: np.ndarray,
+    moving: np.ndarray,
+) -> np.ndarray:
+    """Indices of cells (centres N x 2, base frame, m) that something moving stands on or before.
+
+    Args:
+        moving: of each class, whether it moves; bool.
+    """
+    points = centres @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
+    pixels, inside = camera.project(points)
+    cells = np.flatnonzero(inside)
+    column, row = np.rint(pixels[cells]).astype(np.intp).T
+    behind = ~(depth[row, column] > points[cells, 2])  # and where depth is not known
+    return cells[moving[label[row, column]] & behind]
 
 
 def _below_nearer(obstacle: np.ndarray, depth: np.ndarray) -> np.ndarray:

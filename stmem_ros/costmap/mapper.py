@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from stmem_ros.costmap.camera import CameraModel
-from stmem_ros.costmap.depth import check_depth, observe_depth
+from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import check_view, observe_ground
 from stmem_ros.costmap.rules import CostRules
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
+FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
+LATE = 1.0  # s; labels that are older than the newest by more tell that time began anew
 STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
 CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
-SLACK = 1.0  # m, of odometry that corrects itself
+SLACK, SLACK_TURN = 1.0, 0.2  # m and rad, of odometry that corrects itself
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,15 @@ class SemanticMapper:
     """Fuses label images into a grid that rolls with the robot.
 
     With odometry the grid lies in the odometry frame and remembers; without it, it lies in the base
-    frame and holds the newest image alone.
+    frame and holds the newest image alone. Labels of several cameras may come out of order: older
+    ones are placed by the pose of their own stamp, and neither age the grid nor move it.
     """
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
         self._stamp: float | None = None
         self._pose: np.ndarray | None = None  # of the base in odom, at that stamp
-        self._jumped: np.ndarray | None = None  # where odometry jumped to, until it is sure
+        self._jumped: np.ndarray | None = None  # the pose odometry jumped to, until it is sure
 
     def reset(self) -> None:
         """Forget the grid."""
@@ -70,7 +73,7 @@ class SemanticMapper:
         Args:
             label, confidence: H x W uint8, as in ``Segmentation``.
             stamp: seconds.
-            camera: intrinsics, for any image of the same aspect ratio.
+            camera: intrinsics, of an image of the labels' size.
             camera_from_base: 4 x 4, base frame to the camera's optical frame.
             odom_from_base: 4 x 4, or None without odometry.
             depth: H x W float32, m along the optical axis, NaN where not known; None without depth.
@@ -80,7 +83,11 @@ class SemanticMapper:
                 sees no ground, or odometry jumped; the grid stays as it was. Where odometry stays
                 after a jump, the grid begins anew there.
         """
-        camera = camera.scaled(label.shape[1], label.shape[0])
+        if label.shape != (camera.height, camera.width):
+            raise ValueError(
+                f"camera_info is for {camera.width} x {camera.height} pixels but the image has "
+                f"{label.shape[1]} x {label.shape[0]}: they must be of one size"
+            )
         pose = np.eye(4) if odom_from_base is None else odom_from_base
         if not (np.isfinite(pose).all() and np.isfinite(camera_from_base).all()):
             raise ValueError("a transform holds values that are not finite")
@@ -90,10 +97,12 @@ class SemanticMapper:
             check_depth(depth, label)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
-        elif self._stamp is not None:
-            grid.fade(max(0.0, stamp - self._stamp))
-        self._stamp, self._pose, self._jumped = stamp, odom_from_base, None
-        grid.roll_to(pose[0, 3], pose[1, 3])
+            self._stamp = None
+        self._jumped = None
+        if self._stamp is None or stamp >= self._stamp:
+            grid.fade(0.0 if self._stamp is None else stamp - self._stamp)
+            grid.roll_to(pose[0, 3], pose[1, 3])
+            self._stamp, self._pose = stamp, odom_from_base
 
         if depth is None:
             return self._add_contacts(label, confidence, camera, camera_from_base, pose)
@@ -109,12 +118,10 @@ class SemanticMapper:
     ) -> MapUpdate:
         """Ground where cells are seen, obstacles where they touch it."""
         grid = self.grid
-        # A cell is the point of the base frame's ground plane right above or below its centre.
-        base_from_grid = np.linalg.inv(pose[:2, :2])
-        centres = (grid.centres() - pose[:2, 3]) @ base_from_grid.T
         seen = observe_ground(
-            label, confidence, camera, camera_from_base, centres, grid.rules, grid.config.max_range
-        )
+            label, confidence, camera, camera_from_base, self._centres(pose), grid.rules,
+            grid.config.max_range,
+        )  # fmt: skip
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
         occupied = self._cells(obstacles, pose, seen.contact_labels, seen.contact_weights)
         grid.hide(seen.hidden)
@@ -135,14 +142,23 @@ class SemanticMapper:
     ) -> MapUpdate:
         """Each pixel where its depth puts it."""
         config = self.grid.config
+        covered = covered_cells(
+            label, depth, camera, camera_from_base, self._centres(pose), self.grid.rules.moving
+        )
         seen = observe_depth(
             label, confidence, depth, camera, camera_from_base, self.grid.rules,
             config.max_range, config.max_height, STEP,
         )  # fmt: skip
         occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
+        self.grid.hide(covered)
         self._add(occupied, self._cells(seen.ground, pose, seen.ground_labels, seen.ground_weights))
         cloud = seen.points.astype(np.float32)
         return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
+
+    def _centres(self, pose: np.ndarray) -> np.ndarray:
+        """Cells in the base frame: the points of its ground right above or below their centres."""
+        base_from_grid = np.linalg.inv(pose[:2, :2])
+        return (self.grid.centres() - pose[:2, 3]) @ base_from_grid.T
 
     def _cells(
         self, points: np.ndarray, pose: np.ndarray, labels: np.ndarray, weights: np.ndarray
@@ -164,25 +180,39 @@ class SemanticMapper:
         self.grid.add(cells[free], labels[free], weights[free])
 
     def _began_anew(self, pose: np.ndarray, stamp: float) -> bool:
-        """Whether odometry has settled somewhere else.
+        """Whether odometry has settled somewhere else, or time began anew.
 
         Raises:
             ValueError: it jumped there just now; the next pose tells whether it stays.
         """
         assert self._pose is not None and self._stamp is not None
-        seconds = max(0.0, stamp - self._stamp)
-        reach = SLACK + FASTEST * seconds
-        moved = float(np.linalg.norm(pose[:3, 3] - self._pose[:3, 3]))
-        if moved <= reach:
+        if self._stamp - stamp > LATE:
+            return True
+        seconds = abs(stamp - self._stamp)
+        if _reachable(self._pose, pose, seconds):
             return False
-        stays = self._jumped is not None and np.linalg.norm(pose[:3, 3] - self._jumped) <= reach
-        self._jumped = pose[:3, 3]
+        stays = self._jumped is not None and _reachable(self._jumped, pose, seconds)
+        self._jumped = pose
         if not stays:
+            moved, turned = _motion(self._pose, pose)
             raise ValueError(
-                f"odometry jumped by {moved:.1f} m in {seconds:.2f} s; if it stays there the grid "
-                "begins anew"
+                f"odometry jumped by {moved:.1f} m and {np.degrees(turned):.0f} degrees in "
+                f"{seconds:.2f} s; if it stays there the grid begins anew"
             )
         return True
+
+
+def _motion(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """How far a pose moved, m, and turned, rad."""
+    turn = (np.trace(before[:3, :3].T @ after[:3, :3]) - 1) / 2
+    moved = np.linalg.norm(after[:3, 3] - before[:3, 3])
+    return float(moved), float(np.arccos(np.clip(turn, -1, 1)))
+
+
+def _reachable(before: np.ndarray, after: np.ndarray, seconds: float) -> bool:
+    """Whether a vehicle can have come from one pose to another in some time."""
+    moved, turned = _motion(before, after)
+    return moved <= SLACK + FASTEST * seconds and turned <= SLACK_TURN + FASTEST_TURN * seconds
 
 
 def _strongest(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+LATE = 10**9  # ns; what is older than the newest by more tells that time began anew
+
 
 class Pace:
-    """Lets through what comes no faster than a rate, by stamps.
+    """Lets through what comes no faster than a rate, by stamps, and nothing older than that.
 
     ``rate``: Hz.
     """
@@ -16,7 +18,7 @@ class Pace:
 
     def due(self, stamp: int) -> bool:
         """Whether something stamped ``stamp`` ns may go out; if so, it has."""
-        if self._last is not None and 0 <= stamp - self._last < self._period:
+        if self._last is not None and -LATE <= stamp - self._last < self._period:
             return False
         self._last = stamp
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from pytransform3d.transformations import pq_slerp, transform_from_pq
 
 KEEP = 10.0  # s; as long as tf2 keeps transforms
+LATE = 10**9  # ns; what is older than the newest by more tells that time began anew
 
 
 class TransformError(Exception):
@@ -33,9 +35,14 @@ class _Edge:
     def add(self, stamp: int, pose: np.ndarray) -> None:
         if self.static:
             self.history.clear()
-        while self.history and self.history[-1][0] >= stamp:  # time began anew
-            self.history.pop()
-        self.history.append((stamp, pose))
+        if self.history and self.history[-1][0] - stamp > LATE:  # time began anew
+            self.history.clear()
+        place = bisect_left(self.history, stamp, key=lambda known: known[0])
+        if place < len(self.history) and self.history[place][0] == stamp:
+            self.history[place] = (stamp, pose)
+        else:
+            self.history.insert(place, (stamp, pose))
+        stamp = self.history[-1][0]
         while stamp - self.history[0][0] > self.keep * 1e9:
             self.history.popleft()
 

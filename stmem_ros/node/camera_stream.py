@@ -65,12 +65,13 @@ class CameraStream:
         inputs, outputs = (f"{name}/", f"~/{name}/") if name else ("", "~/")
         raw = parameters.image_transport == "raw"
         self.image_topic = f"{inputs}image_raw" + ("" if raw else "/compressed")
+        self.info_topic = f"{inputs}camera_info"
         reliability = ReliabilityPolicy[parameters.image_reliability.upper()]
         newest = QoSProfile(depth=1, reliability=reliability)
         image = (Image if raw else CompressedImage, self.image_topic)
         self._subscriptions = [
             node.create_subscription(
-                CameraInfo, f"{inputs}camera_info", self._camera_info, qos_profile_sensor_data
+                CameraInfo, self.info_topic, self._camera_info, qos_profile_sensor_data
             )
         ]
         self._pairs: Pairs | None = None

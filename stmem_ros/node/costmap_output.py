@@ -30,7 +30,8 @@ class CostmapOutput:
     """Fuses the labels of all cameras into one grid and publishes it.
 
     Attributes:
-        problem: why the newest labels did not reach the grid, or what it lacks; empty if well.
+        problem: why the newest labels of cameras did not reach the grid, or what it lacks; empty if
+            well.
         updates: labels fused since activation.
         updated: monotonic time of the last of them.
     """
@@ -44,7 +45,7 @@ class CostmapOutput:
         self._transforms = transforms
         self._mapper = SemanticMapper(parameters.grid, rules)
         self._pace = Pace(parameters.costmap_rate)
-        self.problem = "no labels yet"
+        self._problems: dict[str, str] = {}  # of each camera's newest labels
         self.updates = 0
         self.updated: float | None = None
         self._costmap = node.create_publisher(OccupancyGrid, "~/costmap", LATCHED)
@@ -54,6 +55,20 @@ class CostmapOutput:
             for name in rules.layers
         }
         self._points = node.create_publisher(PointCloud2, "~/points", 5)
+
+    @property
+    def problem(self) -> str:
+        if not self._problems:
+            return "no labels yet"
+        return "; ".join(
+            f"{camera}: {problem}" if camera else problem
+            for camera, problem in self._problems.items()
+            if problem
+        )
+
+    def failed(self, stream: CameraStream, reason: str) -> None:
+        """Take note that a camera's labels could not be fused."""
+        self._problems[stream.name] = f"costmap not updated: {reason}"
 
     def destroy(self) -> None:
         """Take the publishers away."""
@@ -76,8 +91,8 @@ class CostmapOutput:
         stamp = conversions.nanoseconds(header.stamp)
         p = self._parameters
         if stream.info is None:
-            self.problem = (
-                f"no CameraInfo on {self._node.resolve_topic_name('camera_info')}: "
+            self._problems[stream.name] = (
+                f"no CameraInfo on {self._node.resolve_topic_name(stream.info_topic)}: "
                 "labels go on, the costmap waits"
             )
             return
@@ -107,9 +122,9 @@ class CostmapOutput:
                 None if depth is None else decode_depth(depth),
             )
         except (TransformError, ValueError) as error:
-            self.problem = f"costmap not updated: {error}"
+            self.failed(stream, str(error))
             return
-        self.problem = problem
+        self._problems[stream.name] = problem
         self.updates += 1
         self.updated = time.monotonic()
         if self._points.get_subscription_count():

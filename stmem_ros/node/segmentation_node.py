@@ -350,7 +350,7 @@ class SegmentationNode(LifecycleNode):
             size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
-            if stream.info is not None:
+            if stream.info is not None and stream.info.width and stream.info.height:
                 info = conversions.scaled_camera_info(stream.info, *size, header)
                 stream.label_camera_info.publish(info)
         if stream.label.get_subscription_count():
@@ -380,7 +380,9 @@ class SegmentationNode(LifecycleNode):
                     header = i.arrival.image.header
                     self._costmap.update(i.stream, header, segmentation, i.arrival.depth)
             except Exception as error:  # bad labels must not end the node
-                self._refuse(i.stream, f"{type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                self._costmap.failed(i.stream, reason)
+                self._refuse(i.stream, reason)
         end = time.perf_counter()
         statistics = labelled.statistics
         statistics.costmap, statistics.total = end - begun, end - i.taken

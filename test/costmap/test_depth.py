@@ -94,6 +94,29 @@ def test_pixels_without_depth_are_not_placed() -> None:
     assert (update.grid.cost == -1).all() and len(update.obstacles) == 0
 
 
+def test_depth_of_zero_or_less_or_without_end_is_none() -> None:
+    view = view_of()
+    depth = view.depth.copy()
+    depth[300, ::4], depth[300, 1::4], depth[300, 2::4] = 0.0, -1.0, np.inf
+    update = mapped(view, depth)
+    assert update.cloud is not None
+    known = np.isfinite(update.cloud[300]).all(axis=-1)
+    assert known.tolist() == [i % 4 == 3 for i in range(480)]
+
+
+def test_the_road_that_a_car_drives_onto_is_no_longer_free() -> None:
+    car = Solid("box", (10.0, 0.0, 0.75), (4.0, 1.8, 1.5), ID["car"], (90, 90, 90))
+    mapper = SemanticMapper(CONFIG, RULES)
+    for i, view in enumerate([view_of()] * 5 + [view_of(car)]):
+        sure = np.full_like(view.label, 255)
+        update = mapper.update(
+            view.label, sure, 0.1 * i, CAMERA, CAMERA_FROM_BASE, np.eye(4), view.depth
+        )
+        x, y = cells(update)
+        under = update.grid.cost[(np.abs(x - 10.0) < 1.8) & (np.abs(y) < 0.7)]
+        assert (under == 0).any() == (i < 5)
+
+
 def test_depth_of_another_size_is_refused_and_changes_nothing() -> None:
     view = view_of(box(10.0, 1.0, 2.0))
     mapper = SemanticMapper(CONFIG, RULES)

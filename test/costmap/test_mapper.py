@@ -109,7 +109,7 @@ def test_what_cannot_be_used_leaves_the_grid_as_it_was() -> None:
     mapper = SemanticMapper(CONFIG, RULES)
     mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     before = mapper.grid.evidence.copy()
-    with pytest.raises(ValueError, match="aspect ratios differ"):
+    with pytest.raises(ValueError, match="480 x 360 pixels but the image has 480 x 100"):
         mapper.update(label[:100], sure[:100], 0.1, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     with pytest.raises(ValueError, match="not finite"):
         mapper.update(label, sure, 0.1, CAMERA, CAMERA_FROM_BASE, np.full((4, 4), np.nan))
@@ -120,11 +120,20 @@ def looking(pitch: float, height: float = 1.45) -> np.ndarray:
     return np.linalg.inv(Mounting(height=height, pitch=pitch).base_from_camera())
 
 
+def rolled(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turn = np.eye(4)
+    turn[:2, :2] = [[c, -s], [s, c]]
+    return turn @ CAMERA_FROM_BASE
+
+
 @pytest.mark.parametrize(
     ("camera_from_base", "said"),
     [
         (looking(-1.2), "sees no ground within 20 m: it lies 1.45 m over it and looks up by 69"),
         (looking(0.0, height=-0.3), "lies -0.30 m over the ground"),
+        (rolled(180), "turned by 180 degrees about its view; at most 45"),
+        (rolled(-90), "turned by 90 degrees"),
     ],
 )
 def test_a_camera_that_sees_no_ground_is_refused(camera_from_base: np.ndarray, said: str) -> None:
@@ -150,7 +159,7 @@ def test_odometry_that_jumps_is_refused_and_believed_when_it_stays() -> None:
 
     at(0.0, 0.0)
     before = mapper.grid.evidence.copy()
-    with pytest.raises(ValueError, match=r"odometry jumped by 500\.0 m in 0\.10 s"):
+    with pytest.raises(ValueError, match=r"odometry jumped by 500\.0 m and 0 degrees in 0\.10 s"):
         at(500.0, 0.1)
     assert np.array_equal(mapper.grid.evidence, before)
     assert at(0.5, 0.2).grid.origin[0] == pytest.approx(-19.4, abs=0.3)  # it was a glitch
@@ -281,6 +290,64 @@ def test_cameras_with_their_own_stamps_and_places_fill_one_grid() -> None:
     road = update.grid.label == ID["road"]
     assert road[n // 2 + 50, n // 2 - 2] and road[n // 2 - 50, n // 2]  # 10 m to either side
     assert not road[n // 2, n // 2 + 50]  # ahead nobody looks
+
+
+def test_a_heading_that_jumps_is_refused() -> None:
+    label = np.full((360, 480), ID["road"], np.uint8)
+    sure = np.full_like(label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"jumped by 0\.0 m and 180 degrees in 0\.10 s"):
+        mapper.update(label, sure, 0.1, CAMERA, CAMERA_FROM_BASE, turned)
+
+
+def test_cameras_whose_stamps_interleave_share_one_grid_while_driving() -> None:
+    """Three at 20 m/s, two of them 0.08 s behind: nothing jumps, ages twice or rolls back."""
+    label = np.full((360, 480), ID["road"], np.uint8)
+    sure = np.full_like(label, 255)
+    mappers = [SemanticMapper(CONFIG, RULES) for _ in range(2)]
+    for i in range(10):
+        for mapper, lags in zip(mappers, ((0.0,), (0.0, 0.08, 0.08)), strict=True):
+            for lag in lags:
+                stamp = 0.1 * i - lag
+                pose = np.eye(4)
+                pose[0, 3] = 20.0 * stamp
+                before = mapper.grid.corner
+                mapper.update(label, sure, stamp, CAMERA, CAMERA_FROM_BASE, pose)
+                assert lag == 0 or mapper.grid.corner == before
+    alone, together = (mapper.grid.snapshot().cost == 0 for mapper in mappers)
+    assert together[alone].all()
+    # Where the last images do not look, the evidence of the first has faded alike.
+    n = CONFIG.cells
+    behind = [m.grid.evidence[ID["road"], n // 2, n // 2 - 20] for m in mappers]
+    assert 0 < behind[0] <= behind[1]
+
+
+def test_labels_that_are_much_older_begin_anew() -> None:
+    label = np.full((360, 480), ID["road"], np.uint8)
+    sure = np.full_like(label, 255)
+    mapper = SemanticMapper(CONFIG, RULES)
+    far = np.eye(4)
+    far[0, 3] = 4000.0
+    mapper.update(label, sure, 200.0, CAMERA, CAMERA_FROM_BASE, far)
+    grid = mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4)).grid
+    assert grid.origin[0] == pytest.approx(-20.0) and (grid.cost == 0).any()
+
+
+def test_between_two_cars_before_a_wall_nothing_stands() -> None:
+    cars = tuple(
+        Solid("box", (11.0, side, 0.75), (4.0, 1.8, 1.5), ID["car"], (90, 90, 90))
+        for side in (-3.5, 3.5)
+    )
+    wall = Solid("box", (19.0, 0.0, 2.0), (1.0, 20.0, 4.0), ID["building"], (90, 90, 90))
+    scene = replace(make_scene("straight", 0), solids=(*cars, wall))
+    label = render(scene, 0.0, CAMERA, MOUNTING.base_from_camera()).label
+    update = SemanticMapper(CONFIG, RULES).update(
+        label, np.full_like(label, 255), 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4)
+    )
+    x, y = in_cells(update)
+    assert not (update.grid.cost == 100)[(np.abs(y) < 2.0) & (x < 14.0)].any()
 
 
 def test_pitch_that_changes_while_driving_is_followed() -> None:

@@ -33,6 +33,13 @@ def test_poses_are_interpolated_between_stamps(buffer: TransformBuffer) -> None:
     assert np.isclose(np.arctan2(found[1, 0], found[0, 0]), np.pi / 4)
 
 
+def test_a_transform_out_of_order_takes_its_place(buffer: TransformBuffer) -> None:
+    buffer.add("odom", "base", 2 * S, pose(4.0), static=False)
+    buffer.add("odom", "base", 3 * S // 2, pose(5.0), static=False)
+    assert np.allclose(buffer.lookup("odom", "base", 2 * S, 0)[:3, 3], (4, 0, 0))
+    assert np.allclose(buffer.lookup("odom", "base", 3 * S // 2, 0)[:3, 3], (5, 0, 0))
+
+
 def test_chains_are_joined_in_both_directions(buffer: TransformBuffer) -> None:
     there = buffer.lookup("odom", "camera", S, 0)
     assert np.allclose(there[:3, 3], (2, 1, 0))
@@ -58,6 +65,7 @@ def test_late_transforms_are_waited_for(buffer: TransformBuffer) -> None:
 
 
 def test_time_that_goes_back_replaces_what_was_later(buffer: TransformBuffer) -> None:
+    buffer.add("odom", "base", 3 * S, pose(4.0), static=False)
     buffer.add("odom", "base", S // 4, pose(9.0), static=False)
     assert np.isclose(buffer.lookup("odom", "base", S // 4, 0)[0, 3], 9.0)
     with pytest.raises(TransformError):
