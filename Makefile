@@ -2,6 +2,8 @@
 #
 #   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
 #   make test               the test suite
+#   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
+#                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
 
 PYTHON ?= python3.11
@@ -17,13 +19,30 @@ INPUT := $(if $(BAG),--bag $(BAG),$(if $(VIDEO),--video $(VIDEO)))
 BUILD_INPUTS := CMakeLists.txt package.xml pyproject.toml setup.py constraints.txt \
 	$(wildcard msg/*.msg cmake/*.cmake cmake/tf2_msgs/* cmake/tf2_msgs/msg/*)
 
-.PHONY: demo test env clean constraints
+FIGURES := build/figures
+BENCH := $(BIN)/stmem bench
+EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
+
+.PHONY: demo test figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
+
+# On a machine that does nothing else; each alone, as docs/performance.md and the cards quote them.
+figures: env
+	mkdir -p $(FIGURES)
+	for size in 256x512 512x1024; do $(BENCH) core --model psp50 --size $$size --json $(FIGURES)/psp50_$$size.json || exit 1; done
+	for size in 180x240 360x480 960x1280; do $(BENCH) core --model onboard --size $$size --json $(FIGURES)/onboard_$$size.json || exit 1; done
+	for size in 180x240 360x480; do $(BENCH) core --model onboard --size $$size --cameras 4 --json $(FIGURES)/four_cameras_$$size.json || exit 1; done
+	for rate in 5 30; do $(BENCH) node --size 1280x720 --rate $$rate --seconds 20 --json $(FIGURES)/node_$${rate}hz.json || exit 1; done
+	$(BENCH) costmap --json $(FIGURES)/costmap.json
+	$(BENCH) costmap --model onboard --json $(FIGURES)/costmap_onboard.json
+	$(if $(KITTI_BAG),$(BENCH) costmap --model onboard --bag $(KITTI_BAG) --lidar $(KITTI_LIDAR) --json $(FIGURES)/kitti.json)
+	$(if $(CAMVID),$(EVALUATE) --ablate --robustness --json $(FIGURES)/onboard.json)
+	$(if $(CAMVID),for type in bfloat16 float16; do $(EVALUATE) --precision $$type --json $(FIGURES)/onboard_$$type.json || exit 1; done)
 
 env: $(VENV)/.ready
 

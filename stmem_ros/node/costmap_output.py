@@ -98,13 +98,13 @@ class CostmapOutput:
             return
         try:
             camera = to_camera(stream.info, p.rectified)
+            begun = time.monotonic()
             camera_from_base = self._transforms.lookup(
                 header.frame_id.lstrip("/"), p.base_frame, stamp, p.transform_timeout
             )
             try:
-                odom_from_base = self._transforms.lookup(
-                    p.odom_frame, p.base_frame, stamp, p.transform_timeout
-                )
+                left = max(0.0, p.transform_timeout - (time.monotonic() - begun))
+                odom_from_base = self._transforms.lookup(p.odom_frame, p.base_frame, stamp, left)
                 problem = ""
             except FramesNotConnectedError:
                 odom_from_base = None

@@ -421,12 +421,12 @@ class SegmentationNode(LifecycleNode):
         topic = self.resolve_topic_name(stream.image_topic)
         problem = ""
         if c.last_image is None:
-            problem = f"no image yet on {topic}"
+            problem = f"no image yet on {topic}{stream.paired_with}"
         elif now - c.last_image > SILENCE:
-            problem = f"no image on {topic} for {now - c.last_image:.1f} s"
+            problem = f"no image on {topic}{stream.paired_with} for {now - c.last_image:.1f} s"
         elif c.last_error and c.invalid:
             problem = f"{c.invalid} images not used, last: {c.last_error}"
-        if c.infos >= 20 and 2 * c.received < c.infos:
+        if not stream.paired_with and c.infos >= 20 and 2 * c.received < c.infos:
             loss = (
                 f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are "
                 "lost on the way; use the shared-memory profile (docs/middleware.md) or "

@@ -232,16 +232,22 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
     millimetres = np.minimum(1000 * metres, 65535).astype(np.uint16)
     stamps = (100.0 + i / 10 for i in range(1000))
 
-    def push_until(condition, depth: np.ndarray, what: str) -> None:
+    def push_until(condition, depth: np.ndarray | None, what: str) -> None:
         end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, what
             stamp = next(stamps)
             infos.publish(info)
             images.publish(image_message(frame.view.rgb, stamp))
-            depths.publish(image_message(depth, stamp + 0.005, "16UC1"))
+            if depth is not None:
+                depths.publish(image_message(depth, stamp + 0.005, "16UC1"))
             time.sleep(0.2)
 
+    push_until(
+        lambda: any("with a depth image of the same" in p for p in problems(diagnostics, "Input")),
+        None,
+        "a diagnostic that misses depth",
+    )
     push_until(lambda: points and costmaps, millimetres, "a costmap from depth")
     cloud = points[-1]
     assert (cloud.height, cloud.width) == (360, 480) and not cloud.is_dense
@@ -546,6 +552,7 @@ def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_nod
     start_node("-p", "cameras:=[front, left]", "-p", "image_reliability:=reliable")
     labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("front", "left")}
     costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
     peer.wait_until_active()
     static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
     odometry = peer.node.create_publisher(TFMessage, "/tf", 100)
@@ -582,6 +589,9 @@ def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_nod
     ahead, beside = np.s_[90:110, 115:140], np.s_[115:140, 90:110]
     known = look("front", 0.0, lambda known: known[ahead].any())
     assert not known[beside].any()
+    send["left"](image, stamp)  # has no camera_info yet
+    said = "left: no CameraInfo on /left/camera_info"
+    peer.wait(lambda: any(said in p for p in problems(diagnostics, "Costmap")), "a diagnostic")
     known = look("left", 0.0, lambda known: known[beside].any())
     assert known[ahead].any()
     behind = np.s_[90:110, 60:85]
