@@ -158,7 +158,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
 
 
 def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
-    peer: Peer, start_node, frames
+    peer: Peer, start_node
 ) -> None:
     start_node("-p", "base_frame:=base")
     labels = peer.collect(Image, f"{NODE}/label")
@@ -168,7 +168,8 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
     send = peer.image_sender()
     infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
     static = peer.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-    image, stamps = frames[0], (100.0 + i / 10 for i in range(1000))
+    image = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)
+    stamps = (100.0 + i / 10 for i in range(1000))
 
     def push_until(info: CameraInfo, condition, what: str) -> None:
         end = time.monotonic() + 60
@@ -186,14 +187,16 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
     static.publish(mounted)
     push_until(camera_info(), lambda: costmaps, "a costmap")
 
-    no_numbers, no_size, another = camera_info(), camera_info(), camera_info()
+    no_numbers, no_size, another, singular = (camera_info() for _ in range(4))
     no_numbers.k[0] = float("nan")
     no_size.width = 0
-    another.width = 640
+    another.width = 482
+    singular.k = [375.0, 375.0, 240.0] * 2 + [0.0, 0.0, 1.0]
     for info, said in (
         (no_numbers, "focal lengths must be positive and finite"),
         (no_size, "camera size is 0 x 360 pixels"),
-        (another, "camera_info is for 640 x 360 pixels"),
+        (another, "camera_info is for 482 x 360 pixels but the image has 480 x 360"),
+        (singular, "it must be [fx s cx, 0 fy cy, 0 0 1]"),
     ):
         push_until(info, lambda s=said: is_named(s), f"a diagnostic that says {said}")
         count, labelled = len(costmaps), len(labels)
