@@ -131,6 +131,33 @@ class CameraModel:
         matrix = as_matrix(resizing(sx, sy) @ self._k)
         return replace(self, width=width, height=height, matrix=matrix)
 
+    def turned(self, turns: int) -> CameraModel:
+        """The same camera for an image turned counter-clockwise by quarter turns (np.rot90).
+
+        Its optical frame turns with the image: see :func:`quarter_turns`.
+
+        Raises:
+            ValueError: the matrix has a skew, or the distortion a tilted sensor.
+        """
+        if not turns % 4:
+            return self
+        (fx, skew, cx), (_, fy, cy), _ = self.matrix
+        if skew or any(self.distortion[12:]):
+            raise ValueError(
+                "a camera whose matrix has a skew, or whose distortion has a tilted sensor, must "
+                "be mounted upright"
+            )
+        distortion = list(self.distortion)
+        if not self.fisheye:  # what is not radial is made of vectors: (p2, p1), (s1, s3), (s2, s4)
+            for x, y in ((3, 2), (8, 10), (9, 11)):
+                if len(distortion) > max(x, y):
+                    distortion[x], distortion[y] = distortion[y], -distortion[x]
+        matrix = as_matrix([[fy, 0, cy], [0, fx, self.width - 1 - cx], [0, 0, 1]])
+        once = replace(
+            self, width=self.height, height=self.width, matrix=matrix, distortion=tuple(distortion)
+        )
+        return once.turned(turns % 4 - 1)
+
     def region(
         self, x: int, y: int, width: int, height: int, binning: tuple[int, int]
     ) -> CameraModel:
@@ -235,6 +262,13 @@ def to_camera(info: Any, rectified: bool) -> CameraModel:
         return camera
     width, height = roi.width or info.width, roi.height or info.height
     return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
+
+
+def quarter_turns(turns: int) -> np.ndarray:
+    """4 x 4: from a camera's optical frame to that of its image turned by np.rot90."""
+    once = np.eye(4)
+    once[:2, :2] = [[0, 1], [-1, 0]]
+    return np.linalg.matrix_power(once, turns % 4)
 
 
 @lru_cache(maxsize=64)

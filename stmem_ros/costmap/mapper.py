@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, quarter_turns
 from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
-from stmem_ros.costmap.projection import check_view, observe_ground
+from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
@@ -92,9 +92,15 @@ class SemanticMapper:
         if not (np.isfinite(pose).all() and np.isfinite(camera_from_base).all()):
             raise ValueError("a transform holds values that are not finite")
         grid = self.grid
-        check_view(camera, camera_from_base, grid.config.max_range)
         if depth is not None:
             check_depth(depth, label)
+        turns = turns_upright(camera_from_base)
+        if turns:  # mounted on its side, or upside down
+            camera = camera.turned(turns)
+            camera_from_base = quarter_turns(turns) @ camera_from_base
+            label, confidence = (_turned(image, turns) for image in (label, confidence))
+            depth = None if depth is None else _turned(depth, turns)
+        check_view(camera, camera_from_base, grid.config.max_range)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
             self._stamp = None
@@ -106,7 +112,9 @@ class SemanticMapper:
 
         if depth is None:
             return self._add_contacts(label, confidence, camera, camera_from_base, pose)
-        return self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
+        update = self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
+        assert update.cloud is not None
+        return replace(update, cloud=_turned(update.cloud, -turns)) if turns else update
 
     def _add_contacts(
         self,
@@ -200,6 +208,11 @@ class SemanticMapper:
                 f"{seconds:.2f} s; if it stays there the grid begins anew"
             )
         return True
+
+
+def _turned(image: np.ndarray, turns: int) -> np.ndarray:
+    """Counter-clockwise by quarter turns."""
+    return np.ascontiguousarray(np.rot90(image, turns))
 
 
 def _motion(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

@@ -18,7 +18,6 @@ from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
 
 LOWEST = 0.05  # m, of a camera over the ground
-LEVEL = 0.2  # of a unit: a camera whose axes tilt less looks straight down, and has no upright
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
 UNSURE = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
 DIRECTIONS = 160  # at most, in which bodies are looked for
@@ -60,8 +59,7 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
     """Refuse a camera that cannot say anything about the ground.
 
     Raises:
-        ValueError: it lies in or under the ground, its images are not upright, or no pixel shows
-            ground within ``max_range`` m.
+        ValueError: it lies in or under the ground, or no pixel shows ground within ``max_range`` m.
     """
     base_from_camera = np.linalg.inv(camera_from_base)
     height = base_from_camera[2, 3]
@@ -69,12 +67,6 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
         raise ValueError(
             f"the camera lies {height:.2f} m over the ground; it must be at least {LOWEST} m: "
             "check its transform to the base frame"
-        )
-    right, down = base_from_camera[2, 0], -base_from_camera[2, 1]
-    if np.hypot(right, down) > LEVEL and abs(right) > down:
-        raise ValueError(
-            f"the camera is turned by {abs(np.degrees(np.arctan2(right, down))):.0f} degrees about "
-            "its view; at most 45 can be used: turn its images upright, and its frame with them"
         )
     steps = np.s_[:: max(1, camera.height // 32), :: max(1, camera.width // 32)]
     points, meets = meet_ground(
@@ -86,6 +78,12 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
             f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
             f"and looks up by {pitch:.0f} degrees; check its transform to the base frame"
         )
+
+
+def turns_upright(camera_from_base: np.ndarray) -> int:
+    """Quarter turns (np.rot90) after which the rows of a camera's image run down."""
+    right, down, _ = camera_from_base[:3, :3] @ (0, 0, -1)  # where down is, in the optical frame
+    return round(np.arctan2(-right, down) / (np.pi / 2)) % 4
 
 
 def observe_ground(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.cameras import CAMERAS, K
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.costmap.camera import CameraModel, quarter_turns
 
 
 @pytest.mark.parametrize("name", CAMERAS)
@@ -16,6 +16,22 @@ def test_projecting_the_ray_of_a_pixel_gives_the_pixel(name: str) -> None:
     back, inside = camera.project(camera.rays(pixels) * 7.0)
     assert inside.all()
     assert np.abs(back - pixels).max() < 0.05
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("name", CAMERAS)
+def test_a_turned_camera_sees_the_turned_image(name: str, turns: int) -> None:
+    camera = CAMERAS[name]
+    pixels = np.array([[20.0, 30.0], [600.0, 50.0], [100.0, 400.0], [320.0, 240.0]])
+    there = camera.turned(turns)
+    points = camera.rays(pixels) @ quarter_turns(turns)[:3, :3].T
+    found, inside = there.project(points)
+    assert inside.all()
+    marks = np.zeros((480, 640), np.uint8)
+    marks[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] = [1, 2, 3, 4]
+    column, row = np.rint(found).astype(int).T
+    assert (there.height, there.width) == np.rot90(marks, turns).shape
+    assert np.rot90(marks, turns)[row, column].tolist() == [1, 2, 3, 4]
 
 
 def test_points_behind_and_beside_the_camera_are_not_in_the_image() -> None:
