@@ -33,8 +33,8 @@ FORMS = ("plain", "streaming", "together", "floor", *STAGES)
 class CoreTimes:
     """What ``stmem bench core`` reports: medians over frames, in ms a frame.
 
-    All forms run in one process, which keeps freed memory, as the node does: that serves plain form
-    and floor too.
+    All forms run in one process: what a stream of large images, or several, does to the allocator
+    serves the plain form too.
 
     Attributes:
         plain_ms: the plain form, every frame of the window through the backbone.
@@ -82,7 +82,8 @@ def bench_core(
     Raises:
         BundleError, ValueError: no such model or device.
     """
-    keep_freed_memory()  # as the node does
+    if cameras > 1:  # pushed together they do so themselves, but other threads have heaps by then
+        keep_freed_memory()
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + repeats, size)
