@@ -11,10 +11,10 @@ from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.transforms import LATE
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
 FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
-LATE = 1.0  # s; labels that are older than the newest by more tell that time began anew
 STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
 CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
 SLACK, SLACK_TURN = 1.0, 0.2  # m and rad, of odometry that corrects itself
@@ -106,7 +106,8 @@ class SemanticMapper:
             self._stamp = None
         self._jumped = None
         if self._stamp is None or stamp >= self._stamp:
-            grid.fade(0.0 if self._stamp is None else stamp - self._stamp)
+            if self._stamp is not None:
+                grid.fade(stamp - self._stamp)
             grid.roll_to(pose[0, 3], pose[1, 3])
             self._stamp, self._pose = stamp, odom_from_base
 
@@ -194,7 +195,7 @@ class SemanticMapper:
             ValueError: it jumped there just now; the next pose tells whether it stays.
         """
         assert self._pose is not None and self._stamp is not None
-        if self._stamp - stamp > LATE:
+        if self._stamp - stamp > LATE / 1e9:
             return True
         seconds = abs(stamp - self._stamp)
         if _reachable(self._pose, pose, seconds):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LATE = 10**9  # ns; what is older than the newest by more tells that time began anew
+from stmem_ros.costmap.transforms import LATE
 
 
 class Pace:

@@ -62,7 +62,7 @@ class CostmapOutput:
             return "no labels yet"
         return "; ".join(
             f"{camera}: {problem}" if camera else problem
-            for camera, problem in self._problems.items()
+            for camera, problem in list(self._problems.items())  # another thread adds to them
             if problem
         )
 
