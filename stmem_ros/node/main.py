@@ -25,6 +25,7 @@ def main() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        executor.shutdown()  # else its guard condition may be collected before it, which it reports
         node.destroy_node()
         rclpy.try_shutdown()
     return int(node.failed)
