@@ -12,7 +12,7 @@ from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import resizing
+from stmem_ros.costmap.camera import read_out, resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.points import POINT, labelled_points
@@ -64,8 +64,13 @@ def jpeg_image(pixels: np.ndarray, header: Header) -> CompressedImage:
 
 
 def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
-    """The camera_info of a resized image."""
-    scale = resizing(width / info.width, height / info.height)
+    """The camera_info of an image resized to ``width`` x ``height`` pixels, as of a whole sensor.
+
+    Raises:
+        ValueError: ``info`` has no size, or its region of interest none.
+    """
+    image_from_sensor, *size = read_out(info)
+    scale = resizing(width / size[0], height / size[1]) @ image_from_sensor
     return CameraInfo(
         header=header,
         width=width,

@@ -146,6 +146,12 @@ def read_parameters(node: Node) -> NodeParameters:
     for name, value in values.items():
         if problem := check_value(name, value):
             raise ValueError(problem)
+    known, limit = values["costmap.known"], values["costmap.limit"]
+    if known >= limit:
+        raise ValueError(
+            f"parameter costmap.known is {known}; it must be less than costmap.limit, {limit}, "
+            "else no cell is ever known"
+        )
     grid = {n.split(".")[1]: values.pop(n) for n in list(values) if n.startswith("costmap.")}
     values["cameras"] = tuple(values["cameras"])
     return NodeParameters(grid=GridConfig(**grid), **values)

@@ -8,6 +8,7 @@ import math
 import threading
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,6 @@ from stmem_ros.node.parameters import (
     read_parameters,
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
-from stmem_ros.node.worker import Worker
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
 
@@ -90,7 +90,8 @@ class SegmentationNode(LifecycleNode):
     """Segments the images of its cameras and keeps the semantic grid.
 
     Subscription callbacks only leave the newest image in a mailbox. One thread segments all images
-    that wait there and publishes their labels; another one fuses these into the costmap meanwhile.
+    that wait there, publishes their labels and leaves them in another mailbox; a second thread
+    fuses these into the costmap. It may wait for late transforms: labels do not.
     Topics, parameters and services: docs/node.md.
     """
 
@@ -103,7 +104,7 @@ class SegmentationNode(LifecycleNode):
         self._new_bank: MemoryBank | None = None
         self._stop = threading.Event()
         self._segmenting: threading.Thread | None = None
-        self._mapping: Worker[Labelled] | None = None
+        self._mapping: threading.Thread | None = None
         self._segment_lock = threading.Lock()  # held while frames are segmented
         self._map_lock = threading.Lock()  # held while labels are fused; taken after the other one
         self._resets = 0
@@ -135,7 +136,8 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         self._model = model
-        self._mailbox: Mailbox[Arrival] = Mailbox()
+        self._images: Mailbox[Arrival] = Mailbox()
+        self._labels: Mailbox[Labelled] = Mailbox()
         for name, segmenter in segmenters.items():
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
         self._transforms = listen_to_transforms(self)
@@ -163,9 +165,12 @@ class SegmentationNode(LifecycleNode):
         for stream in self._streams.values():
             stream.counters = Counters()
         self._stop.clear()
-        self._mapping = Worker("costmap", self._map)
-        self._segmenting = threading.Thread(target=self._work, name="segmentation", daemon=True)
+        self._segmenting = threading.Thread(
+            target=self._segment_all, name="segmentation", daemon=True
+        )
+        self._mapping = threading.Thread(target=self._map_all, name="costmap", daemon=True)
         self._segmenting.start()
+        self._mapping.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -203,7 +208,7 @@ class SegmentationNode(LifecycleNode):
         self._stop.set()
         if self._segmenting is not None and self._mapping is not None:
             self._segmenting.join()
-            self._mapping.close()
+            self._mapping.join()
             self._segmenting = self._mapping = None
 
     def _load_model(
@@ -237,17 +242,21 @@ class SegmentationNode(LifecycleNode):
 
     def _on_image(self, camera: str, arrival: Arrival) -> None:
         if self._segmenting is not None:
-            self._mailbox.put(camera, arrival)
+            self._images.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._segment_lock, self._map_lock:
             for stream in self._streams.values():
                 stream.segmenter.reset()
-            self._costmap.reset()
-            self._resets += 1
+            self._forget_grid()
         response.success = True
         response.message = "ring and grid are empty"
         return response
+
+    def _forget_grid(self) -> None:
+        """And the labels that wait to be fused into it."""
+        self._costmap.reset()
+        self._resets += 1
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         reason = check_change(parameters, self._configured)
@@ -263,9 +272,9 @@ class SegmentationNode(LifecycleNode):
 
     # The thread that segments
 
-    def _work(self) -> None:
+    def _segment_all(self) -> None:
         while not self._stop.is_set():
-            due = self._mailbox.take(timeout=0.1)
+            due = self._images.take(timeout=0.1)
             with self._segment_lock:
                 try:
                     self._segment(due)
@@ -316,7 +325,11 @@ class SegmentationNode(LifecycleNode):
         stream, header = i.stream, i.arrival.image.header
         if segmentation.restarted:
             self.get_logger().warning(f"ring emptied: {segmentation.restarted}")
-            stream.counters.late += _time_went_back(segmentation)
+        if _time_went_back(segmentation):
+            stream.counters.late += 1
+            with self._map_lock:
+                self._forget_grid()
+                self._transforms.time_went_back()
         stream.counters.labelled += 1
         self._publish_label(stream, header, i.rgb, segmentation)
         now = self.get_clock().now().nanoseconds
@@ -328,14 +341,16 @@ class SegmentationNode(LifecycleNode):
             latency=(now - i.stamp) / 1e9,
             ring_length=len(stream.segmenter.ring),
             ring_capacity=stream.segmenter.ring.capacity,
-            frames_dropped=self._mailbox.dropped(stream.name),
+            frames_dropped=self._images.dropped(stream.name),
             frames_late=stream.counters.late,
             frames_invalid=stream.counters.invalid,
             device=str(stream.segmenter.device),
             device_memory=_device_memory(stream.segmenter.device),
         )
-        assert self._mapping is not None
-        self._mapping.put(Labelled(i, segmentation, statistics, self._resets))
+        labelled = Labelled(i, segmentation, statistics, self._resets)
+        replaced = self._labels.put(stream.name, labelled)
+        if replaced is not None:
+            self._publish_statistics(replaced, 0.0)
 
     def _publish_label(
         self,
@@ -350,9 +365,10 @@ class SegmentationNode(LifecycleNode):
             size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
-            if stream.info is not None and stream.info.width and stream.info.height:
-                info = conversions.scaled_camera_info(stream.info, *size, header)
-                stream.label_camera_info.publish(info)
+            if stream.info is not None:
+                with suppress(ValueError):  # the costmap's diagnostics name it
+                    info = conversions.scaled_camera_info(stream.info, *size, header)
+                    stream.label_camera_info.publish(info)
         if stream.label.get_subscription_count():
             stream.label.publish(conversions.mono_image(label, header))
         if stream.confidence.get_subscription_count():
@@ -368,24 +384,34 @@ class SegmentationNode(LifecycleNode):
 
     # The thread that fuses labels into the costmap
 
+    def _map_all(self) -> None:
+        assert self._segmenting is not None
+        while True:
+            last = not self._segmenting.is_alive()
+            for labelled in self._labels.take(timeout=0.1).values():
+                begun = time.perf_counter()
+                with self._map_lock:
+                    self._map(labelled)
+                self._publish_statistics(labelled, time.perf_counter() - begun)
+            if last:
+                return
+
     def _map(self, labelled: Labelled) -> None:
-        begun = time.perf_counter()
-        i, segmentation = labelled.input, labelled.segmentation
-        with self._map_lock:
-            try:
-                if _time_went_back(segmentation):
-                    self._costmap.reset()
-                    self._transforms.time_went_back()
-                if labelled.resets == self._resets:
-                    header = i.arrival.image.header
-                    self._costmap.update(i.stream, header, segmentation, i.arrival.depth)
-            except Exception as error:  # bad labels must not end the node
-                reason = f"{type(error).__name__}: {error}"
-                self._costmap.failed(i.stream, reason)
-                self._refuse(i.stream, reason)
-        end = time.perf_counter()
-        statistics = labelled.statistics
-        statistics.costmap, statistics.total = end - begun, end - i.taken
+        if labelled.resets != self._resets:
+            return
+        i = labelled.input
+        header, depth = i.arrival.image.header, i.arrival.depth
+        try:
+            self._costmap.update(i.stream, header, labelled.segmentation, depth)
+        except Exception as error:  # bad labels must not end the node
+            reason = f"{type(error).__name__}: {error}"
+            self._costmap.failed(i.stream, reason)
+            self._refuse(i.stream, reason)
+
+    def _publish_statistics(self, labelled: Labelled, costmap: float) -> None:
+        """Of a frame whose labels were fused in ``costmap`` seconds, or replaced before."""
+        statistics, i = labelled.statistics, labelled.input
+        statistics.costmap, statistics.total = costmap, time.perf_counter() - i.taken
         i.stream.statistics.publish(statistics)
 
     def _refuse(self, stream: CameraStream, reason: str) -> None:
@@ -411,7 +437,11 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics.add(
             "Costmap",
             self._costmap.problem,
-            {"updates": self._costmap.updates, "age_s": "never" if age is None else f"{age:.2f}"},
+            {
+                "updates": self._costmap.updates,
+                "skipped": sum(self._labels.dropped(name) for name in self._streams),
+                "age_s": "never" if age is None else f"{age:.2f}",
+            },
         )
         self._diagnostics.publish()
 
@@ -442,7 +472,7 @@ class SegmentationNode(LifecycleNode):
             {
                 "received": c.received,
                 "labelled": c.labelled,
-                "dropped": self._mailbox.dropped(stream.name),
+                "dropped": self._images.dropped(stream.name),
                 "late": c.late,
                 "invalid": c.invalid,
             },
