@@ -158,28 +158,6 @@ class CameraModel:
         )
         return once.turned(turns % 4 - 1)
 
-    def region(
-        self, x: int, y: int, width: int, height: int, binning: tuple[int, int]
-    ) -> CameraModel:
-        """The same camera with a part of its sensor read out, and pixels binned together.
-
-        Args:
-            x, y, width, height: the part, in pixels of the whole image.
-            binning: columns and rows that make one pixel of the image.
-
-        Raises:
-            ValueError: the part does not lie in the image.
-        """
-        bx, by = binning
-        if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
-            raise ValueError(
-                f"region of interest {width} x {height} at ({x}, {y}) does not lie in the image of "
-                f"{self.width} x {self.height} pixels"
-            )
-        moved = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ self._k
-        matrix = as_matrix(resizing(1 / bx, 1 / by) @ moved)
-        return replace(self, width=width // bx, height=height // by, matrix=matrix)
-
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points N x 3 in the optical frame (m) to pixels N x 2, and which are in the image.
 
@@ -235,8 +213,9 @@ class CameraModel:
 def to_camera(info: Any, rectified: bool) -> CameraModel:
     """Intrinsics from a sensor_msgs/CameraInfo, of ROS, or of a bag of ROS 2 or ROS 1.
 
-    Of the rectified image (P, no distortion) if that is used;
-    of the part of the sensor that is read out (``roi``), with its ``binning``.
+    Of the rectified image (P, no distortion) if that is used; of what is read out of the sensor.
+    That P of a stereo pair's second camera tells where the first one is does not count: the frame
+    of an image is taken for its own camera's.
 
     Raises:
         ValueError: the message holds values that cannot be used.
@@ -249,19 +228,42 @@ def to_camera(info: Any, rectified: bool) -> CameraModel:
             "camera, or set rectified to false"
         )
     matrix = np.reshape(p, (3, 4))[:, :3] if rectified else np.reshape(k, (3, 3))
-    camera = CameraModel(
+    whole = CameraModel(
         width=info.width,
         height=info.height,
         matrix=as_matrix(matrix),
         distortion=() if rectified else tuple(float(v) for v in d),
         model="plumb_bob" if rectified else info.distortion_model or "plumb_bob",
     )
-    binning = (max(1, info.binning_x), max(1, info.binning_y))
+    image_from_whole, width, height = read_out(info)
+    matrix = as_matrix(image_from_whole @ matrix)
+    return replace(whole, width=width, height=height, matrix=matrix)
+
+
+def read_out(info: Any) -> tuple[np.ndarray, int, int]:
+    """What of its sensor a camera sends: the part of ``roi``, its pixels joined by ``binning``.
+
+    Args:
+        info: sensor_msgs/CameraInfo, whose other values are those of the whole sensor.
+
+    Returns:
+        3 x 3 from pixels of the whole sensor to those of the image, and the image's width and
+        height.
+
+    Raises:
+        ValueError: the part does not lie in the sensor.
+    """
     roi = info.roi
-    if binning == (1, 1) and not (roi.width or roi.x_offset or roi.y_offset):
-        return camera
-    width, height = roi.width or info.width, roi.height or info.height
-    return camera.region(roi.x_offset, roi.y_offset, width, height, binning)
+    bx, by = max(1, info.binning_x), max(1, info.binning_y)
+    x, y = roi.x_offset, roi.y_offset
+    width, height = roi.width or info.width - x, roi.height or info.height - y
+    if x + width > info.width or y + height > info.height or width < bx or height < by:
+        raise ValueError(
+            f"region of interest {width} x {height} at ({x}, {y}), binned by {bx} x {by}, is no "
+            f"part of the sensor's {info.width} x {info.height} pixels"
+        )
+    moved = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
+    return resizing(1 / bx, 1 / by) @ moved, width // bx, height // by
 
 
 def quarter_turns(turns: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Camera models: projection and its inverse."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 from support.cameras import CAMERAS, K
 
-from stmem_ros.costmap.camera import CameraModel, quarter_turns
+from stmem_ros.costmap.camera import CameraModel, quarter_turns, to_camera
 
 
 @pytest.mark.parametrize("name", CAMERAS)
@@ -88,14 +90,60 @@ def test_an_image_of_another_shape_is_refused() -> None:
         CAMERAS["rectified"].scaled(640, 200)
 
 
-def test_a_region_and_binned_pixels_are_the_same_camera() -> None:
-    camera = CameraModel(640, 480, ((500.0, 0, 320.0), (0, 510.0, 240.0), (0, 0, 1)))
-    part = camera.region(100, 60, 400, 300, (2, 2))
+def camera_info(**changes: object) -> SimpleNamespace:
+    """As of sensor_msgs/CameraInfo; a stereo pair's right camera by its P."""
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    values = {
+        "width": 640, "height": 480, "distortion_model": "plumb_bob", "d": [0.1, 0, 0, 0, 0],
+        "k": [500.0, 0, 320, 0, 510, 240, 0, 0, 1],
+        "p": [450.0, 0, 310, -45, 0, 450, 235, 0, 0, 0, 1, 0],
+        "binning_x": 0, "binning_y": 0, "roi": roi,
+    }  # fmt: skip
+    return SimpleNamespace(**(values | changes))
+
+
+def test_of_a_rectified_image_p_counts_and_no_distortion() -> None:
+    camera = to_camera(camera_info(), rectified=True)
+    assert camera.matrix == ((450, 0, 310), (0, 450, 235), (0, 0, 1))
+    assert not camera.distortion
+    raw = to_camera(camera_info(), rectified=False)
+    assert raw.matrix == ((500, 0, 320), (0, 510, 240), (0, 0, 1))
+    assert raw.distortion == (0.1, 0, 0, 0, 0)
+    with pytest.raises(ValueError, match="no projection matrix P"):
+        to_camera(camera_info(p=[0.0] * 12), rectified=True)
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_region_of_interest_and_binned_pixels_are_the_same_camera(rectified: bool) -> None:
+    roi = SimpleNamespace(x_offset=100, y_offset=60, width=400, height=300)
+    part = to_camera(camera_info(roi=roi, binning_x=2, binning_y=2), rectified)
     assert (part.width, part.height) == (200, 150)
     points = np.array([[0.1, 0.05, 1.0], [-0.2, 0.1, 2.0]])
-    whole, _ = camera.project(points)
+    whole, _ = to_camera(camera_info(), rectified).project(points)
     mine, _ = part.project(points)
     # A binned pixel's centre lies between those of the two it is made of.
     assert np.allclose(mine, (whole - (100, 60) - 0.5) / 2)
-    with pytest.raises(ValueError, match="region of interest 400 x 300 at \\(300, 60\\)"):
-        camera.region(300, 60, 400, 300, (1, 1))
+
+
+def test_binning_alone_is_that_of_the_whole_sensor() -> None:
+    camera = to_camera(camera_info(binning_x=4, binning_y=2), rectified=False)
+    assert (camera.width, camera.height) == (160, 240)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"roi": (300, 60, 400, 300)},
+            "region of interest 400 x 300 at \\(300, 60\\), binned by 1",
+        ),
+        ({"roi": (640, 0, 0, 480)}, "region of interest 0 x 480 at \\(640, 0\\)"),
+        ({"binning_x": 1000}, "binned by 1000 x 1, is no part of the sensor's 640 x 480 pixels"),
+    ],
+)
+def test_a_region_that_is_no_part_of_the_sensor_is_refused(changes: dict, said: str) -> None:
+    if "roi" in changes:
+        names = ("x_offset", "y_offset", "width", "height")
+        changes = {"roi": SimpleNamespace(**dict(zip(names, changes["roi"], strict=True)))}
+    with pytest.raises(ValueError, match=said):
+        to_camera(camera_info(**changes), rectified=False)
