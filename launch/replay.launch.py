@@ -30,10 +30,14 @@ ARGUMENTS = (
     ("camera_info", "camera_info", "CameraInfo topic of that camera."),
     ("output", "stmem_output", "New folder for the bag of outputs."),
     ("rate", "1.0", "Speed, 1 is real time; slow enough, every image is labelled."),
-    ("model", "onboard", "Model bundle: a shipped name or a folder."),
-    ("device", "auto", "Torch device: auto, cpu, cuda, cuda:N."),
-    ("rectified", "false", "true if the images are rectified."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+)
+PARAMETERS = (
+    ("model", "Model bundle: a shipped name or a folder."),
+    ("device", "Torch device: auto, cpu, cuda, cuda:N."),
+    ("rectified", "true if the images are rectified."),
+    ("odom_frame", "Fixed frame the grid lies in."),
+    ("base_frame", "Robot frame whose plane z = 0 is the ground."),
 )
 
 
@@ -48,7 +52,7 @@ def replay(context: LaunchContext) -> list:
         output="screen",
         parameters=[
             value("params_file"),
-            {name: value(name) for name in ("model", "device", "rectified")},
+            {name: value(name) for name, _ in PARAMETERS if value(name).perform(context)},
             {
                 "use_sim_time": True,
                 "image_reliability": "reliable",
@@ -77,9 +81,10 @@ def replay(context: LaunchContext) -> list:
 
 
 def generate_launch_description() -> LaunchDescription:
+    as_in_file = ((name, "", f"{text} Empty: as in params_file.") for name, text in PARAMETERS)
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, default, text in ARGUMENTS
+        for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
     profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
     return LaunchDescription(

@@ -6,8 +6,8 @@ ros2 launch stmem_ros segmentation.launch.py image:=/camera/image_raw
 import os
 from pathlib import Path
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
@@ -17,40 +17,53 @@ PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 ARGUMENTS = (
     ("image", "image_raw", "Image topic; with image_transport compressed, without /compressed."),
     ("camera_info", "camera_info", "CameraInfo topic of that camera."),
-    ("image_transport", "raw", "raw or compressed."),
-    ("model", "onboard", "Model bundle: a shipped name or a folder."),
-    ("device", "auto", "Torch device: auto, cpu, cuda, cuda:N."),
-    ("rectified", "false", "true if the images are rectified."),
+    ("depth_image", "depth", "Topic of depth images aligned with the images; see depth."),
     ("namespace", "", "Namespace of the node."),
-    ("use_sim_time", "false", "Follow /clock, for bags and simulators."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+)
+PARAMETERS = (
+    ("image_transport", "raw or compressed."),
+    ("model", "Model bundle: a shipped name or a folder."),
+    ("device", "Torch device: auto, cpu, cuda, cuda:N."),
+    ("rectified", "true if the images are rectified."),
+    ("depth", "true: place labels by depth images."),
+    ("odom_frame", "Fixed frame the grid lies in."),
+    ("base_frame", "Robot frame whose plane z = 0 is the ground."),
+    ("use_sim_time", "true: follow /clock, for bags and simulators."),
 )
 
 
-def generate_launch_description() -> LaunchDescription:
+def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
     value = LaunchConfiguration
+    given = {name: value(name) for name, _ in PARAMETERS if value(name).perform(context)}
     node = LifecycleNode(
         package="stmem_ros",
         executable="segmentation_node",
         name="segmentation_node",
         namespace=value("namespace"),
         output="screen",
-        parameters=[
-            value("params_file"),
-            {
-                name: value(name)
-                for name in ("image_transport", "model", "device", "rectified", "use_sim_time")
-            },
-        ],
+        parameters=[value("params_file"), given],
         remappings=[
             ("image_raw", value("image")),
             ("image_raw/compressed", [value("image"), "/compressed"]),
             ("camera_info", value("camera_info")),
+            ("depth", value("depth_image")),
         ],
     )
+    return [node]
+
+
+def generate_launch_description() -> LaunchDescription:
+    as_in_file = ((name, "", f"{text} Empty: as in params_file.") for name, text in PARAMETERS)
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, default, text in ARGUMENTS
+        for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
     profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
-    return LaunchDescription([*arguments, SetEnvironmentVariable(PROFILE, profile), node])
+    return LaunchDescription(
+        [
+            *arguments,
+            SetEnvironmentVariable(PROFILE, profile),
+            OpaqueFunction(function=segmentation_node),
+        ]
+    )

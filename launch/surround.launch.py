@@ -20,15 +20,19 @@ ARGUMENTS = (
     ("cameras", "front,left,right", "Namespaces of the cameras, with commas between them."),
     ("image", "image_raw", "Image topic inside each camera's namespace."),
     ("camera_info", "camera_info", "CameraInfo topic inside each camera's namespace."),
-    ("image_transport", "raw", "raw or compressed."),
-    ("model", "onboard", "Model bundle: a shipped name or a folder."),
-    ("device", "auto", "Torch device: auto, cpu, cuda, cuda:N."),
-    ("rectified", "false", "true if the images are rectified."),
-    ("odom_frame", "odom", "Fixed frame the grid lies in."),
-    ("base_frame", "base_footprint", "Robot frame whose plane z = 0 is the ground."),
+    ("depth_image", "depth", "Topic of depth images, likewise; see depth."),
     ("namespace", "", "Namespace of the node and the cameras."),
-    ("use_sim_time", "false", "Follow /clock, for bags and simulators."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+)
+PARAMETERS = (
+    ("image_transport", "raw or compressed."),
+    ("model", "Model bundle: a shipped name or a folder."),
+    ("device", "Torch device: auto, cpu, cuda, cuda:N."),
+    ("rectified", "true if the images are rectified."),
+    ("depth", "true: place labels by depth images."),
+    ("odom_frame", "Fixed frame the grid lies in."),
+    ("base_frame", "Robot frame whose plane z = 0 is the ground."),
+    ("use_sim_time", "true: follow /clock, for bags and simulators."),
 )
 
 
@@ -39,14 +43,17 @@ def surround_node(context: LaunchContext) -> list[LifecycleNode]:
     ]
     if not cameras:
         raise ValueError("argument cameras is empty; name at least one, as in cameras:=front,left")
-    image, info = value("image").perform(context), value("camera_info").perform(context)
-    names = ("image_transport", "model", "device", "rectified", "odom_frame", "base_frame")
+    image, info, depth = (
+        value(topic).perform(context) for topic in ("image", "camera_info", "depth_image")
+    )
+    given = {name: value(name) for name, _ in PARAMETERS if value(name).perform(context)}
     remappings = []
     for camera in cameras:
         remappings += [
             (f"{camera}/image_raw", f"{camera}/{image}"),
             (f"{camera}/image_raw/compressed", f"{camera}/{image}/compressed"),
             (f"{camera}/camera_info", f"{camera}/{info}"),
+            (f"{camera}/depth", f"{camera}/{depth}"),
         ]
     return [
         LifecycleNode(
@@ -55,20 +62,17 @@ def surround_node(context: LaunchContext) -> list[LifecycleNode]:
             name="segmentation_node",
             namespace=value("namespace"),
             output="screen",
-            parameters=[
-                value("params_file"),
-                {"cameras": cameras, "use_sim_time": value("use_sim_time")}
-                | {name: value(name) for name in names},
-            ],
+            parameters=[value("params_file"), {"cameras": cameras} | given],
             remappings=remappings,
         )
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
+    as_in_file = ((name, "", f"{text} Empty: as in params_file.") for name, text in PARAMETERS)
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, default, text in ARGUMENTS
+        for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
     profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
     return LaunchDescription(

@@ -54,9 +54,9 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.fixture
-def description(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+def segmentation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     stand_in(monkeypatch)
-    return load("segmentation").generate_launch_description()
+    return load("segmentation")
 
 
 @pytest.fixture
@@ -80,10 +80,18 @@ def parts(description: Recorded, kind: str) -> list[Recorded]:
     return [a for a in description.positional[0] if type(a).__name__ == kind]
 
 
-def test_every_argument_is_described_and_used(description: Recorded) -> None:
+def started(description: Recorded, **given: str) -> list[Recorded]:
+    """What a launch file starts with some arguments given."""
+    (opaque,) = parts(description, "OpaqueFunction")
+    return opaque.named["function"](defaults(description) | given)
+
+
+def test_every_argument_is_described_and_used(segmentation: ModuleType) -> None:
+    description = segmentation.generate_launch_description()
     declared = parts(description, "DeclareLaunchArgument")
     assert all(len(a.named["description"]) > 10 for a in declared)
-    (node,) = parts(description, "LifecycleNode")
+    names = {a.positional[0] for a in declared}
+    (node,) = started(description, **{name: "given" for name in names})
     used = set()
 
     def visit(value: object) -> None:
@@ -96,13 +104,26 @@ def test_every_argument_is_described_and_used(description: Recorded) -> None:
                 visit(item)
 
     visit(list(node.named.values()))
-    assert used == {a.positional[0] for a in declared}
+    assert used == names
 
 
-def test_what_it_sets_are_parameters_of_the_node(description: Recorded) -> None:
-    (node,) = parts(description, "LifecycleNode")
+@pytest.mark.parametrize("name", ["segmentation", "surround"])
+def test_only_what_is_given_goes_before_the_parameter_file(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch)
+    description = load(name).generate_launch_description()
+    (node,) = started(description)
+    file, own = node.named["parameters"]
+    assert file.positional == ("params_file",) and set(own) <= {"cameras"}
+    (node,) = started(description, base_frame="base_link", depth="true")
+    assert set(node.named["parameters"][1]) - {"cameras"} == {"base_frame", "depth"}
+
+
+def test_what_it_sets_are_parameters_of_the_node(segmentation: ModuleType) -> None:
     own = set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
-    assert set(node.named["parameters"][1]) <= own
+    assert {name for name, _ in segmentation.PARAMETERS} <= own
+    (node,) = started(segmentation.generate_launch_description())
     assert node.named["executable"] == "segmentation_node"
 
 
@@ -111,15 +132,16 @@ def test_surround_gives_one_node_all_cameras_with_their_topics(surround: ModuleT
     assert all(
         len(a.named["description"]) > 10 for a in parts(description, "DeclareLaunchArgument")
     )
-    given = defaults(description) | {"cameras": "front, rear", "image": "image_color"}
-    (opaque,) = parts(description, "OpaqueFunction")
-    (node,) = opaque.named["function"](given)
-    parameters = node.named["parameters"][1]
-    assert parameters["cameras"] == ["front", "rear"]
-    assert set(parameters) <= set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    (node,) = started(
+        description, cameras="front, rear", image="image_color", depth_image="depth_registered"
+    )
+    assert node.named["parameters"][1] == {"cameras": ["front", "rear"]}
+    own = set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    assert {name for name, _ in surround.PARAMETERS} <= own
     remapped = dict(node.named["remappings"])
     assert remapped["rear/image_raw"] == "rear/image_color"
     assert remapped["front/image_raw/compressed"] == "front/image_color/compressed"
+    assert remapped["front/depth"] == "front/depth_registered"
 
 
 def test_surround_without_cameras_says_what_is_missing(surround: ModuleType) -> None:
@@ -139,8 +161,7 @@ def test_replay_plays_the_bag_to_the_node_and_ends_with_it(
         len(a.named["description"]) > 10 for a in parts(description, "DeclareLaunchArgument")
     )
     given = defaults(description) | {"bag": "drive", "image": image}
-    (opaque,) = parts(description, "OpaqueFunction")
-    node, player, handler = opaque.named["function"](given)
+    node, player, handler = started(description, bag="drive", image=image)
     parameters = {k: v for given in node.named["parameters"][1:] for k, v in given.items()}
     assert set(parameters) <= set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
     assert parameters["use_sim_time"] is True
@@ -158,12 +179,15 @@ def test_replay_plays_the_bag_to_the_node_and_ends_with_it(
 
 
 def test_it_sets_the_middleware_profile_unless_the_user_did(
-    description: Recorded, monkeypatch: pytest.MonkeyPatch
+    segmentation: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (profile,) = parts(description, "SetEnvironmentVariable")
-    name, path = profile.positional
-    assert name == "FASTDDS_DEFAULT_PROFILES_FILE"
-    assert Path(path).is_file()
+    name = "FASTDDS_DEFAULT_PROFILES_FILE"
+    monkeypatch.delenv(name, raising=False)
+    (profile,) = parts(segmentation.generate_launch_description(), "SetEnvironmentVariable")
+    assert profile.positional[0] == name and Path(profile.positional[1]).is_file()
+    monkeypatch.setenv(name, "/mine.xml")
+    (profile,) = parts(segmentation.generate_launch_description(), "SetEnvironmentVariable")
+    assert profile.positional == (name, "/mine.xml")
 
 
 def test_the_parameter_file_names_parameters_and_their_defaults() -> None:
