@@ -42,6 +42,8 @@ class CostmapScores:
         occupied_not_free: of the truly occupied cells in view that have a class, the share that is
             not ground.
         drivable_iou: IoU of drivable cells over the cells that have a class.
+        drivable_iou_in_view: the same over all ground in view within range: where it is doubtful,
+            it is not taken for drivable.
         front_edge_error_m: largest distance between a box's front edge 10 m ahead and the nearest
             cell that holds it, over several places.
         turn_iou: ``drivable_iou`` of the last window of drives round a corner of 90 degrees.
@@ -52,6 +54,7 @@ class CostmapScores:
 
     occupied_not_free: float
     drivable_iou: float
+    drivable_iou_in_view: float
     front_edge_error_m: float
     turn_iou: float
     seen: float
@@ -85,7 +88,7 @@ def bench_costmap(
 ) -> CostmapScores:
     """Drive through held-out synthetic scenes and compare the grids with the truth."""
     kind = np.array([rule.kind for rule in rules.rules])
-    counts = np.zeros(7)
+    counts = np.zeros(9)
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
@@ -99,6 +102,7 @@ def bench_costmap(
     return CostmapScores(
         occupied_not_free=counts[0] / counts[1],
         drivable_iou=counts[2] / counts[3],
+        drivable_iou_in_view=counts[7] / counts[8],
         front_edge_error_m=max(_front_edge_errors(rules)),
         turn_iou=turned[0] / turned[1],
         seen=counts[4] / counts[6],
@@ -122,24 +126,27 @@ def _grids(
 
 
 def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
-    """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view."""
+    """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view;
+    of the ground in view drivable in both, in either."""
     x, y = _centres(grid)
     truth = ground_truth(scene, frame.seconds, x, y)
     sure = grid.label != UNLABELLED
     in_view, shown = _visible(frame, x, y)
     occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
     free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
-    mine, real = grid.label == ID["road"], sure & (truth == ID["road"])
+    mine, real = grid.label == ID["road"], truth == ID["road"]
     visible = shown & (kind[truth] == Kind.GROUND)
     return np.array(
         [
             (occupied & ~free).sum(),
             occupied.sum(),
             (mine & real).sum(),
-            (mine | real).sum(),
+            (mine | sure & real).sum(),
             (visible & (grid.cost >= 0)).sum(),
             (visible & sure).sum(),
             visible.sum(),
+            (visible & mine & real).sum(),
+            (visible & (mine | real)).sum(),
         ],
         float,
     )
