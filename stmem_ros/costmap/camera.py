@@ -236,8 +236,7 @@ def to_camera(info: Any, rectified: bool) -> CameraModel:
         model="plumb_bob" if rectified else info.distortion_model or "plumb_bob",
     )
     image_from_whole, width, height = read_out(info)
-    matrix = as_matrix(image_from_whole @ matrix)
-    return replace(whole, width=width, height=height, matrix=matrix)
+    return replace(whole, width=width, height=height, matrix=as_matrix(image_from_whole @ matrix))
 
 
 def read_out(info: Any) -> tuple[np.ndarray, int, int]:
