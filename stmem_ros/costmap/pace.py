@@ -8,18 +8,25 @@ from stmem_ros.costmap.transforms import LATE
 class Pace:
     """Lets through what comes no faster than a rate, by stamps, and nothing older than that.
 
+    One may come a tenth of a period early: stamps of a camera at just this rate jitter.
+
     ``rate``: Hz.
     """
 
     def __init__(self, rate: float) -> None:
-        # A tenth of a period of slack: stamps of a camera at just this rate jitter.
-        self._period = 0.9e9 / rate
+        self._period = round(1e9 / rate)
         self._last: int | None = None
+        self._next = 0
 
     def due(self, stamp: int) -> bool:
         """Whether something stamped ``stamp`` ns may go out; if so, it has."""
-        if self._last is not None and -LATE <= stamp - self._last < self._period:
+        early = self._period // 10
+        began_anew = self._last is None or stamp < self._last - LATE
+        if not began_anew and stamp < self._next - early:
             return False
+        following = stamp + self._period
+        # A period after the next one was due, so that many early ones are not more than the rate.
+        self._next = following if began_anew else max(self._next + self._period, following - early)
         self._last = stamp
         return True
 

@@ -12,6 +12,17 @@ def test_cameras_whose_stamps_interleave_give_no_more_grids_than_the_rate() -> N
     assert sent == sorted(sent)
 
 
+def test_a_camera_slightly_faster_than_the_rate_is_held_back_to_it() -> None:
+    pace = Pace(10)
+    sent = [s for s in range(0, 100 * S, S // 11) if pace.due(s)]
+    assert 700 <= len(sent) <= 1000
+
+
+def test_a_camera_at_the_rate_is_let_through_though_its_stamps_jitter() -> None:
+    pace = Pace(10)
+    assert all(pace.due(i * S // 10 + (-1) ** i * S // 250) for i in range(100))
+
+
 def test_time_that_begins_anew_is_not_waited_for() -> None:
     pace = Pace(10)
     assert pace.due(100 * S) and pace.due(0)
