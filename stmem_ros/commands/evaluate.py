@@ -348,7 +348,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
 
     from stmem_ros.data.dataset import open_dataset
     from stmem_ros.evaluation.dataset import evaluate
-    from stmem_ros.evaluation.disturbance import DISTURBANCES
+    from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
     from stmem_ros.evaluation.flow_average import FlowAverage
     from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import BundledSegmenter, load_bundle
@@ -373,29 +373,41 @@ def _run_dataset(options: argparse.Namespace) -> int:
         a = models["mar"].architecture
         around = a.target, a.window - 1 - a.target
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
-        scores = {name: evaluate(m, dataset, stream(m)) for name, m in models.items()}
-        if options.ablate:
-            rival = FlowAverage(models["frame"], a.window)
-            scores["flow"] = evaluate(models["frame"], dataset, rival)
-        disturbed = {"none": scores["mar"]}
-        for disturbance in DISTURBANCES[1:] if options.robustness else ():
-            model = models["mar"]
-            disturbed[disturbance.name] = evaluate(model, dataset, stream(model), disturbance)
+        rivals = {"flow": FlowAverage(models["frame"], a.window)} if options.ablate else {}
+
+        def score(disturbance: Disturbance) -> dict[str, Scores]:
+            """Of all that are compared."""
+            scores = {n: evaluate(m, dataset, stream(m), disturbance) for n, m in models.items()}
+            for name, rival in rivals.items():
+                scores[name] = evaluate(models["frame"], dataset, rival, disturbance)
+            return scores
+
+        scored = {d.name: score(d) for d in DISTURBANCES[: None if options.robustness else 1]}
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+    scores = scored[DISTURBANCES[0].name]
     titles = [TITLES[name] for name in scores] if options.ablate else names
     print(table(titles, list(scores.values())))
     if options.robustness:
         print("\nwith disturbed images")
-        print(table(list(disturbed), list(disturbed.values())))
+        print(table(list(scored), [of_all["mar"] for of_all in scored.values()]))
+        for name, of_all in scored.items() if options.ablate else ():
+            print(f"\nimages: {name}")
+            print(table(titles, list(of_all.values())))
     if options.json:
-        content = dataclasses.asdict(scores["mar"])
-        if options.ablate:
-            content["variants"] = {n: dataclasses.asdict(s) for n, s in scores.items()}
+        content = as_json(scores)
         if options.robustness:
-            content["disturbed"] = {n: dataclasses.asdict(s) for n, s in disturbed.items()}
+            content["disturbed"] = {name: as_json(of_all) for name, of_all in scored.items()}
         options.json.write_text(json.dumps(content, indent=1))
     return 0
+
+
+def as_json(scores: dict[str, Scores]) -> dict[str, object]:
+    """The model's figures, and those of all variants where there are more."""
+    content = dataclasses.asdict(scores["mar"])
+    if len(scores) > 1:
+        content["variants"] = {name: dataclasses.asdict(s) for name, s in scores.items()}
+    return content
 
 
 def table(titles: list[str], scores: list[Scores]) -> str:

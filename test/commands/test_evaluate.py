@@ -78,6 +78,18 @@ def test_robustness_scores_the_same_clip_with_disturbed_images(
     assert "half as bright" in capsys.readouterr().out
 
 
+def test_with_both_the_variants_are_compared_on_disturbed_images_too(
+    clip: Path, small_run: Path, capsys
+) -> None:
+    assemble(small_run, clip.parent / "bundle")
+    scores = evaluate(clip, clip.parent / "bundle", "--ablate", "--robustness")
+    noisy = scores["disturbed"]["noise 15"]
+    assert list(noisy["variants"]) == list(scores["variants"])
+    assert noisy["variants"]["mar"]["miou"] == noisy["miou"]
+    assert noisy["variants"]["flow"] != scores["variants"]["flow"]
+    assert "images: noise 15" in capsys.readouterr().out
+
+
 def test_a_data_set_with_other_classes_is_refused(clip: Path, small_bundle: Path, capsys) -> None:
     path = clip / "dataset.yaml"
     path.write_text(path.read_text().replace("road", "canal"))
