@@ -1,4 +1,4 @@
-"""A one-place mailbox a camera: the newest item waits, what it replaces is counted."""
+"""A one-place mailbox a camera: the newest image waits, what it replaces is counted."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Holds at most one item a key; emptied by one thread."""
+    """Holds at most one item a key; written by callbacks, emptied by one worker."""
 
     def __init__(self) -> None:
         self._items: dict[str, T] = {}
         self._dropped: dict[str, int] = {}
         self._changed = threading.Condition()
 
-    def put(self, key: str, item: T) -> T | None:
-        """Leave an item; one that was still waiting is dropped, and returned."""
+    def put(self, key: str, item: T) -> None:
+        """Leave an item; one that was still waiting is dropped."""
         with self._changed:
-            replaced = self._items.get(key)
-            if replaced is not None:
+            if key in self._items:
                 self._dropped[key] = self._dropped.get(key, 0) + 1
             self._items[key] = item
             self._changed.notify()
-            return replaced
 
     def take(self, timeout: float) -> dict[str, T]:
         """All waiting items; waits up to ``timeout`` seconds for the first one."""

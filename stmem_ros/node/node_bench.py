@@ -280,13 +280,11 @@ class _Camera:
             return list(self._labelled.values())
 
     def stages_ms(self) -> dict[str, float]:
-        """Medians of the node's statistics."""
+        """Medians of the node's statistics; of the costmap where labels were fused."""
         with self._changed:
-            return {
-                stage: 1e3
-                * float(np.median([getattr(s, stage) for s in self._statistics.values()]))
-                for stage in STAGES
-            }
+            values = {s: [getattr(f, s) for f in self._statistics.values()] for s in STAGES}
+        values["costmap"] = [seconds for seconds in values["costmap"] if seconds > 0] or [0.0]
+        return {stage: 1e3 * float(np.median(seconds)) for stage, seconds in values.items()}
 
     def _send(self) -> int:
         """Send the next image; its stamp, ns."""

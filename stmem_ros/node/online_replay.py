@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import rclpy
@@ -147,6 +148,7 @@ class _Run:
     ) -> None:
         self.stamps: list[int] = []  # of the images played, ns
         self.latencies: dict[int, float] = {}  # by stamp in ns
+        self._done: set[int] = set()  # stamps of which the node has published all
         self.dropped = 0
         self.device = "unknown"
         self._image = image
@@ -179,12 +181,20 @@ class _Run:
         self._recorder.close()
 
     def _wait_for_label(self) -> None:
-        """Wait for the label of the image sent last, or the news that it cannot be used."""
+        """Wait for the label of the image sent last, or the news that it cannot be used.
+
+        And for the costmap of the one before: where it has not begun with the last one's labels,
+        those of the next would take their place. Not for the last one's own: it may need transforms
+        that come after the image.
+        """
 
         def answered() -> bool:
             if not self._sent or self._refused > self._refused_before:
                 return True
-            return next(reversed(self._sent)) in self.latencies
+            last, *before = islice(reversed(self._sent), 2)
+            return last in self.latencies and all(
+                stamp in self._done or stamp not in self.latencies for stamp in before
+            )
 
         with self._labelled:
             came = self._labelled.wait_for(answered, LABEL_TIMEOUT)
@@ -203,6 +213,9 @@ class _Run:
             statistics = deserialize_message(data, FrameStatistics)
             self.dropped = statistics.frames_dropped
             self.device = statistics.device
+            with self._labelled:
+                self._done.add(_stamp(data))
+                self._labelled.notify_all()
         elif topic == "/diagnostics":
             for status in deserialize_message(data, DiagnosticArray).status:
                 if status.name == f"{NODE[1:]}: Input":

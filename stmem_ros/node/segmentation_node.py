@@ -18,6 +18,7 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -34,6 +35,7 @@ from stmem_ros.model.bundle import (
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node import conversions
+from stmem_ros.node.backlog import Backlog
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
@@ -72,26 +74,39 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Published labels on their way into the costmap.
+class Processed:
+    """A frame whose labels are published; its statistics go out when the costmap is done with it.
 
     Attributes:
         statistics: of all stages before the costmap.
-        resets: how often ``~/reset`` was called before.
+        taken: when its image was taken, perf_counter seconds.
     """
 
-    input: Input
-    segmentation: Segmentation
+    stream: CameraStream
     statistics: FrameStatistics
-    resets: int
+    taken: float
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the costmap takes of a frame.
+
+    Attributes:
+        epoch: the node's when they were made.
+    """
+
+    header: Header
+    depth: Image | None
+    segmentation: Segmentation
+    epoch: int
 
 
 class SegmentationNode(LifecycleNode):
     """Segments the images of its cameras and keeps the semantic grid.
 
     Subscription callbacks only leave the newest image in a mailbox. One thread segments all images
-    that wait there, publishes their labels and leaves them in another mailbox; a second thread
-    fuses these into the costmap. It may wait for late transforms: labels do not.
+    that wait there and publishes their labels; a second one fuses these into the costmap. That one
+    may wait for late transforms; then it goes on with each camera's newest labels.
     Topics, parameters and services: docs/node.md.
     """
 
@@ -106,8 +121,8 @@ class SegmentationNode(LifecycleNode):
         self._segmenting: threading.Thread | None = None
         self._mapping: threading.Thread | None = None
         self._segment_lock = threading.Lock()  # held while frames are segmented
-        self._map_lock = threading.Lock()  # held while labels are fused; taken after the other one
-        self._resets = 0
+        self._epoch = 0  # how often what was seen had to be forgotten; labels of earlier ones too
+        self._mapped_epoch = 0  # of what the costmap holds
         self._said: set[str] = set()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value:
@@ -137,7 +152,7 @@ class SegmentationNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._model = model
         self._images: Mailbox[Arrival] = Mailbox()
-        self._labels: Mailbox[Labelled] = Mailbox()
+        self._backlog: Backlog[Processed, Labels] = Backlog()
         for name, segmenter in segmenters.items():
             self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
         self._transforms = listen_to_transforms(self)
@@ -164,6 +179,8 @@ class SegmentationNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for stream in self._streams.values():
             stream.counters = Counters()
+        self._images, self._backlog = Mailbox(), Backlog()
+        self._costmap.updates = 0
         self._stop.clear()
         self._segmenting = threading.Thread(
             target=self._segment_all, name="segmentation", daemon=True
@@ -190,6 +207,7 @@ class SegmentationNode(LifecycleNode):
             self.destroy_publisher(self._vision_info)
         self.destroy_service(self._reset_service)
         self.destroy_timer(self._diagnostics_timer)
+        self._new_bank = None
         del self._model, self._transforms
         gc.collect()  # a stream's functions refer to it: it would keep the model
         if torch.cuda.is_available():
@@ -245,18 +263,13 @@ class SegmentationNode(LifecycleNode):
             self._images.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self._segment_lock, self._map_lock:
+        with self._segment_lock:
             for stream in self._streams.values():
                 stream.segmenter.reset()
-            self._forget_grid()
+            self._epoch += 1
         response.success = True
         response.message = "ring and grid are empty"
         return response
-
-    def _forget_grid(self) -> None:
-        """And the labels that wait to be fused into it."""
-        self._costmap.reset()
-        self._resets += 1
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         reason = check_change(parameters, self._configured)
@@ -279,6 +292,8 @@ class SegmentationNode(LifecycleNode):
                 try:
                     self._segment(due)
                 except Exception as error:  # a bad frame must not end the node
+                    if not self.context.ok():
+                        return
                     for camera in due:
                         self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
@@ -298,13 +313,16 @@ class SegmentationNode(LifecycleNode):
             [i.rgb for i in inputs],
             [i.stamp / 1e9 for i in inputs],
         )
+        if any(map(_time_went_back, segmentations)):
+            self._epoch += 1
+            self._transforms.time_went_back()
         for i, segmentation in zip(inputs, segmentations, strict=True):
             self._publish(i, segmentation)
 
     def _swap_memory(self) -> None:
-        if self._new_bank is not None:
-            swap_memory(self._model, self._new_bank)
-            self._new_bank = None
+        bank, self._new_bank = self._new_bank, None
+        if bank is not None:
+            swap_memory(self._model, bank)
             self.get_logger().info("memory bank replaced")
 
     def _convert(self, stream: CameraStream, arrival: Arrival, taken: float) -> Input | None:
@@ -325,11 +343,7 @@ class SegmentationNode(LifecycleNode):
         stream, header = i.stream, i.arrival.image.header
         if segmentation.restarted:
             self.get_logger().warning(f"ring emptied: {segmentation.restarted}")
-        if _time_went_back(segmentation):
-            stream.counters.late += 1
-            with self._map_lock:
-                self._forget_grid()
-                self._transforms.time_went_back()
+            stream.counters.late += _time_went_back(segmentation)
         stream.counters.labelled += 1
         self._publish_label(stream, header, i.rgb, segmentation)
         now = self.get_clock().now().nanoseconds
@@ -347,10 +361,11 @@ class SegmentationNode(LifecycleNode):
             device=str(stream.segmenter.device),
             device_memory=_device_memory(stream.segmenter.device),
         )
-        labelled = Labelled(i, segmentation, statistics, self._resets)
-        replaced = self._labels.put(stream.name, labelled)
-        if replaced is not None:
-            self._publish_statistics(replaced, 0.0)
+        self._backlog.put(
+            stream.name,
+            Processed(stream, statistics, i.taken),
+            Labels(header, i.arrival.depth, segmentation, self._epoch),
+        )
 
     def _publish_label(
         self,
@@ -363,8 +378,8 @@ class SegmentationNode(LifecycleNode):
         if stream.label_camera_info is not None:
             stride = self._model.architecture.stride
             size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
-            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
-            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST)
+            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if stream.info is not None:
                 with suppress(ValueError):  # the costmap's diagnostics name it
                     info = conversions.scaled_camera_info(stream.info, *size, header)
@@ -388,31 +403,36 @@ class SegmentationNode(LifecycleNode):
         assert self._segmenting is not None
         while True:
             last = not self._segmenting.is_alive()
-            for labelled in self._labels.take(timeout=0.1).values():
-                begun = time.perf_counter()
-                with self._map_lock:
-                    self._map(labelled)
-                self._publish_statistics(labelled, time.perf_counter() - begun)
-            if last:
-                return
+            taken = self._backlog.take(timeout=0.1)
+            if taken is None:
+                if last:
+                    return
+                continue
+            try:
+                self._map(*taken)
+            except Exception as error:  # bad labels must not end the node
+                if not self.context.ok():
+                    return
+                reason = f"{type(error).__name__}: {error}"
+                self._costmap.failed(taken[0].stream, reason)
+                self._refuse(taken[0].stream, reason)
 
-    def _map(self, labelled: Labelled) -> None:
-        if labelled.resets != self._resets:
-            return
-        i = labelled.input
-        header, depth = i.arrival.image.header, i.arrival.depth
+    def _map(self, frame: Processed, labels: Labels | None) -> None:
+        """Fuse labels that are still wanted, and publish the statistics of their frame."""
+        begun = time.perf_counter()
+        statistics = frame.statistics
         try:
-            self._costmap.update(i.stream, header, labelled.segmentation, depth)
-        except Exception as error:  # bad labels must not end the node
-            reason = f"{type(error).__name__}: {error}"
-            self._costmap.failed(i.stream, reason)
-            self._refuse(i.stream, reason)
-
-    def _publish_statistics(self, labelled: Labelled, costmap: float) -> None:
-        """Of a frame whose labels were fused in ``costmap`` seconds, or replaced before."""
-        statistics, i = labelled.statistics, labelled.input
-        statistics.costmap, statistics.total = costmap, time.perf_counter() - i.taken
-        i.stream.statistics.publish(statistics)
+            # While the node stops nothing takes in the transforms that labels may wait for.
+            if labels is not None and labels.epoch == self._epoch and not self._stop.is_set():
+                if labels.epoch != self._mapped_epoch:
+                    self._costmap.reset()
+                    self._mapped_epoch = labels.epoch
+                header, depth = labels.header, labels.depth
+                self._costmap.update(frame.stream, header, labels.segmentation, depth)
+                statistics.costmap = time.perf_counter() - begun
+        finally:
+            statistics.total = time.perf_counter() - frame.taken
+            frame.stream.statistics.publish(statistics)
 
     def _refuse(self, stream: CameraStream, reason: str) -> None:
         """Count a frame that cannot be used; each reason is logged once."""
@@ -439,7 +459,7 @@ class SegmentationNode(LifecycleNode):
             self._costmap.problem,
             {
                 "updates": self._costmap.updates,
-                "skipped": sum(self._labels.dropped(name) for name in self._streams),
+                "skipped": sum(self._backlog.replaced(name) for name in self._streams),
                 "age_s": "never" if age is None else f"{age:.2f}",
             },
         )

@@ -314,13 +314,44 @@ def test_labels_do_not_wait_for_the_costmap(peer: Peer, start_node) -> None:
     for i, of_late in enumerate(late):  # their transforms are not known yet
         send(image, of_late)
         peer.wait(lambda n=labelled + i: len(labels) > n, "a label")
-    peer.wait(lambda: len(statistics) == counted + 2, "the frames whose labels were replaced")
+    assert len(statistics) == counted
     odometry.publish(transform("odom", "base_footprint", np.eye(4), stamp + 1))
-    peer.wait(lambda: len(statistics) == counted + 4, "the frames that were fused")
-    skipped = [s for s in statistics[counted:] if s.costmap == 0]
-    first, newest = [s for s in statistics[counted:] if s.costmap > 0]
-    assert [seconds(s.header.stamp) for s in (first, *skipped, newest)] == pytest.approx(late)
-    assert first.costmap > newest.costmap  # it waited
+    peer.wait(lambda: len(statistics) == counted + 4, "statistics of all")
+    assert [seconds(s.header.stamp) for s in statistics[counted:]] == pytest.approx(late)
+    first, *replaced, newest = [s.costmap for s in statistics[counted:]]
+    assert first > newest > 0 and not any(replaced)
+
+
+def test_labels_of_feature_size_have_a_camera_info_of_their_own(
+    peer: Peer, start_node, frames, small_bundle: Path
+) -> None:
+    start_node("-p", "label_size:=feature")
+    labels = peer.collect(Image, f"{NODE}/label")
+    infos = peer.collect(CameraInfo, f"{NODE}/label/camera_info")
+    peer.wait_until_active()
+    camera_infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    info = CameraInfo(width=256, height=192, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 60, 128, 96
+    info.k = [200.0, 0.0, 140.0, 0.0, 210.0, 100.0, 0.0, 0.0, 1.0]
+    send = peer.image_sender()
+    for i in range(100):
+        camera_infos.publish(info)
+        count = len(labels)
+        send(frames[0], 100.0 + i)  # a second apart: each begins anew
+        peer.wait(lambda n=count: len(labels) > n, "a label")
+        if infos:
+            break
+    model = load_bundle(small_bundle, "cpu")
+    stride = round(model.architecture.stride)
+    label, own = labels[-1], infos[-1]
+    assert (label.width, label.height) == (own.width, own.height) == (128 // stride, 96 // stride)
+    # A coarse pixel's centre is that of the pixels it is made of.
+    centre = (np.array([140 - 100, 100 - 60]) + 0.5) / stride - 0.5
+    assert np.allclose(own.k.reshape(3, 3)[:2, 2], centre)
+    assert (own.k[0], own.k[4]) == (200 / stride, 210 / stride)
+    want = StreamingSegmenter(model).push(frames[0], 0.0).label
+    got = np.frombuffer(label.data, np.uint8).reshape(label.height, label.width)
+    assert (got == want[stride // 2 :: stride, stride // 2 :: stride]).mean() > 0.99
 
 
 def test_a_precision_that_was_not_checked_is_used_and_warned_of(
@@ -445,7 +476,7 @@ def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node)
     peer.wait(lambda: len(statistics) == len(labels), "statistics")
     assert len(labels) < sent
     assert statistics[-1].frames_dropped > 0
-    stamps = [s.header.stamp.sec + s.header.stamp.nanosec / 1e9 for s in statistics]
+    stamps = [seconds(s.header.stamp) for s in statistics]
     assert stamps == sorted(stamps)
 
 
@@ -514,9 +545,12 @@ def endpoints(peer: Peer) -> set[str]:
     return {topic for topic, _ in listed}
 
 
-def test_sigint_ends_the_node_cleanly(peer: Peer, start_node) -> None:
+def test_sigint_ends_the_node_cleanly_while_images_come(peer: Peer, start_node, frames) -> None:
     node = start_node()
     peer.wait_until_active()
+    send = peer.image_sender()
+    for i in range(3):
+        send(frames[0], 100.0 + i / 10)
     assert node.interrupt() == 0
     assert "Traceback" not in node.text()
 
