@@ -19,6 +19,7 @@ CLIPS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
+NO_USE = (0, 0)
 
 
 class FusedConv2d(nn.Module):
@@ -34,10 +35,10 @@ class FusedConv2d(nn.Module):
         )
         self._clip = CLIPS[type(activation)]
         self.bias = convolution.bias
-        # For each number of threads that compute, the weight and the rows and columns of inputs it
-        # is in order for. Threads share it: it is replaced as a whole.
-        self._kept = {0: (convolution.weight.detach(), torch.Size())}
-        self._last: tuple[int, torch.Size] | None = None
+        # For each number of images, and of threads that compute, the weight and the rows and
+        # columns of inputs it is in order for. Threads share it: it is replaced as a whole.
+        self._kept = {NO_USE: (convolution.weight.detach(), torch.Size())}
+        self._last: dict[tuple[int, int], torch.Size] = {}  # rows and columns of the last input
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
@@ -55,17 +56,18 @@ class FusedConv2d(nn.Module):
         """The weight, once two inputs in a row have one size in oneDNN's own order for it.
 
         Else oneDNN puts it in that order at each call. Where sizes alternate it is left as it is.
-        The order is also another for another number of threads.
+        The order is another for another number of images, as of cameras that are due now together
+        and now alone, and of threads.
         """
-        use = threads, size = torch.get_num_threads(), shape[2:]
-        kept = self._kept
-        some = next(iter(kept.values()))
-        weight, ordered_for = kept.get(threads, (some[0], torch.Size()))
-        if use == self._last and size != ordered_for:
+        use, size = (shape[0], torch.get_num_threads()), shape[2:]
+        some = next(iter(self._kept.values()))
+        weight, ordered_for = self._kept.get(use, (some[0], torch.Size()))
+        if size == self._last.get(use) and size != ordered_for:
             dense = weight.to_dense() if weight.is_mkldnn else weight
             weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
-            self._kept = {t: w for t, w in kept.items() if t} | {threads: (weight, size)}
-        self._last = use
+            self._kept = self._kept | {use: (weight, size)}
+            self._kept.pop(NO_USE, None)
+        self._last[use] = size
         return weight
 
 

@@ -16,7 +16,6 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.allocator import LARGE, keep_freed_memory
-from stmem_ros.streaming.camera_threads import cameras_apart, on_a_core_each
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
@@ -171,9 +170,8 @@ def push_together(
 ) -> list[Segmentation]:
     """Segment the next frame of each of several cameras; as :meth:`StreamingSegmenter.push`.
 
-    Images that the network sees at equal sizes go through it together. On a CPU each camera gets a
-    core, as long as there is one for each core; the others, and all on a GPU, are one batch, whose
-    timings all its segmentations tell. Each camera has a window of its own.
+    Images that the network sees at equal sizes go through it as one batch, whose timings all its
+    segmentations tell. Each camera has a window of its own.
 
     Args:
         streams: of one model, run in one way; each at most once.
@@ -188,32 +186,20 @@ def push_together(
     for stream, rgb, stamp in zip(streams, images, stamps, strict=True):
         stream.check(rgb, stamp)
         sizes.append(stream._inference_size((rgb.shape[0], rgb.shape[1])))
-
-    def push(members: list[int]) -> list[Segmentation]:
-        return _push_batch(
-            sizes[members[0]],
-            [streams[i] for i in members],
-            [images[i] for i in members],
-            [stamps[i] for i in members],
-        )
-
     network, zoom = streams[0].runner, streams[0].model.architecture.zoom
     if network.device.type == "cpu" and sum(h * w for h, w in sizes) * zoom**2 > LARGE:
         keep_freed_memory()
-    apart: list[list[int]] = []
-    batches: list[list[int]] = []
-    for size in dict.fromkeys(sizes):
-        members = [i for i, own in enumerate(sizes) if own == size]
-        count = cameras_apart(len(members), network)
-        apart += [[i] for i in members[:count]]
-        if members[count:]:
-            batches.append(members[count:])
     results: dict[int, Segmentation] = {}
     try:
-        made = on_a_core_each(push, apart) if apart else []
-        made += [push(members) for members in batches]
-        for members, segmentations in zip(apart + batches, made, strict=True):
-            results.update(zip(members, segmentations, strict=True))
+        for size in dict.fromkeys(sizes):
+            members = [i for i, own in enumerate(sizes) if own == size]
+            batch = _push_batch(
+                size,
+                [streams[i] for i in members],
+                [images[i] for i in members],
+                [stamps[i] for i in members],
+            )
+            results.update(zip(members, batch, strict=True))
     except Exception:
         for stream in streams:  # some may have come half way
             stream.reset()

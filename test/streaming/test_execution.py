@@ -1,9 +1,7 @@
 """Precision, compilation, CUDA graphs and batches of cameras change no labels but by rounding."""
 
 import dataclasses
-import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from support.small import SMALL, small_bank
 from stmem_ros.data.classes import CAMVID
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, read_info, save_bundle
 from stmem_ros.model.segmenter import FORMS
-from stmem_ros.streaming.camera_threads import camera_threads
 from stmem_ros.streaming.execution import PRECISIONS, Execution
 from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together
 
@@ -172,26 +169,8 @@ def test_cuda_graphs_give_the_same_labels(
     assert (a.label == b.label).mean() > 0.999
 
 
-@pytest.fixture
-def cores():
-    """Sets how many cores torch computes with."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(
-    ("device", "count", "batches"),
-    [
-        ("cpu", 1, [1, 2]),  # one batch a size
-        ("cpu", 2, [1, 1, 1]),  # two cameras of one size on a core each, then the third
-        pytest.param("cuda", 2, [1, 2], marks=GPU.marks),
-    ],
-)
-def test_cameras_that_go_together_get_the_labels_they_get_alone(
-    form, device, count, batches, cores, frames
-) -> None:
-    cores(count)
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_cameras_that_go_together_get_the_labels_they_get_alone(form, device, frames) -> None:
     model = model_of(form, device)
     execution = Execution("float32", cuda_graphs=device == "cuda")
     together = [StreamingSegmenter(model, execution=execution) for _ in range(3)]
@@ -203,7 +182,7 @@ def test_cameras_that_go_together_get_the_labels_they_get_alone(
         sizes.clear()
         results = push_together(together, images, [i / 10] * 3)
         if device == "cpu":  # what CUDA graphs replay calls no hooks
-            assert sorted(sizes) == batches
+            assert sorted(sizes) == [1, 2]  # one batch a size
         for stream, image, result in zip(alone, images, results, strict=True):
             wanted = stream.push(image, i / 10)
             assert result.label.shape == image.shape[:2]
@@ -211,38 +190,18 @@ def test_cameras_that_go_together_get_the_labels_they_get_alone(
             assert result.window == wanted.window
 
 
-def test_where_one_camera_fails_the_others_are_waited_for_and_all_begin_anew(
-    cores, monkeypatch: pytest.MonkeyPatch, frames
-) -> None:
-    cores(2)
+def test_where_one_camera_fails_all_begin_anew(monkeypatch: pytest.MonkeyPatch, frames) -> None:
     model = model_of("published")
-    failing, slow = (StreamingSegmenter(model) for _ in range(2))
-    push_together([failing, slow], frames[:2], [0.0, 0.0])
-    done = []
+    streams = [StreamingSegmenter(model) for _ in range(2)]
+    push_together(streams, frames[:2], [0.0, 0.0])
 
     def fail(features: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
-    def push_slowly(features: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.3)
-        done.append(True)
-        return features
-
-    monkeypatch.setattr(failing.fusion, "push", fail)
-    monkeypatch.setattr(slow.fusion, "push", push_slowly)
+    monkeypatch.setattr(streams[1].fusion, "push", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        push_together([failing, slow], frames[:2], [0.1, 0.1])
-    assert done
-    assert not len(failing.ring) and not len(slow.ring)
-
-
-def test_cameras_on_a_core_each_leave_other_threads_their_cores(cores) -> None:
-    cores(3)
-    threads = camera_threads(3)
-    assert list(threads.map(lambda _: torch.get_num_threads(), range(9))) == [1] * 9
-    assert torch.get_num_threads() == 3
-    with ThreadPoolExecutor(1) as later:
-        assert later.submit(torch.get_num_threads).result() == 3
+        push_together(streams, frames[:2], [0.1, 0.1])
+    assert not any(len(stream.ring) for stream in streams)
 
 
 def test_one_bad_image_leaves_all_cameras_as_they_were(frames) -> None:

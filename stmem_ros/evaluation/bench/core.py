@@ -20,7 +20,6 @@ from stmem_ros.model.bundle import (
     shipped_bundles,
 )
 from stmem_ros.model.segmenter import PRESETS, normalise
-from stmem_ros.streaming.allocator import keep_freed_memory
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter, push_together
 
@@ -82,8 +81,6 @@ def bench_core(
     Raises:
         BundleError, ValueError: no such model or device.
     """
-    if cameras > 1:  # pushed together they do so themselves, but other threads have heaps by then
-        keep_freed_memory()
     model = load_model(name, device)
     window = model.architecture.window
     images = scrolling(window + repeats, size)
