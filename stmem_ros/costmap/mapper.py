@@ -9,6 +9,7 @@ import numpy as np
 from stmem_ros.costmap.camera import CameraModel, quarter_turns
 from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
+from stmem_ros.costmap.ground import GroundSlope
 from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import LATE
@@ -49,6 +50,7 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
+        self._slope = GroundSlope()
         self._stamp: float | None = None
         self._pose: np.ndarray | None = None  # of the base in odom, at that stamp
         self._jumped: np.ndarray | None = None  # the pose odometry jumped to, until it is sure
@@ -56,6 +58,7 @@ class SemanticMapper:
     def reset(self) -> None:
         """Forget the grid."""
         self.grid.clear()
+        self._slope.reset()
         self._stamp = self._pose = self._jumped = None
 
     def update(
@@ -100,9 +103,11 @@ class SemanticMapper:
             camera_from_base = quarter_turns(turns) @ camera_from_base
             label, confidence = (_turned(image, turns) for image in (label, confidence))
             depth = None if depth is None else _turned(depth, turns)
-        check_view(camera, camera_from_base, grid.config.max_range)
+        base_from_ground = self._slope.base_from_ground(pose)
+        check_view(camera, camera_from_base @ base_from_ground, grid.config.max_range)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
+            self._slope.reset()
             self._stamp = None
         self._jumped = None
         if self._stamp is None or stamp >= self._stamp:
@@ -110,25 +115,33 @@ class SemanticMapper:
                 grid.fade(stamp - self._stamp)
             grid.roll_to(pose[0, 3], pose[1, 3])
             self._stamp, self._pose = stamp, odom_from_base
+            self._slope.follow(pose)
 
+        base_from_ground = self._slope.base_from_ground(pose)
+        camera_from_ground = camera_from_base @ base_from_ground
+        pose = pose @ base_from_ground
         if depth is None:
-            return self._add_contacts(label, confidence, camera, camera_from_base, pose)
-        update = self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
-        assert update.cloud is not None
-        return replace(update, cloud=_turned(update.cloud, -turns)) if turns else update
+            update = self._add_contacts(label, confidence, camera, camera_from_ground, pose)
+        else:
+            update = self._add_depth(label, confidence, depth, camera, camera_from_ground, pose)
+        lean = base_from_ground[:3, :3].T
+        cloud = update.cloud
+        if cloud is not None:
+            cloud = _turned(cloud @ lean.astype(np.float32), -turns)
+        return replace(update, obstacles=update.obstacles @ lean, cloud=cloud)
 
     def _add_contacts(
         self,
         label: np.ndarray,
         confidence: np.ndarray,
         camera: CameraModel,
-        camera_from_base: np.ndarray,
+        camera_from_ground: np.ndarray,
         pose: np.ndarray,
     ) -> MapUpdate:
         """Ground where cells are seen, obstacles where they touch it."""
         grid = self.grid
         seen = observe_ground(
-            label, confidence, camera, camera_from_base, self._centres(pose), grid.rules,
+            label, confidence, camera, camera_from_ground, self._centres(pose), grid.rules,
             grid.config.max_range,
         )  # fmt: skip
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
@@ -146,16 +159,16 @@ class SemanticMapper:
         confidence: np.ndarray,
         depth: np.ndarray,
         camera: CameraModel,
-        camera_from_base: np.ndarray,
+        camera_from_ground: np.ndarray,
         pose: np.ndarray,
     ) -> MapUpdate:
         """Each pixel where its depth puts it."""
         config = self.grid.config
         covered = covered_cells(
-            label, depth, camera, camera_from_base, self._centres(pose), self.grid.rules.moving
+            label, depth, camera, camera_from_ground, self._centres(pose), self.grid.rules.moving
         )
         seen = observe_depth(
-            label, confidence, depth, camera, camera_from_base, self.grid.rules,
+            label, confidence, depth, camera, camera_from_ground, self.grid.rules,
             config.max_range, config.max_height, STEP,
         )  # fmt: skip
         occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
@@ -165,14 +178,14 @@ class SemanticMapper:
         return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:
-        """Cells in the base frame: the points of its ground right above or below their centres."""
-        base_from_grid = np.linalg.inv(pose[:2, :2])
-        return (self.grid.centres() - pose[:2, 3]) @ base_from_grid.T
+        """Cells on the ground before the base: right above or below their centres."""
+        ground_from_grid = np.linalg.inv(pose[:2, :2])
+        return (self.grid.centres() - pose[:2, 3]) @ ground_from_grid.T
 
     def _cells(
         self, points: np.ndarray, pose: np.ndarray, labels: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The cells that points N x 2 or 3 of the base lie in, each with its surest label."""
+        """The cells that points N x 2 or 3 over the ground lie in, each with its surest label."""
         places = points @ pose[:2, : points.shape[1]].T + pose[:2, 3]
         cells, inside = self.grid.cells_of(places)
         return _strongest(cells[inside], labels[inside], weights[inside])
