@@ -24,6 +24,8 @@ class GridConfig:
         limit: largest log-odds of a cell, so that any cell can change its mind.
         known: log-odds above which a cell counts as seen.
         max_height: what a depth image shows higher over the ground blocks nothing, m.
+        level_ground: the ground is level in odom, and pitch and roll of the base there are the
+            body's; else it is the base's plane z = 0, and they are the ground's.
     """
 
     size: float = 40.0
@@ -35,6 +37,7 @@ class GridConfig:
     limit: float = 3.5
     known: float = 0.2
     max_height: float = 2.5
+    level_ground: bool = False
 
     @property
     def cells(self) -> int:

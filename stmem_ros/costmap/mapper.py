@@ -9,7 +9,6 @@ import numpy as np
 from stmem_ros.costmap.camera import CameraModel, quarter_turns
 from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
-from stmem_ros.costmap.ground import GroundSlope
 from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.transforms import LATE
@@ -18,6 +17,7 @@ FASTEST = 70.0  # m/s; a base that moved faster has jumped
 FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
 STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
 CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
+STEEPEST = np.pi / 4  # rad; a base that leans more has fallen, or is no vehicle's
 SLACK, SLACK_TURN = 1.0, 0.2  # m and rad, of odometry that corrects itself
 
 
@@ -50,7 +50,6 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
-        self._slope = GroundSlope()
         self._stamp: float | None = None
         self._pose: np.ndarray | None = None  # of the base in odom, at that stamp
         self._jumped: np.ndarray | None = None  # the pose odometry jumped to, until it is sure
@@ -58,7 +57,6 @@ class SemanticMapper:
     def reset(self) -> None:
         """Forget the grid."""
         self.grid.clear()
-        self._slope.reset()
         self._stamp = self._pose = self._jumped = None
 
     def update(
@@ -83,8 +81,8 @@ class SemanticMapper:
 
         Raises:
             ValueError: camera model or depth do not fit the image, a pose is not finite, the camera
-                sees no ground, or odometry jumped; the grid stays as it was. Where odometry stays
-                after a jump, the grid begins anew there.
+                sees no ground, or odometry jumped or tilts too far; the grid stays as it was. Where
+                odometry stays after a jump, the grid begins anew there.
         """
         if label.shape != (camera.height, camera.width):
             raise ValueError(
@@ -103,45 +101,42 @@ class SemanticMapper:
             camera_from_base = quarter_turns(turns) @ camera_from_base
             label, confidence = (_turned(image, turns) for image in (label, confidence))
             depth = None if depth is None else _turned(depth, turns)
-        base_from_ground = self._slope.base_from_ground(pose)
-        check_view(camera, camera_from_base @ base_from_ground, grid.config.max_range)
+        lean = _lean(pose) if grid.config.level_ground else None
+        if lean is not None:  # from here on the base is level
+            camera_from_base, pose = camera_from_base @ lean, pose @ lean
+        check_view(camera, camera_from_base, grid.config.max_range)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
-            self._slope.reset()
             self._stamp = None
         self._jumped = None
         if self._stamp is None or stamp >= self._stamp:
             if self._stamp is not None:
                 grid.fade(stamp - self._stamp)
             grid.roll_to(pose[0, 3], pose[1, 3])
-            self._stamp, self._pose = stamp, odom_from_base
-            self._slope.follow(pose)
+            self._stamp, self._pose = stamp, None if odom_from_base is None else pose
 
-        base_from_ground = self._slope.base_from_ground(pose)
-        camera_from_ground = camera_from_base @ base_from_ground
-        pose = pose @ base_from_ground
         if depth is None:
-            update = self._add_contacts(label, confidence, camera, camera_from_ground, pose)
+            update = self._add_contacts(label, confidence, camera, camera_from_base, pose)
         else:
-            update = self._add_depth(label, confidence, depth, camera, camera_from_ground, pose)
-        lean = base_from_ground[:3, :3].T
-        cloud = update.cloud
-        if cloud is not None:
-            cloud = _turned(cloud @ lean.astype(np.float32), -turns)
-        return replace(update, obstacles=update.obstacles @ lean, cloud=cloud)
+            update = self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
+        if lean is not None:
+            update = _leaning(update, lean[:3, :3])
+        if turns and update.cloud is not None:
+            update = replace(update, cloud=_turned(update.cloud, -turns))
+        return update
 
     def _add_contacts(
         self,
         label: np.ndarray,
         confidence: np.ndarray,
         camera: CameraModel,
-        camera_from_ground: np.ndarray,
+        camera_from_base: np.ndarray,
         pose: np.ndarray,
     ) -> MapUpdate:
         """Ground where cells are seen, obstacles where they touch it."""
         grid = self.grid
         seen = observe_ground(
-            label, confidence, camera, camera_from_ground, self._centres(pose), grid.rules,
+            label, confidence, camera, camera_from_base, self._centres(pose), grid.rules,
             grid.config.max_range,
         )  # fmt: skip
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
@@ -159,16 +154,16 @@ class SemanticMapper:
         confidence: np.ndarray,
         depth: np.ndarray,
         camera: CameraModel,
-        camera_from_ground: np.ndarray,
+        camera_from_base: np.ndarray,
         pose: np.ndarray,
     ) -> MapUpdate:
         """Each pixel where its depth puts it."""
         config = self.grid.config
         covered = covered_cells(
-            label, depth, camera, camera_from_ground, self._centres(pose), self.grid.rules.moving
+            label, depth, camera, camera_from_base, self._centres(pose), self.grid.rules.moving
         )
         seen = observe_depth(
-            label, confidence, depth, camera, camera_from_ground, self.grid.rules,
+            label, confidence, depth, camera, camera_from_base, self.grid.rules,
             config.max_range, config.max_height, STEP,
         )  # fmt: skip
         occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
@@ -178,14 +173,14 @@ class SemanticMapper:
         return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:
-        """Cells on the ground before the base: right above or below their centres."""
-        ground_from_grid = np.linalg.inv(pose[:2, :2])
-        return (self.grid.centres() - pose[:2, 3]) @ ground_from_grid.T
+        """Cells in the base frame: the points of its ground right above or below their centres."""
+        base_from_grid = np.linalg.inv(pose[:2, :2])
+        return (self.grid.centres() - pose[:2, 3]) @ base_from_grid.T
 
     def _cells(
         self, points: np.ndarray, pose: np.ndarray, labels: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The cells that points N x 2 or 3 over the ground lie in, each with its surest label."""
+        """The cells that points N x 2 or 3 of the base lie in, each with its surest label."""
         places = points @ pose[:2, : points.shape[1]].T + pose[:2, 3]
         cells, inside = self.grid.cells_of(places)
         return _strongest(cells[inside], labels[inside], weights[inside])
@@ -227,6 +222,30 @@ class SemanticMapper:
 def _turned(image: np.ndarray, turns: int) -> np.ndarray:
     """Counter-clockwise by quarter turns."""
     return np.ascontiguousarray(np.rot90(image, turns))
+
+
+def _lean(odom_from_base: np.ndarray) -> np.ndarray:
+    """The base made level in odom, 4 x 4 in the base: by the shortest turn.
+
+    Raises:
+        ValueError: the base lies on its side.
+    """
+    x, y, z = odom_from_base[2, :3]  # where up is, in the base
+    if z < np.cos(STEEPEST):
+        raise ValueError(
+            f"odometry tilts the base by {np.degrees(np.arccos(z)):.0f} degrees; with "
+            f"costmap.level_ground it may be {np.degrees(STEEPEST):.0f} at most"
+        )
+    turn = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])
+    pose = np.eye(4)
+    pose[:3, :3] += turn + turn @ turn / (1 + z)
+    return pose
+
+
+def _leaning(update: MapUpdate, lean: np.ndarray) -> MapUpdate:
+    """What was said in a base made level, by a turn 3 x 3, for the base as it is."""
+    cloud = None if update.cloud is None else update.cloud @ lean.T.astype(np.float32)
+    return replace(update, obstacles=update.obstacles @ lean.T, cloud=cloud)
 
 
 def _motion(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

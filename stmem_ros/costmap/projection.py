@@ -1,8 +1,8 @@
 """Placing labels on flat ground: which ground cells an image says something about, and what.
 
 Frames of REP-105: the ground is the plane z = 0 of the base frame (``base_footprint``), which the
-mapper has made level with it (``ground.py``); transforms are 4 x 4 matrices, ``a_from_b`` takes
-points of frame b to frame a.
+mapper gives as level with the ground where it is not; transforms are 4 x 4 matrices, ``a_from_b``
+takes points of frame b to frame a.
 """
 
 from __future__ import annotations

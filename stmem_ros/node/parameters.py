@@ -89,7 +89,9 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
         None, None, True,
     ),
     "odom_frame": ("Fixed frame the grid lies in.", None, None, True),
-    "base_frame": ("Robot frame whose plane z = 0 is the ground.", None, None, True),
+    "base_frame": (
+        "Robot frame whose plane z = 0 is the ground; see costmap.level_ground.", None, None, True,
+    ),
     "transform_timeout": ("How long the costmap waits for late transforms, s.", 0.0, 5.0, True),
     "cost_rules": (
         "YAML file that gives each class a cost, a layer and a kind; '': the package's.",
@@ -111,6 +113,10 @@ _DESCRIPTIONS: dict[str, tuple[str, float | None, float | None, bool]] = {
     "costmap.known": ("Log-odds above which a cell counts as seen.", 0.01, 5.0, True),
     "costmap.max_height": (
         "What a depth image shows higher over the ground blocks nothing, m.", 0.2, 20.0, True,
+    ),
+    "costmap.level_ground": (
+        "true: the ground is level in odom_frame, pitch and roll of base_frame there are the "
+        "body's; false: it is the plane z = 0 of base_frame.", None, None, True,
     ),
 }  # fmt: skip
 

@@ -19,7 +19,9 @@ CLIPS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
-NO_USE = (0, 0)
+USES = 8  # numbers and sizes of images, as of cameras due together and alone, that are kept apart
+
+Use = tuple[int, torch.Size]  # threads that compute, shape of the inputs
 
 
 class FusedConv2d(nn.Module):
@@ -35,10 +37,10 @@ class FusedConv2d(nn.Module):
         )
         self._clip = CLIPS[type(activation)]
         self.bias = convolution.bias
-        # For each number of images, and of threads that compute, the weight and the rows and
-        # columns of inputs it is in order for. Threads share it: it is replaced as a whole.
-        self._kept = {NO_USE: (convolution.weight.detach(), torch.Size())}
-        self._last: dict[tuple[int, int], torch.Size] = {}  # rows and columns of the last input
+        # The weight, in oneDNN's order for each of the last uses that came twice; till then as it
+        # is. Threads share this: it is replaced as a whole.
+        self._weights: dict[Use | None, Tensor] = {None: convolution.weight.detach()}
+        self._once: tuple[Use, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
@@ -53,21 +55,22 @@ class FusedConv2d(nn.Module):
         )
 
     def _ordered(self, shape: torch.Size) -> Tensor:
-        """The weight, once two inputs in a row have one size in oneDNN's own order for it.
+        """The weight in oneDNN's own order for inputs of this shape, once they come again.
 
-        Else oneDNN puts it in that order at each call. Where sizes alternate it is left as it is.
-        The order is another for another number of images, as of cameras that are due now together
-        and now alone, and of threads.
+        Else oneDNN puts it in that order at each call.
         """
-        use, size = (shape[0], torch.get_num_threads()), shape[2:]
-        some = next(iter(self._kept.values()))
-        weight, ordered_for = self._kept.get(use, (some[0], torch.Size()))
-        if size == self._last.get(use) and size != ordered_for:
+        use = torch.get_num_threads(), shape
+        weight = self._weights.get(use)
+        if weight is not None:
+            return weight
+        weight = next(iter(self._weights.values()))
+        if use in self._once:
             dense = weight.to_dense() if weight.is_mkldnn else weight
             weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
-            self._kept = self._kept | {use: (weight, size)}
-            self._kept.pop(NO_USE, None)
-        self._last[use] = size
+            kept = [(u, w) for u, w in self._weights.items() if u is not None]
+            self._weights = dict([*kept[1 - USES :], (use, weight)])
+        else:
+            self._once = (*self._once[1 - USES :], use)
         return weight
 
 

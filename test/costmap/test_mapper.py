@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.costmap.camera import Mounting
+from stmem_ros.costmap.camera import Mounting, quarter_turns
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.projection import contact_line, ground_points, sharpness
@@ -384,6 +384,78 @@ def test_pitch_that_changes_while_driving_is_followed() -> None:
         x, y = in_cells(update)
         front = x[(update.grid.cost == 100) & (np.abs(y) < 0.7)].min() - 0.1
         assert front == pytest.approx(10.0, abs=0.21)
+
+
+def tilted(degrees: float, x: float = 0.0) -> np.ndarray:
+    """A pose in odom that looks down by some degrees, and leans to the right by half of them."""
+    (a, b), (c, d) = (t(np.radians((degrees / 2, degrees))) for t in (np.cos, np.sin))
+    pose = np.eye(4)
+    roll = np.array([[1, 0, 0], [0, a, -c], [0, c, a]])
+    pose[:3, :3] = np.array([[b, 0, d], [0, 1, 0], [-d, 0, b]]) @ roll
+    pose[0, 3] = x
+    return pose
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("depth", [False, True])
+def test_on_level_ground_a_body_that_nods_and_leans_in_odometry_is_followed(
+    depth: bool, turns: int
+) -> None:
+    """The camera is fixed to the base; odometry alone tells of the nod."""
+    empty = make_scene("straight", 0)
+    box = Solid("box", (21.0, 0.0, 0.75), (2.0, 1.8, 1.5), ID["building"], (90, 90, 90))
+    config = replace(CONFIG, size=60.0, resolution=0.1, max_range=25.0, level_ground=True)
+    mapper = SemanticMapper(config, RULES)
+    camera = CAMERA.turned(turns) if turns else CAMERA
+    camera_from_base = quarter_turns(turns) @ CAMERA_FROM_BASE
+    for i, x in enumerate(np.arange(0.0, 12.0, 1.0)):
+        pose = tilted(2 * np.cos(i), x)
+        view = render(
+            replace(empty, solids=(box,)), 0.0, CAMERA, pose @ MOUNTING.base_from_camera()
+        )
+        label, distance = (np.rot90(image, turns).copy() for image in (view.label, view.depth))
+        update = mapper.update(
+            label, np.full_like(label, 255), 0.1 * i, camera, camera_from_base, pose,
+            distance if depth else None,
+        )  # fmt: skip
+        seen = update.obstacles[update.obstacle_labels == ID["building"]]
+        place = seen @ pose[:3, :3].T + pose[:3, 3]
+        near = place[np.abs(place[:, 1]) < 0.7]
+        pixel = (20 - x) ** 2 / (375 * MOUNTING.height)
+        assert near[:, 0].min() == pytest.approx(20.0, abs=0.1 + pixel)
+        if not depth:
+            assert near[:, 2] == pytest.approx(0.1, abs=1e-6)
+            continue
+        cloud = update.cloud @ pose[:3, :3].T + pose[:3, 3]
+        on_road = cloud[(label == ID["road"]) & np.isfinite(cloud[..., 2])]
+        assert np.abs(on_road[:, 2]).max() < 0.05
+    y, x = np.argwhere(update.grid.cost == 100).T * 0.1
+    assert (x + update.grid.origin[0])[np.abs(y + update.grid.origin[1]) < 0.7].min() == (
+        pytest.approx(20.0, abs=0.3)
+    )
+
+
+def test_on_a_slope_the_ground_is_the_bases() -> None:
+    """Unless the ground is said to be level."""
+    scene, sure = make_scene("crowded", 5), np.full((360, 480), 255, np.uint8)
+    label = render(scene, 0.0, CAMERA, MOUNTING.base_from_camera()).label
+    on_slope, on_flat, level = (
+        SemanticMapper(config, RULES).update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, pose)
+        for config, pose in (
+            (CONFIG, tilted(5.0)),
+            (CONFIG, np.eye(4)),
+            (replace(CONFIG, level_ground=True), tilted(5.0)),
+        )
+    )
+    assert np.array_equal(on_slope.obstacles, on_flat.obstacles)
+    assert len(level.obstacles) and not np.array_equal(level.obstacles, on_flat.obstacles)
+
+
+def test_a_base_on_its_side_is_refused_where_the_ground_is_level() -> None:
+    label, sure = np.zeros((360, 480), np.uint8), np.full((360, 480), 255, np.uint8)
+    mapper = SemanticMapper(replace(CONFIG, level_ground=True), RULES)
+    with pytest.raises(ValueError, match=r"tilts the base by 64 degrees; .* 45 at most"):
+        mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, tilted(60.0))
 
 
 def test_trust_falls_with_distance() -> None:
