@@ -35,7 +35,7 @@ class GridConfig:
     moving_half_life: float = 1.0
     gain: float = 0.9
     limit: float = 3.5
-    known: float = 0.2
+    known: float = 0.4
     max_height: float = 2.5
     level_ground: bool = False
 
