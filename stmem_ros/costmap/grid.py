@@ -82,6 +82,9 @@ class RollingGrid:
         self._half_lives = np.array(
             [config.moving_half_life if r.moving else config.half_life for r in self._planes]
         )
+        # However often a cell was seen free, what comes there is an obstacle when it is seen twice.
+        self._lowest = np.where(self._kinds == Kind.OBSTACLE, -config.gain, -config.limit)
+        self._lowest = self._lowest[:, None].astype(np.float32)
         self.corner = (-(config.cells // 2),) * 2  # x and y of the lower left cell, in cells
         self.evidence = self._empty()
 
@@ -137,7 +140,7 @@ class RollingGrid:
         seen = flat[:, cells] - step
         seen[labels, np.arange(len(cells))] += 2 * step
         seen[-1] += np.where(self._kinds[labels] == Kind.GROUND, 2 * step, 0)
-        flat[:, cells] = np.clip(seen, -self.config.limit, self.config.limit)
+        flat[:, cells] = np.clip(seen, self._lowest, self.config.limit)
 
     def hide(self, cells: np.ndarray) -> None:
         """Forget what class of ground cells had that something may now stand on, or moves before.
