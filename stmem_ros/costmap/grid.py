@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from stmem_ros.costmap.rules import ClassRule, CostRules, Kind
@@ -35,7 +36,7 @@ class GridConfig:
     moving_half_life: float = 1.0
     gain: float = 0.9
     limit: float = 3.5
-    known: float = 0.4
+    known: float = 0.5
     max_height: float = 2.5
     level_ground: bool = False
 
@@ -133,6 +134,22 @@ class RollingGrid:
         inside = np.logical_and.reduce((index >= 0) & (index < n), axis=1)
         return index[:, 1] * n + index[:, 0], inside
 
+    def places(self, cells: np.ndarray) -> np.ndarray:
+        """Centres of cells, flat indices: N x 2 in the grid's frame, m."""
+        row, column = np.divmod(cells, self.config.cells)
+        return (np.stack([column, row], axis=-1) + self.corner + 0.5) * self.config.resolution
+
+    def distances(self, places: np.ndarray) -> np.ndarray:
+        """From each cell, in flat order, to the nearest of places N x 2 in the window, m."""
+        n = self.config.cells
+        cells, inside = self.cells_of(places)
+        if not inside.any():
+            return np.full(n * n, np.inf, np.float32)
+        away = np.ones(n * n, np.uint8)
+        away[cells[inside]] = 0
+        far = cv2.distanceTransform(away.reshape(n, n), cv2.DIST_L2, 3)
+        return far.ravel() * self.config.resolution
+
     def add(self, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         """Add observations: each cell (unique) was seen to be of a class, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)
@@ -141,6 +158,11 @@ class RollingGrid:
         seen[labels, np.arange(len(cells))] += 2 * step
         seen[-1] += np.where(self._kinds[labels] == Kind.GROUND, 2 * step, 0)
         flat[:, cells] = np.clip(seen, self._lowest, self.config.limit)
+
+    def expect(self, cells: np.ndarray, labels: np.ndarray) -> None:
+        """Forget what speaks against classes in cells: something that moves may have come there."""
+        flat = self.evidence.reshape(len(self._planes), -1)
+        flat[labels, cells] = np.maximum(flat[labels, cells], 0)
 
     def hide(self, cells: np.ndarray) -> None:
         """Forget what class of ground cells had that something may now stand on, or moves before.

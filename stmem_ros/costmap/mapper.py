@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,8 @@ FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
 STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
 CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
 STEEPEST = np.pi / 4  # rad; a base that leans more has fallen, or is no vehicle's
+APPROACH = 15.0  # m/s; so fast, what moves may have come from where it was just seen,
+JUST = 0.25  # s; which is in images not older than this
 SLACK, SLACK_TURN = 1.0, 0.2  # m and rad, of odometry that corrects itself
 
 
@@ -50,6 +53,8 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
+        # Stamps, and places in the grid's frame (m), of what moves in the last images.
+        self._movers: deque[tuple[float, np.ndarray]] = deque()
         self._stamp: float | None = None
         self._pose: np.ndarray | None = None  # of the base in odom, at that stamp
         self._jumped: np.ndarray | None = None  # the pose odometry jumped to, until it is sure
@@ -57,6 +62,7 @@ class SemanticMapper:
     def reset(self) -> None:
         """Forget the grid."""
         self.grid.clear()
+        self._movers.clear()
         self._stamp = self._pose = self._jumped = None
 
     def update(
@@ -107,6 +113,7 @@ class SemanticMapper:
         check_view(camera, camera_from_base, grid.config.max_range)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
             grid.clear()
+            self._movers.clear()
             self._stamp = None
         self._jumped = None
         if self._stamp is None or stamp >= self._stamp:
@@ -116,9 +123,11 @@ class SemanticMapper:
             self._stamp, self._pose = stamp, None if odom_from_base is None else pose
 
         if depth is None:
-            update = self._add_contacts(label, confidence, camera, camera_from_base, pose)
+            update = self._add_contacts(label, confidence, stamp, camera, camera_from_base, pose)
         else:
-            update = self._add_depth(label, confidence, depth, camera, camera_from_base, pose)
+            update = self._add_depth(
+                label, confidence, stamp, depth, camera, camera_from_base, pose
+            )
         if lean is not None:
             update = _leaning(update, lean[:3, :3])
         if turns and update.cloud is not None:
@@ -129,6 +138,7 @@ class SemanticMapper:
         self,
         label: np.ndarray,
         confidence: np.ndarray,
+        stamp: float,
         camera: CameraModel,
         camera_from_base: np.ndarray,
         pose: np.ndarray,
@@ -145,13 +155,14 @@ class SemanticMapper:
         grid.hide(seen.under)
         grid.weaken(seen.under)
         grid.doubt(seen.doubtful, seen.doubtful_weights)
-        self._add(occupied, (seen.cells, seen.labels, seen.weights))
+        self._add(stamp, occupied, (seen.cells, seen.labels, seen.weights))
         return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
 
     def _add_depth(
         self,
         label: np.ndarray,
         confidence: np.ndarray,
+        stamp: float,
         depth: np.ndarray,
         camera: CameraModel,
         camera_from_base: np.ndarray,
@@ -168,7 +179,8 @@ class SemanticMapper:
         )  # fmt: skip
         occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
         self.grid.hide(covered)
-        self._add(occupied, self._cells(seen.ground, pose, seen.ground_labels, seen.ground_weights))
+        ground = self._cells(seen.ground, pose, seen.ground_labels, seen.ground_weights)
+        self._add(stamp, occupied, ground)
         cloud = seen.points.astype(np.float32)
         return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
@@ -187,14 +199,33 @@ class SemanticMapper:
 
     def _add(
         self,
+        stamp: float,
         occupied: tuple[np.ndarray, np.ndarray, np.ndarray],
         ground: tuple[np.ndarray, np.ndarray, np.ndarray],
     ) -> None:
         """Add cells, labels and weights; ground seen in the same cell clears no obstacle."""
+        self._expect_movers(stamp, *occupied)
         self.grid.add(*occupied)
         cells, labels, weights = ground
         free = ~np.isin(cells, occupied[0])
         self.grid.add(cells[free], labels[free], weights[free])
+
+    def _expect_movers(
+        self, stamp: float, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray
+    ) -> None:
+        """Let what moves be an obstacle at once where it was free, if it was seen just before.
+
+        It drives into new cells with each image, and would never be seen in one twice.
+        """
+        moves = self.grid.rules.moving[labels] & (weights > 0)
+        cells, labels = cells[moves], labels[moves]
+        while self._movers and stamp - self._movers[0][0] > JUST:
+            self._movers.popleft()
+        for earlier, places in self._movers:
+            reach = APPROACH * abs(stamp - earlier) + self.grid.config.resolution
+            near = self.grid.distances(places)[cells] <= reach
+            self.grid.expect(cells[near], labels[near])
+        self._movers.append((stamp, self.grid.places(cells)))
 
     def _began_anew(self, pose: np.ndarray, stamp: float) -> bool:
         """Whether odometry has settled somewhere else, or time began anew.

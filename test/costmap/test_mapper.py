@@ -458,6 +458,35 @@ def test_a_base_on_its_side_is_refused_where_the_ground_is_level() -> None:
         mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, tilted(60.0))
 
 
+def oncoming(labels_of_car: slice) -> np.ndarray:
+    """Cells lethal where a car is after it drove towards the camera over road that was seen free.
+
+    Args:
+        labels_of_car: the images in which it is seen as what it is; road in the others.
+    """
+    empty = make_scene("straight", 0)
+    mapper = SemanticMapper(CONFIG, RULES)
+    shown = np.zeros(12, bool)
+    shown[labels_of_car] = True
+    for i, seen in enumerate(shown):
+        front = 20.0 - 1.0 * i
+        car = Solid("box", (front + 2, 2.0, 0.7), (4.0, 1.8, 1.4), ID["car"], (90, 90, 90))
+        solids = (car,) if seen else ()
+        label = render(
+            replace(empty, solids=solids), 0.0, CAMERA, MOUNTING.base_from_camera()
+        ).label
+        sure = np.full_like(label, 255)
+        update = mapper.update(label, sure, 0.1 * i, CAMERA, CAMERA_FROM_BASE, np.eye(4))
+    x, y = in_cells(update)
+    there = (np.abs(x - front) < 0.3) & (np.abs(y - 2.0) < 0.8)
+    return update.grid.cost[there] == 100
+
+
+def test_a_car_that_comes_over_free_road_is_lethal_when_it_is_seen_twice() -> None:
+    assert oncoming(np.s_[10:]).sum() >= 6
+    assert not oncoming(np.s_[11:]).any()  # one wrong image plants nothing
+
+
 def test_trust_falls_with_distance() -> None:
     points = np.array([[3.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
     near, middle, far = 255 * sharpness(points, CAMERA, CAMERA_FROM_BASE)
