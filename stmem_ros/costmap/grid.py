@@ -134,11 +134,6 @@ class RollingGrid:
         inside = np.logical_and.reduce((index >= 0) & (index < n), axis=1)
         return index[:, 1] * n + index[:, 0], inside
 
-    def places(self, cells: np.ndarray) -> np.ndarray:
-        """Centres of cells, flat indices: N x 2 in the grid's frame, m."""
-        row, column = np.divmod(cells, self.config.cells)
-        return (np.stack([column, row], axis=-1) + self.corner + 0.5) * self.config.resolution
-
     def distances(self, places: np.ndarray) -> np.ndarray:
         """From each cell, in flat order, to the nearest of places N x 2 in the window, m."""
         n = self.config.cells

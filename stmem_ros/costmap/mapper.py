@@ -112,9 +112,7 @@ class SemanticMapper:
             camera_from_base, pose = camera_from_base @ lean, pose @ lean
         check_view(camera, camera_from_base, grid.config.max_range)
         if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
-            grid.clear()
-            self._movers.clear()
-            self._stamp = None
+            self.reset()
         self._jumped = None
         if self._stamp is None or stamp >= self._stamp:
             if self._stamp is not None:
@@ -218,6 +216,8 @@ class SemanticMapper:
         It drives into new cells with each image, and would never be seen in one twice.
         """
         moves = self.grid.rules.moving[labels] & (weights > 0)
+        if not moves.any():
+            return
         cells, labels = cells[moves], labels[moves]
         while self._movers and stamp - self._movers[0][0] > JUST:
             self._movers.popleft()
@@ -225,7 +225,7 @@ class SemanticMapper:
             reach = APPROACH * abs(stamp - earlier) + self.grid.config.resolution
             near = self.grid.distances(places)[cells] <= reach
             self.grid.expect(cells[near], labels[near])
-        self._movers.append((stamp, self.grid.places(cells)))
+        self._movers.append((stamp, self.grid.centres()[cells]))
 
     def _began_anew(self, pose: np.ndarray, stamp: float) -> bool:
         """Whether odometry has settled somewhere else, or time began anew.
