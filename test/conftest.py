@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.small import SMALL, small_bank
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.model.ablation import VARIANTS
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter

@@ -9,17 +9,42 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "stmem_ros"
-CORE = ("model", "streaming", "costmap", "training", "evaluation", "data")
-ROS = ("rclpy", "tf2_ros", "cv_bridge", "message_filters", "rosgraph_msgs", "stmem_ros.node")
-# Who may import whom inside the package; data.classes is a vocabulary all share.
-ARROWS = {
-    "model": {"model"},
-    "streaming": {"streaming", "model"},
-    "costmap": {"costmap"},
-    "data": {"data", "costmap"},
-    "training": {"training", "data", "model"},
-    "evaluation": {"evaluation", "data", "streaming", "costmap", "model"},
+# Each part, and the parts it may import; top-level modules are parts of their own.
+ARROWS: dict[str, set[str]] = {
+    "resources": set(),
+    "classes": set(),
+    "drawing": {"classes"},
+    "geometry": {"classes"},
+    "io": {"geometry", "classes", "resources"},
+    "model": {"io", "classes"},
+    "streaming": {"model", "io", "classes"},
+    "costmap": {"io", "geometry", "classes", "resources"},
+    "pipeline": {"streaming", "costmap", "model", "io", "geometry", "classes"},
+    "data": {"io", "geometry", "classes", "resources"},
+    "training": {"pipeline", "data", "model", "io", "geometry", "classes", "drawing", "resources"},
 }
+ABOVE = {
+    "pipeline",
+    "data",
+    "streaming",
+    "costmap",
+    "model",
+    "io",
+    "geometry",
+    "classes",
+    "drawing",
+    "resources",
+}
+ARROWS["evaluation"] = ABOVE
+ARROWS["node"] = ABOVE
+ARROWS["online"] = ABOVE | {"node", "evaluation"}
+ARROWS["bench"] = ABOVE | {"node", "evaluation", "online"}
+ARROWS["demo"] = ABOVE | {"evaluation", "online"}
+ARROWS["commands"] = ABOVE | {"node", "evaluation", "training", "online", "bench", "demo"}
+# What may import ROS.
+ROS_PARTS = ("node", "online")
+ROS_MODULES = ("bench/node_bench.py",)
+ROS = ("rclpy", "tf2_ros", "cv_bridge", "message_filters")
 
 
 def imports(path: Path) -> set[str]:
@@ -32,30 +57,41 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("part", CORE)
-def test_the_core_never_imports_ros(part: str) -> None:
-    for path in (PACKAGE / part).rglob("*.py"):
+def modules() -> list[tuple[str, Path]]:
+    """Every module with the part it belongs to."""
+    paths = [p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py"]
+    return [(p.relative_to(PACKAGE).parts[0].removesuffix(".py"), p) for p in paths]
+
+
+def test_only_what_drives_ros_imports_it() -> None:
+    for part, path in modules():
+        if part in ROS_PARTS or str(path.relative_to(PACKAGE)) in ROS_MODULES:
+            continue
         for name in imports(path):
-            assert not name.startswith(ROS) and not name.split(".")[0].endswith("_msgs"), (
-                f"{path} imports {name}"
-            )
+            first = name.split(".")[0]
+            assert first not in ROS and not first.endswith("_msgs"), f"{path} imports {name}"
             assert not name.startswith("stmem_ros.msg"), f"{path} imports {name}"
 
 
-def test_only_the_node_imports_rclpy() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        if path.parent != PACKAGE / "node":
-            assert not any(name.split(".")[0] == "rclpy" for name in imports(path)), path
-
-
-@pytest.mark.parametrize("part", CORE)
-def test_arrows_between_the_parts_point_one_way(part: str) -> None:
-    for path in (PACKAGE / part).rglob("*.py"):
+def test_arrows_between_the_parts_point_one_way() -> None:
+    for part, path in modules():
         for name in imports(path):
-            if name.startswith("stmem_ros.") and name.count(".") > 1:
-                other = name.split(".")[1]
-                allowed = other in ARROWS[part] or name == "stmem_ros.data.classes"
-                assert allowed, f"{path} imports {name}"
+            if not name.startswith("stmem_ros."):
+                continue
+            other = name.split(".")[1]
+            assert other in ARROWS[part] | {part, "msg"}, f"{path} imports {name}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {
+        "stmem_ros." + str(p.relative_to(PACKAGE).with_suffix("")).replace("/", "."): p
+        for _, p in modules()
+    }
+    left = {name: imports(path) & set(names) for name, path in names.items()}
+    while ready := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in ready:
+            del left[name]
+    assert not left, f"in circles: {sorted(left)}"
 
 
 def test_importing_the_package_is_light() -> None:

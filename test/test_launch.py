@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from stmem_ros.commands.main import build_parser
+from stmem_ros.commands.stmem import build_parser
 from stmem_ros.node.parameters import NodeParameters
 
 ROOT = Path(__file__).parent.parent

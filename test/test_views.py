@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.bags import COMPRESSED, RAW, types
-from stmem_ros.data.classes import CAMVID, CITYSCAPES
-from stmem_ros.data.outputs import DIAGNOSTICS, GRID, POINTS, OutputTopic, output_topics
+from stmem_ros.io.bags import COMPRESSED, RAW, types
+from stmem_ros.io.output_topics import DIAGNOSTICS, GRID, POINTS, OutputTopic, output_topics
 
 CONFIG = Path(__file__).parent.parent / "config"
 PANELS = {"Image": {RAW, COMPRESSED}, "3D": {GRID, POINTS}, "DiagnosticSummary": {DIAGNOSTICS}}

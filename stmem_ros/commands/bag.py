@@ -60,13 +60,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_create(options: argparse.Namespace) -> int:
-    from stmem_ros.costmap.camera import Mounting
-    from stmem_ros.data import bag_create
-    from stmem_ros.data.calibration import read_calibration
+    from stmem_ros.data.synthetic.bag import create_synthetic_bag
+    from stmem_ros.geometry.camera import Mounting
+    from stmem_ros.io import bag_create
+    from stmem_ros.io.calibration import read_calibration
 
     try:
         if options.synthetic:
-            bag_create.create_synthetic_bag(
+            create_synthetic_bag(
                 options.out, options.synthetic, options.seed, options.frames, options.rate or 10.0
             )
             count = options.frames
@@ -92,7 +93,7 @@ def run_create(options: argparse.Namespace) -> int:
 
 
 def run_info(options: argparse.Namespace) -> int:
-    from stmem_ros.data.bags import BagError, BagReader
+    from stmem_ros.io.bags import BagError, BagReader
 
     try:
         with BagReader(options.bag) as bag:
@@ -110,9 +111,9 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_play(options: argparse.Namespace) -> int:
-    from stmem_ros.data.bags import BagError
-    from stmem_ros.node.online_replay import ReplayError, record_while_playing
-    from stmem_ros.node.player import play_bag
+    from stmem_ros.io.bags import BagError
+    from stmem_ros.online.online_replay import ReplayError, record_while_playing
+    from stmem_ros.online.player import play_bag
 
     if options.record and options.loop:
         raise CommandError("--record takes no --loop: a recording ends with the bag")

@@ -88,7 +88,7 @@ def _write(
         if options.json:
             options.json.write_text(json.dumps(content, indent=1))
         if options.plot:
-            from stmem_ros.evaluation.bench.plot import save_bars
+            from stmem_ros.bench.plot import save_bars
 
             save_bars(options.plot, title, unit, bars)
     except ImportError as error:
@@ -98,7 +98,7 @@ def _write(
 
 
 def run_core(options: argparse.Namespace) -> int:
-    from stmem_ros.evaluation.bench.core import bench_core
+    from stmem_ros.bench.core import bench_core
 
     try:
         times = bench_core(
@@ -139,8 +139,8 @@ def run_core(options: argparse.Namespace) -> int:
 
 
 def run_node(options: argparse.Namespace) -> int:
-    from stmem_ros.node.node_bench import bench_node
-    from stmem_ros.node.node_process import NodeProcessError
+    from stmem_ros.bench.node_bench import bench_node
+    from stmem_ros.online.node_process import NodeProcessError
 
     if not (options.rate > 0 and options.seconds > 0):
         raise CommandError(
@@ -182,16 +182,16 @@ def run_node(options: argparse.Namespace) -> int:
 
 
 def run_costmap(options: argparse.Namespace) -> int:
-    from stmem_ros.costmap.rules import default_rules
-    from stmem_ros.costmap.transforms import TransformError
-    from stmem_ros.data.classes import CAMVID
-    from stmem_ros.evaluation.bench.costmap import (
+    from stmem_ros.bench.costmap import (
         bench_costmap,
         model_labels,
         of_drive,
         true_labels,
     )
-    from stmem_ros.evaluation.bench.lidar import bench_lidar
+    from stmem_ros.bench.lidar import bench_lidar
+    from stmem_ros.classes import CAMVID
+    from stmem_ros.costmap.rules import default_rules
+    from stmem_ros.geometry.transforms import TransformError
     from stmem_ros.model.bundle import load_bundle
 
     if (options.bag is None) != (options.lidar is None):

@@ -36,12 +36,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from stmem_ros.data import bag_create
-    from stmem_ros.data.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
-    from stmem_ros.evaluation.demo_report import DemoSummary, Recording, write_report
+    from stmem_ros.data.synthetic.bag import create_synthetic_bag
+    from stmem_ros.demo import DemoSummary, Recording, write_report
+    from stmem_ros.io import bag_create
+    from stmem_ros.io.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
     from stmem_ros.model.bundle import bundle_folder, read_info
-    from stmem_ros.node.node_process import NodeProcessError
-    from stmem_ros.node.online_replay import ReplayError, replay_online
+    from stmem_ros.online.node_process import NodeProcessError
+    from stmem_ros.online.online_replay import ReplayError, replay_online
 
     if options.rate is not None and not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             _clear(out)
             source_path = out / "input"
             if options.video is None:
-                bag_create.create_synthetic_bag(source_path, "avenue", 3, FRAMES, 10.0)
+                create_synthetic_bag(source_path, "avenue", 3, FRAMES, 10.0)
             else:
                 rate, frames = bag_create.read_video(options.video)
                 bag_create.create_bag(source_path, frames, rate, None, None)

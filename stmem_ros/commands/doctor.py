@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from stmem_ros.commands.errors import CommandError
 
 if TYPE_CHECKING:
-    from stmem_ros.node.image_probe import ProbeResult
+    from stmem_ros.online.image_probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def check_python() -> Finding:
 
 def check_ros() -> Finding:
     try:
-        from stmem_ros.node.environment import installed_helpers, middleware_name
+        from stmem_ros.online.environment import installed_helpers, middleware_name
 
         middleware = middleware_name()
     except ImportError as error:
@@ -118,8 +118,8 @@ def check_model(name: str) -> Finding:
 def check_middleware(width: int, height: int) -> Finding:
     name = f"images of {width} x {height} between processes"
     try:
-        from stmem_ros.node.environment import private_environment
-        from stmem_ros.node.image_probe import probe
+        from stmem_ros.online.environment import private_environment
+        from stmem_ros.online.image_probe import probe
     except ImportError as error:
         return Finding(name, False, str(error), "ROS 2 is not there")
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE")

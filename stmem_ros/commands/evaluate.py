@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
-from stmem_ros.data.dataset import DATASETS
+from stmem_ros.data.datasets import DATASETS
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.bags import Evaluation
-    from stmem_ros.evaluation.dataset import Scores
+    from stmem_ros.evaluation.evaluate_bags import Evaluation
+    from stmem_ros.evaluation.evaluate_dataset import Scores
     from stmem_ros.evaluation.replay.bag_task import BagTask
     from stmem_ros.evaluation.results.comparison import Comparison
 
@@ -179,7 +179,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_bags(options: argparse.Namespace) -> int:
     try:
-        from stmem_ros.evaluation.bags import (
+        from stmem_ros.evaluation.evaluate_bags import (
             EvaluationOptions,
             evaluate_bags,
         )
@@ -245,9 +245,9 @@ def _check_online(options: argparse.Namespace) -> None:
 
 def _player(options: argparse.Namespace) -> Callable[[BagTask, Path], None]:
     """What plays a bag to the real node."""
-    from stmem_ros.data.bags import BagReader, find_image_topic, find_info_topic
-    from stmem_ros.node.node_process import NodeProcessError
-    from stmem_ros.node.online_replay import ReplayError, replay_online
+    from stmem_ros.io.bags import BagReader, find_image_topic, find_info_topic
+    from stmem_ros.online.node_process import NodeProcessError
+    from stmem_ros.online.online_replay import ReplayError, replay_online
 
     rate = None if options.lockstep else options.rate
 
@@ -346,9 +346,9 @@ def _run_dataset(options: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from stmem_ros.data.dataset import open_dataset
-    from stmem_ros.evaluation.dataset import evaluate
+    from stmem_ros.data.datasets import open_dataset
     from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
+    from stmem_ros.evaluation.evaluate_dataset import evaluate
     from stmem_ros.evaluation.flow_average import FlowAverage
     from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import BundledSegmenter, load_bundle

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
-from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.rays import ray_table
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.rules import ClassRule, CostRules, Kind
-from stmem_ros.data.classes import UNLABELLED
 
 
 @dataclass(frozen=True)

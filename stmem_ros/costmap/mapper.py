@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, quarter_turns
 from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.costmap.transforms import LATE
+from stmem_ros.geometry.camera import CameraModel, quarter_turns
+from stmem_ros.geometry.transforms import LATE
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
 FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from stmem_ros.costmap.bodies import near_sides
-from stmem_ros.costmap.camera import CameraModel
-from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.rays import ray_table
 
 LOWEST = 0.05  # m, of a camera over the ground
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground

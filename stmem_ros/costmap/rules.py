@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
 from stmem_ros.resources import resource
 
 KEYS = ("kind", "cost", "layer", "moving", "clearance", "overhang")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.images import jpeg_coded
-from stmem_ros.data.motion import affine_flow, optical_flow
+from stmem_ros.classes import UNLABELLED
+from stmem_ros.data.optical_flow import affine_flow, optical_flow
+from stmem_ros.io.images import jpeg_coded
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stmem_ros.data.classes import CAMVID, UNLABELLED
+from stmem_ros.classes import CAMVID, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
-from stmem_ros.data.images import read_label, read_rgb
+from stmem_ros.io.images import read_label, read_rgb
 
 VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
 

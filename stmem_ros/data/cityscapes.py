@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stmem_ros.data.classes import CITYSCAPES, UNLABELLED
+from stmem_ros.classes import CITYSCAPES, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
-from stmem_ros.data.images import read_label, read_rgb
+from stmem_ros.io.images import read_label, read_rgb
 
 RATE = 17.0  # Hz
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from stmem_ros.data.classes import SemanticClass
+from stmem_ros.classes import SemanticClass
 
-DATASETS = ("camvid", "cityscapes", "video_folder", "synthetic")
 WINDOW_RATE = 4.0  # Hz; frames farther apart than this are no window in time
 
 
@@ -51,33 +49,3 @@ class SegmentationDataset(Protocol):
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-
-
-def open_dataset(
-    name: str, root: Path, split: str, before: int = 0, after: int = 0, missing: str = "error"
-) -> SegmentationDataset:
-    """Open a split by the name of its data set, one of ``DATASETS``.
-
-    Args:
-        root: the data set's folder; the synthetic world needs none.
-        before, after: frames around a labelled one that a window needs; only Cityscapes, where one
-            frame of each snippet is labelled, has to be told.
-        missing: where such a frame is not on disk: ``error``, or ``repeat`` its neighbour.
-
-    Raises:
-        DatasetError: unknown name, or the data are not there as documented.
-    """
-    from stmem_ros.data.camvid import CamVid
-    from stmem_ros.data.cityscapes import Cityscapes
-    from stmem_ros.data.synthetic.dataset import SyntheticDrives
-    from stmem_ros.data.video_folder import VideoFolder
-
-    if name == "camvid":
-        return CamVid(root, split)
-    if name == "cityscapes":
-        return Cityscapes(root, split, before, after, missing)
-    if name == "video_folder":
-        return VideoFolder(root, split)
-    if name == "synthetic":
-        return SyntheticDrives(split)
-    raise DatasetError(f"data set is {name!r}; allowed: {', '.join(DATASETS)}")

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from stmem_ros.data.classes import SemanticClass
+from stmem_ros.classes import SemanticClass
 from stmem_ros.data.dataset import Clip, DatasetError
-from stmem_ros.data.images import IMAGE_SUFFIXES, read_label, read_rgb
+from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
 
 
 class VideoFolder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stmem_ros.data.images import jpeg_coded
+from stmem_ros.io.images import jpeg_coded
 
 BLUR = 9  # pixels
 NOISE = 15.0  # grey levels, standard deviation

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from stmem_ros.data.motion import optical_flow, warp
+from stmem_ros.data.optical_flow import optical_flow, warp
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmem_ros.data.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.reference import renamed

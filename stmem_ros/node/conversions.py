@@ -12,12 +12,12 @@ from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from stmem_ros.costmap.camera import read_out, resizing
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.points import POINT, labelled_points
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.images import decode_compressed, encode_jpeg
+from stmem_ros.geometry.camera import read_out, resizing
+from stmem_ros.io.images import decode_compressed, encode_jpeg
 from stmem_ros.msg import LabelInfo, SemanticClass, SemanticGrid
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 

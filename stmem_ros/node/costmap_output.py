@@ -10,12 +10,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
-from stmem_ros.costmap.camera import to_camera
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
-from stmem_ros.costmap.pace import Pace
+from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformError
-from stmem_ros.data.images import decode_depth
+from stmem_ros.geometry.camera import to_camera
+from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformError
+from stmem_ros.io.images import decode_depth
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream

@@ -9,7 +9,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from stmem_ros.node.segmentation_node import SegmentationNode
-from stmem_ros.streaming.allocator import keep_freed_memory
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """ROS packages that may be missing, and what stands in for them: the only place that chooses.
 
 On a stock ROS 2, ``tf2_ros``, ``cv_bridge`` and ``message_filters`` are installed and used. ROS 2
-from Python wheels has none of them: transforms then come from ``stmem_ros.costmap.transforms``,
+from Python wheels has none of them: transforms then come from ``stmem_ros.geometry.transforms``,
 images from the package's own converter alone, and messages are paired here.
 """
 
@@ -19,8 +19,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformBuffer, TransformError
-from stmem_ros.data.images import ImageError, decode_colour
+from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformBuffer, TransformError
+from stmem_ros.io.images import ImageError, decode_colour
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image

@@ -23,8 +23,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
-from stmem_ros.data.images import ImageError
-from stmem_ros.evaluation.overlay import overlay
+from stmem_ros.drawing import overlay
+from stmem_ros.io.images import ImageError
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -35,10 +35,10 @@ from stmem_ros.model.bundle import (
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.node import conversions
-from stmem_ros.node.backlog import Backlog
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
+from stmem_ros.node.latest_labels_queue import Backlog
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import (

@@ -10,18 +10,18 @@ from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.prototype_refinement import PrototypeRefinement
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
-from stmem_ros.streaming.decode import decode
-from stmem_ros.streaming.folded_alignment import FoldedAlignment
-from stmem_ros.streaming.folded_convolutions import (
+from stmem_ros.streaming.fusion import FollowingFusion, SingleFrame, StreamFusion, TokenFusion
+from stmem_ros.streaming.kernels.decode import decode
+from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
+from stmem_ros.streaming.kernels.folded_convolutions import (
     FoldedPyramidPoolingHead,
     with_strided_detail,
     without_batch_norm,
 )
-from stmem_ros.streaming.folded_mar import FoldedRefinement
-from stmem_ros.streaming.folded_stf import FoldedFusion
-from stmem_ros.streaming.fused_convolutions import with_fused_convolutions
-from stmem_ros.streaming.fusion import FollowingFusion, SingleFrame, StreamFusion, TokenFusion
-from stmem_ros.streaming.winograd import with_winograd
+from stmem_ros.streaming.kernels.folded_mar import FoldedRefinement
+from stmem_ros.streaming.kernels.folded_stf import FoldedFusion
+from stmem_ros.streaming.kernels.fused_convolutions import with_fused_convolutions
+from stmem_ros.streaming.kernels.winograd import with_winograd
 
 
 class StreamingCore:

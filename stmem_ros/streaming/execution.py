@@ -19,8 +19,8 @@ from torch import Tensor
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.streaming.core import StreamingCore
-from stmem_ros.streaming.cuda_graph import CudaGraphs
 from stmem_ros.streaming.fusion import State
+from stmem_ros.streaming.kernels.cuda_graph import CudaGraphs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", *DTYPES)

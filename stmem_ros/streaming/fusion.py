@@ -7,8 +7,8 @@ from typing import Protocol
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed
-from stmem_ros.streaming.folded_alignment import FoldedAlignment
-from stmem_ros.streaming.folded_stf import FoldedFusion, FrameTokens, Positions
+from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
+from stmem_ros.streaming.kernels.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
 
 State = tuple[Tensor, ...]

@@ -19,8 +19,8 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.core import StreamingCore
-from stmem_ros.streaming.folded_convolutions import without_batch_norm
 from stmem_ros.streaming.fusion import FollowingFusion, State
+from stmem_ros.streaming.kernels.folded_convolutions import without_batch_norm
 
 OPSET = 18
 ONE_FILE = 1.5e9  # bytes; what is larger (a file holds 2 GB) keeps its weights in a second one

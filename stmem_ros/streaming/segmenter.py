@@ -15,8 +15,8 @@ import torch
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.allocator import LARGE, keep_freed_memory
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
+from stmem_ros.streaming.kernels.allocator import LARGE, keep_freed_memory
 from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map

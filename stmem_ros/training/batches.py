@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.augment import TrainingWindow, make_window
-from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.training.config import StageConfig
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples

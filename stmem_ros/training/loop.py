@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.classes import UNLABELLED
+from stmem_ros.io.whole_file import whole_file
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
@@ -25,7 +26,6 @@ from stmem_ros.training.batches import Windows, batch_count, epoch_batches
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
-from stmem_ros.whole_file import whole_file
 
 
 class StageNetwork(nn.Module):

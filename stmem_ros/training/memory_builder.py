@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from stmem_ros.data.classes import UNLABELLED, SemanticClass
+from stmem_ros.classes import UNLABELLED, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.segmenter import normalise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stmem_ros.data.classes import SemanticClass
+from stmem_ros.classes import SemanticClass
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.training.samples import Samples
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.dataset import Clip, DatasetError, open_dataset
+from stmem_ros.classes import UNLABELLED
+from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
 from stmem_ros.training.config import TrainingConfig

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stmem_ros.commands.main import COMMANDS, main
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import BagReader
+from stmem_ros.commands.stmem import COMMANDS, main
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
+from stmem_ros.io.bags import BagReader
 
 
 def stmem(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "stmem_ros.commands.main", *map(str, arguments)],
+        [sys.executable, "-m", "stmem_ros.commands.stmem", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=240,
@@ -154,8 +154,8 @@ class TestDemo:
             assert frames[-1].to_ndarray(format="rgb24").std() > 10
 
     def test_a_bag_without_images_is_named(self, small_bundle: Path, tmp_path: Path) -> None:
-        from stmem_ros.data import bag_messages
-        from stmem_ros.data.bags import TF, BagWriter
+        from stmem_ros.io import messages as bag_messages
+        from stmem_ros.io.bags import TF, BagWriter
 
         with BagWriter(tmp_path / "bag") as bag:
             bag.write("/tf", TF, bag_messages.transform(np.eye(4), 0, "odom", "base"), 0)
@@ -170,8 +170,8 @@ class TestDemo:
     def test_an_encoding_that_is_not_supported_is_named(
         self, small_bundle: Path, tmp_path: Path
     ) -> None:
-        from stmem_ros.data import bag_messages
-        from stmem_ros.data.bags import RAW, BagWriter
+        from stmem_ros.io import messages as bag_messages
+        from stmem_ros.io.bags import RAW, BagWriter
 
         message = bag_messages.image(np.zeros((48, 64, 3), np.uint8), 10**9, "camera")
         message.encoding = "64FC9"
@@ -203,7 +203,7 @@ def test_playing_names_a_topic_that_is_not_there(drive_bag: Path, tmp_path: Path
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
-    command = [sys.executable, "-m", "stmem_ros.commands.main", "model", "info", "onboard"]
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "model", "info", "onboard"]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)

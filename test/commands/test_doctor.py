@@ -14,7 +14,14 @@ from domain_coordinator import domain_id
 
 def doctor(*arguments: object, **environment: str) -> tuple[int, dict[str, dict]]:
     done = subprocess.run(
-        [sys.executable, "-m", "stmem_ros.commands.main", "doctor", "--json", *map(str, arguments)],
+        [
+            sys.executable,
+            "-m",
+            "stmem_ros.commands.stmem",
+            "doctor",
+            "--json",
+            *map(str, arguments),
+        ],
         capture_output=True,
         text=True,
         timeout=200,

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from stmem_ros.commands.main import main
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.model.ablation import assemble
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming.segmenter import StreamingSegmenter

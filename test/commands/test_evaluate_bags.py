@@ -12,8 +12,8 @@ import torch
 from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL, small_bank
 
-from stmem_ros.commands.main import main
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.evaluation.replay.bag_task import BagResult
 from stmem_ros.evaluation.replay.record_files import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.cameras import CAMERAS, K
 
-from stmem_ros.costmap.camera import CameraModel, quarter_turns, to_camera
+from stmem_ros.geometry.camera import CameraModel, quarter_turns, to_camera
 
 
 @pytest.mark.parametrize("name", CAMERAS)

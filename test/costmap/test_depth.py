@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
 from stmem_ros.data.synthetic.render import View, render
 from stmem_ros.data.synthetic.scene import ID, Solid, ground_truth, make_scene

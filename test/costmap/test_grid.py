@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.costmap.grid import GridConfig, RollingGrid
 from stmem_ros.costmap.rules import Kind, default_rules, load_rules
-from stmem_ros.data.classes import CAMVID, CITYSCAPES
 from stmem_ros.resources import resource
 
 ID = {c.name: c.id for c in CAMVID}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data import bag_messages
-from stmem_ros.data.classes import CAMVID
-from stmem_ros.evaluation.overlay import DOUBTFUL, NOTHING, GridView, bird_view
+from stmem_ros.drawing import DOUBTFUL, NOTHING, GridView, bird_view
+from stmem_ros.io import messages as bag_messages
 
 RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=40.0, resolution=1.0)

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stmem_ros.costmap.camera import CameraModel, Mounting
-from stmem_ros.data.calibration import read_calibration
+from stmem_ros.geometry.camera import CameraModel, Mounting
+from stmem_ros.io.calibration import read_calibration
 
 LANE = 3.7  # m, of a lane of a motorway in the United States
 AHEAD = np.arange(5, 25, 0.05)  # m

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.costmap.camera import Mounting, quarter_turns
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.projection import contact_line, ground_points, sharpness
 from stmem_ros.costmap.rules import Kind, default_rules
-from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive, ego_pose
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, Solid, ground_truth, make_scene
+from stmem_ros.geometry.camera import Mounting, quarter_turns
 
 RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=40.0, resolution=0.2, max_range=20.0)

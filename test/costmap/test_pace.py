@@ -1,6 +1,6 @@
 """How often grids go out."""
 
-from stmem_ros.costmap.pace import Pace
+from stmem_ros.costmap.rate_limiter import Pace
 
 S = 10**9
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from support.cameras import CAMERAS, K
 
-from stmem_ros.costmap.camera import CameraModel
-from stmem_ros.costmap.rays import ray_table, rays_on
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.rays import ray_table, rays_on
 
 WIDE = {  # whose corners no ray reaches, or only far from the axis
     "folds": CameraModel(640, 480, K, (-0.35, 0.0, 0.0, 0.0, 0.0)),

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from stmem_ros.costmap.transforms import (
+from stmem_ros.geometry.transforms import (
     FramesNotConnectedError,
     TransformBuffer,
     TransformError,

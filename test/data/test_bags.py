@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from stmem_ros.costmap.camera import Mounting
-from stmem_ros.data import bag_create, bag_messages
-from stmem_ros.data.bags import (
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
+from stmem_ros.geometry.camera import Mounting
+from stmem_ros.io import bag_create, bag_messages
+from stmem_ros.io.bags import (
     RAW,
     BagError,
     BagReader,
@@ -19,14 +20,14 @@ from stmem_ros.data.bags import (
     find_label_topic,
     types,
 )
-from stmem_ros.data.calibration import read_calibration
-from stmem_ros.data.images import decode_colour, decode_compressed, decode_label
+from stmem_ros.io.calibration import read_calibration
+from stmem_ros.io.images import decode_colour, decode_compressed, decode_label
 
 
 @pytest.fixture(scope="module")
 def drive_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "drive"
-    bag_create.create_synthetic_bag(path, "straight", seed=2, frames=3, rate=10.0)
+    create_synthetic_bag(path, "straight", seed=2, frames=3, rate=10.0)
     return path
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.data.camvid import COLOURS, CamVid, from_colours
 from stmem_ros.data.cityscapes import Cityscapes
-from stmem_ros.data.classes import CAMVID, CITYSCAPES
-from stmem_ros.data.dataset import DatasetError, open_dataset
+from stmem_ros.data.dataset import DatasetError
+from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.video_folder import VideoFolder
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stmem_ros.data.images import (
+from stmem_ros.io.images import (
     ImageError,
     decode_colour,
     decode_compressed,

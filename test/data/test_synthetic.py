@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import KINDS, ground_truth, make_scene
 
@@ -56,7 +56,8 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_the_synthetic_world_is_a_data_set_too() -> None:
     from pathlib import Path
 
-    from stmem_ros.data.dataset import DatasetError, open_dataset
+    from stmem_ros.data.dataset import DatasetError
+    from stmem_ros.data.datasets import open_dataset
 
     data = open_dataset("synthetic", Path(), "val")
     assert len({clip.sequence for clip in data.clips}) == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from stmem_ros.commands.main import main
+from stmem_ros.commands.stmem import main
 
 
 def test_stream_and_plain_form_are_measured_side_by_side(

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from stmem_ros.commands.main import main
+from stmem_ros.bench import costmap as costmap_bench
+from stmem_ros.bench.costmap import bench_costmap
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.scene import ID
-from stmem_ros.evaluation.bench import costmap as costmap_bench
-from stmem_ros.evaluation.bench.costmap import bench_costmap
 
 
 def test_geometry_alone_keeps_what_is_promised() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.bags import jpeg, panorama, write_bag
 
-from stmem_ros.evaluation.bags import EvaluationOptions, evaluate_bags
+from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.replay.bag_task import RESULT
 from stmem_ros.evaluation.replay.engines import Execution
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.commands.main import main
+from stmem_ros.bench.lidar import bench_lidar, lidar_cells
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.costmap.grid import GridSnapshot
-from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
-from stmem_ros.evaluation.bench.lidar import bench_lidar, lidar_cells
+from stmem_ros.geometry.rays import ray_table
 
 FRAMES = 4
 RULES = default_rules(CAMVID)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support.bags import PERIOD, START
 
-from stmem_ros.data import bag_messages
-from stmem_ros.data.bags import RAW, BagWriter
+from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import RAW, BagWriter
 
 FRAMES = 1000
 SIZE = (480, 640)  # 0.9 MB an image
@@ -21,7 +21,7 @@ SIZE = (480, 640)  # 0.9 MB an image
 def peak_mb(bag: Path, bundle: Path, out: Path, *more: str) -> float:
     """Peak memory of a process that replays a bag."""
     words = ["evaluate", str(bag), "--model", str(bundle), "--out", str(out), "--device", "cpu"]
-    command = [sys.executable, "-m", "stmem_ros.commands.main", *words, *more]
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", *words, *more]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((out / "metrics.json").read_text())

@@ -12,15 +12,15 @@ from rosbags.convert.converter import convert
 from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.data import bag_messages
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
-from stmem_ros.data.classes import CAMVID
-from stmem_ros.data.images import decode_compressed
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.evaluation.replay.bag_replay import BagReplay, ReplayOptions
 from stmem_ros.evaluation.replay.latency import LatencyModel
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
+from stmem_ros.io.images import decode_compressed
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from support.damage import cut_image
 
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.evaluation.bags import EvaluationOptions, evaluate_bags
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
+from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.replay.engines import Execution
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline

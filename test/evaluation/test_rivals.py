@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.small import SMALL
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.evaluation.disturbance import DISTURBANCES

@@ -8,11 +8,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from stmem_ros.costmap.camera import CameraModel, Mounting
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.classes import CAMVID
 from stmem_ros.evaluation.metrics.accumulator import MeanShare
 from stmem_ros.evaluation.metrics.calibration import Calibration
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
@@ -21,6 +20,7 @@ from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.metrics.temporal import Flicker
 from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, View
+from stmem_ros.geometry.camera import CameraModel, Mounting
 
 ROAD, CAR = 3, 8
 

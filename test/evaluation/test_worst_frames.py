@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.replayed import dropped, replayed, row
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
 from stmem_ros.evaluation.replay.worst_frames import KEPT, WorstFrames
 

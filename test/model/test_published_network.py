@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.reference_weights import GOLDEN, frames, published_state
 
-from stmem_ros.commands.main import main
+from stmem_ros.commands.stmem import main
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.model.convert import CheckpointError, convert_checkpoint, import_memory
 from stmem_ros.model.segmenter import normalise

@@ -1,6 +1,6 @@
 """All notes come out of a backlog in order; of the items only the newest of each key."""
 
-from stmem_ros.node.backlog import Backlog
+from stmem_ros.node.latest_labels_queue import Backlog
 
 
 def test_only_the_newest_item_of_each_key_is_kept() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stmem_ros.commands.main import main
+from stmem_ros.commands.stmem import main
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "stmem_ros.commands.main", "bench", "node", *map(str, arguments)],
+        [sys.executable, "-m", "stmem_ros.commands.stmem", "bench", "node", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=1800,

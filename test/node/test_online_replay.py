@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from support.damage import cut_image
 
-from stmem_ros.commands.main import main
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import BagReader
-from stmem_ros.data.outputs import NODE
+from stmem_ros.commands.stmem import main
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
+from stmem_ros.io.bags import BagReader
+from stmem_ros.io.output_topics import NODE
 
 DAMAGED = 2
 
@@ -24,7 +24,13 @@ def test_in_lockstep_every_frame_and_grid_equals_the_offline_replay(
     create_synthetic_bag(tmp_path / "whole", "straight", seed=2, frames=6, rate=10.0)
     cut_image(tmp_path / "whole", tmp_path / "drive", DAMAGED)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "stmem_ros.commands.main", "evaluate", str(tmp_path / "drive")]
+    command = [
+        sys.executable,
+        "-m",
+        "stmem_ros.commands.stmem",
+        "evaluate",
+        str(tmp_path / "drive"),
+    ]
     command += ["--model", str(small_bundle), "--device", "cpu", "--out", str(out)]
     command += ["--online", "--lockstep"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy
 from support.ros import Peer
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.classes import CAMVID
-from stmem_ros.data.outputs import NODE, output_topics
+from stmem_ros.io.output_topics import NODE, output_topics
 
 
 def test_the_node_publishes_the_topics_of_the_table(peer: Peer, start_node) -> None:

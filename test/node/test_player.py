@@ -13,9 +13,9 @@ from sensor_msgs.msg import Image
 from support.ros import LATCHED, Peer
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.data.bag_create import create_synthetic_bag
-from stmem_ros.data.bags import BagReader
-from stmem_ros.data.outputs import NODE
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
+from stmem_ros.io.bags import BagReader
+from stmem_ros.io.output_topics import NODE
 
 
 def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
@@ -25,7 +25,7 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     images = peer.collect(Image, "/renamed")
     clocks = peer.collect(Clock, "/clock")
     static = peer.collect(TFMessage, "/tf_static", LATCHED)
-    command = [sys.executable, "-m", "stmem_ros.commands.main", "bag", "play"]
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "bag", "play"]
     command += [str(tmp_path / "bag"), "--loop", "--remap", "/camera/image_raw:=/renamed"]
     player = subprocess.Popen(command)
     try:
@@ -51,7 +51,7 @@ def test_what_the_node_makes_of_a_bag_is_recorded(
         *("-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
         *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),
     )
-    command = [sys.executable, "-m", "stmem_ros.commands.main", "bag", "play"]
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "bag", "play"]
     command += [str(tmp_path / "bag"), "--record", str(tmp_path / "out"), "--rate", "0.1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

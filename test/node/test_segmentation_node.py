@@ -20,10 +20,10 @@ from support.ros import LATCHED, NODE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.costmap.camera import Mounting
-from stmem_ros.data.bag_messages import quaternion
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
+from stmem_ros.geometry.camera import Mounting
+from stmem_ros.io.messages import quaternion
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 

@@ -13,7 +13,7 @@ from stmem_ros.streaming import segmenter
 
 FAULTS = """
 import resource, sys, torch
-from stmem_ros.streaming.allocator import keep_freed_memory
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 if sys.argv[1] == "kept": keep_freed_memory()
 def large(): return torch.ones(20 * 2**20).sum().item()  # 80 MB
 for _ in range(8): large()  # the heap grows to its size

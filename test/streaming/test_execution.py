@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.small import SMALL, small_bank
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, read_info, save_bundle
 from stmem_ros.model.segmenter import FORMS
 from stmem_ros.streaming.execution import PRECISIONS, Execution

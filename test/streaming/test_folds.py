@@ -12,24 +12,24 @@ from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
 from stmem_ros.model.resnet import ResNetV1c
 from stmem_ros.model.stf import SpatialTemporalFusion
-from stmem_ros.streaming.decode import decode
-from stmem_ros.streaming.folded_alignment import FoldedAlignment
-from stmem_ros.streaming.folded_convolutions import (
+from stmem_ros.streaming.fusion import TokenFusion
+from stmem_ros.streaming.kernels.decode import decode
+from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
+from stmem_ros.streaming.kernels.folded_convolutions import (
     FoldedPyramidPoolingHead,
     with_strided_detail,
     without_batch_norm,
 )
-from stmem_ros.streaming.folded_mar import FoldedRefinement
-from stmem_ros.streaming.folded_stf import FoldedFusion
-from stmem_ros.streaming.fused_convolutions import (
+from stmem_ros.streaming.kernels.folded_mar import FoldedRefinement
+from stmem_ros.streaming.kernels.folded_stf import FoldedFusion
+from stmem_ros.streaming.kernels.fused_convolutions import (
     USES,
     FusedBottleneck,
     FusedConv2d,
     FusedInvertedResidual,
     with_fused_convolutions,
 )
-from stmem_ros.streaming.fusion import TokenFusion
-from stmem_ros.streaming.winograd import WinogradConv2d
+from stmem_ros.streaming.kernels.winograd import WinogradConv2d
 
 
 def random_weights(module: nn.Module) -> nn.Module:
@@ -143,9 +143,9 @@ def test_alignment(size: tuple[int, int], window: int) -> None:
 
 @torch.inference_mode()
 def test_a_few_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stmem_ros.streaming.folded_alignment.PIXELS", 50)
-    monkeypatch.setattr("stmem_ros.streaming.folded_mar.PIXELS", 50)
-    monkeypatch.setattr("stmem_ros.streaming.decode.ON_CPU", 2000)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.folded_alignment.PIXELS", 50)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.folded_mar.PIXELS", 50)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.decode.ON_CPU", 2000)
     test_alignment((17, 21), 3)
     test_mar()
     test_decoding(2.5)
@@ -246,8 +246,8 @@ def test_positions_are_kept_for_each_size_in_use() -> None:
 
 @torch.inference_mode()
 def test_winograd_in_bands_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stmem_ros.streaming.winograd.TILES", 8)
-    monkeypatch.setattr("stmem_ros.streaming.winograd.CHANNELS", 10)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.winograd.TILES", 8)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.winograd.CHANNELS", 10)
     torch.manual_seed(0)
     convolution = nn.Conv2d(24, 16, 3, padding=2, dilation=2)
     x = torch.randn(1, 24, 37, 30)
@@ -257,5 +257,5 @@ def test_winograd_in_bands_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.inference_mode()
 def test_stf_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stmem_ros.streaming.folded_stf.TOGETHER", 70)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.folded_stf.TOGETHER", 70)
     test_stf(1, (13, 16), cpu_kernels=True)

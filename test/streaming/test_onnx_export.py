@@ -10,8 +10,8 @@ import pytest
 import torch
 from support.small import SMALL
 
-from stmem_ros.commands.main import main
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.onnx_export import export_onnx

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stmem_ros.data import bag_messages
-from stmem_ros.data.bags import COMPRESSED, RAW, BagWriter
+from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import COMPRESSED, RAW, BagWriter
 
 START = 1_700_000_000 * 10**9
 PERIOD = 10**8  # ns, of 10 Hz

@@ -1,6 +1,6 @@
 """Cameras of all distortion models."""
 
-from stmem_ros.costmap.camera import CameraModel
+from stmem_ros.geometry.camera import CameraModel
 
 K = ((400.0, 0.0, 320.0), (0.0, 410.0, 240.0), (0.0, 0.0, 1.0))
 CAMERAS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from stmem_ros.data.bags import BagReader, BagWriter
+from stmem_ros.io.bags import BagReader, BagWriter
 
 
 def cut_image(source: Path, out: Path, index: int) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import default_rules
-from stmem_ros.data.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.evaluation.replay.frame_record import FrameRecord

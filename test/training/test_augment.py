@@ -5,9 +5,9 @@ import dataclasses
 import cv2
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.augment import Augmentation, TrainingWindow, make_window
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.motion import warp
+from stmem_ros.data.optical_flow import warp
 from stmem_ros.training.batches import paste_rare
 
 CALM = Augmentation(

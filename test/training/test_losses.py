@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stmem_ros.data.classes import UNLABELLED
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.training.loop import inconsistency, soft_iou_loss
 
 

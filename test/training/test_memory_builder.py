@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.training.memory_builder import MemoryBuilder, near_boundary
 
 CLASSES = CAMVID[:3]

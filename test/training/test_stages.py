@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from support.small import small_bank
 
-from stmem_ros.commands.main import main
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
+from stmem_ros.commands.stmem import main
 from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
@@ -106,7 +106,7 @@ def test_ctrl_c_in_an_epoch_says_how_to_go_on(
 ) -> None:
     config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 4", 1))
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "stmem_ros.commands.main", "train", "frame"]
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "train", "frame"]
     command += ["--config", str(config_path), "--data", str(data), "--run", str(run)]
     process = subprocess.Popen(
         command,

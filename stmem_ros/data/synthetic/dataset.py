@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.render import View

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, Mounting
 from stmem_ros.data.synthetic.render import View, render
 from stmem_ros.data.synthetic.scene import CROSSING, Scene
+from stmem_ros.geometry.camera import CameraModel, Mounting
 
 LANE = -1.6  # y of the ego lane's centre, m
 SPEED = 6.0  # m/s

@@ -8,7 +8,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.data.synthetic.scene import (
     CROSSING,
     ID,
@@ -17,6 +16,7 @@ from stmem_ros.data.synthetic.scene import (
     Solid,
     ground_labels,
 )
+from stmem_ros.geometry.camera import CameraModel
 
 FAR = 1e4  # depth of the sky, m
 

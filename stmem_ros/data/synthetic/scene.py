@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stmem_ros.data.classes import CAMVID
+from stmem_ros.classes import CAMVID
 
 ID = {c.name: c.id for c in CAMVID}
 KINDS = ("straight", "avenue", "crowded", "turn")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.rules import CostRules, Kind
-from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.evaluation.metrics.accumulator import Accumulator
 
 if TYPE_CHECKING:

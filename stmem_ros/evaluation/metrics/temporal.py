@@ -7,8 +7,8 @@ from collections import deque
 import cv2
 import numpy as np
 
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.motion import optical_flow, warp
+from stmem_ros.classes import UNLABELLED
+from stmem_ros.data.optical_flow import optical_flow, warp
 from stmem_ros.evaluation.metrics.accumulator import Accumulator, MeanShare
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 

@@ -14,14 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, to_camera
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.depth import check_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.rays import ray_table
 from stmem_ros.costmap.rules import CostRules, default_rules
-from stmem_ros.costmap.transforms import FramesNotConnectedError, TransformBuffer, TransformError
-from stmem_ros.data.bags import (
+from stmem_ros.evaluation.replay.latency import Arriving, LatencyModel, serve
+from stmem_ros.evaluation.replay.replayed_frame import (
+    BASE_FRAME,
+    ODOM_FRAME,
+    FrameState,
+    FrameTimings,
+    PlacedMap,
+    ReplayedFrame,
+    View,
+)
+from stmem_ros.geometry.camera import CameraModel, to_camera
+from stmem_ros.geometry.rays import ray_table
+from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformBuffer, TransformError
+from stmem_ros.io.bags import (
     POINTS,
     TF,
     BagError,
@@ -33,19 +44,8 @@ from stmem_ros.data.bags import (
     find_label_topic,
     find_points_topic,
 )
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.images import ImageError, decode_depth, decode_image, decode_label
-from stmem_ros.data.points import decode_points
-from stmem_ros.evaluation.replay.latency import Arriving, LatencyModel, serve
-from stmem_ros.evaluation.replay.replayed_frame import (
-    BASE_FRAME,
-    ODOM_FRAME,
-    FrameState,
-    FrameTimings,
-    PlacedMap,
-    ReplayedFrame,
-    View,
-)
+from stmem_ros.io.images import ImageError, decode_depth, decode_image, decode_label
+from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
 

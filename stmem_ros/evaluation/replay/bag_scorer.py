@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.evaluation.metrics.figures import known
 from stmem_ros.evaluation.metrics.grid_scores import GridAgreement
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer

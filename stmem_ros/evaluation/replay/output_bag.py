@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stmem_ros.costmap.pace import Pace
+from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.points import labelled_points
+from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data import bag_messages
-from stmem_ros.data.bags import BagWriter, types
-from stmem_ros.data.classes import SemanticClass
-from stmem_ros.data.images import encode_jpeg
-from stmem_ros.data.outputs import NODE, STATISTICS, OutputTopic, output_topics
-from stmem_ros.evaluation.overlay import overlay
+from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import (
     BASE_FRAME,
@@ -23,6 +19,10 @@ from stmem_ros.evaluation.replay.replayed_frame import (
     PlacedMap,
     ReplayedFrame,
 )
+from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import BagWriter, types
+from stmem_ros.io.images import encode_jpeg
+from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.geometry.camera import CameraModel
 
 BASE_FRAME = "base_footprint"  # the node's defaults
 ODOM_FRAME = "odom"

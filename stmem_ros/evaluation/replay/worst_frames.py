@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.classes import SemanticClass
-from stmem_ros.data.images import encode_jpeg
-from stmem_ros.evaluation.overlay import GridView, bird_view, error_picture, overlay
+from stmem_ros.drawing import GridView, bird_view, error_picture, overlay
 from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from stmem_ros.evaluation.metrics.calibration import Calibration
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS
-from stmem_ros.evaluation.replay.online import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online import FRAMES as ONLINE_FRAMES
+from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.replay.online_comparison import FRAMES as ONLINE_FRAMES
 from stmem_ros.evaluation.replay.record_files import numbers, read_rows
 from stmem_ros.evaluation.replay.worst_frames import PICTURES
 from stmem_ros.evaluation.results.metrics_file import METRICS, read_metrics

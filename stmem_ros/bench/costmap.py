@@ -10,14 +10,14 @@ from itertools import islice
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel, Mounting
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules, Kind
-from stmem_ros.data.classes import UNLABELLED
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth, make_scene
+from stmem_ros.geometry.camera import CameraModel, Mounting
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 

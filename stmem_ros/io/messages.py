@@ -1,4 +1,4 @@
-"""Messages for bags, made from arrays (types of ``stmem_ros.data.bags.types()``)."""
+"""Messages for bags, made from arrays (types of ``stmem_ros.io.bags.types()``)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from stmem_ros.costmap.camera import CameraModel
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.data.bags import types
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.io.bags import types
 
 
 def header(stamp: int, frame: str) -> Any:

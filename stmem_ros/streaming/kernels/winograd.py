@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmem_ros.streaming.product import Product
+from stmem_ros.streaming.kernels.product import Product
 
 WIDE = 256  # channels from which the products outweigh the transforms
 # What is worked on at a time, so that it stays in the cache and the memory is used again.

@@ -29,8 +29,8 @@ from stmem_ros.model.stf import (
     padded,
     resized,
 )
-from stmem_ros.streaming.parts import at_once
-from stmem_ros.streaming.product import Product
+from stmem_ros.streaming.kernels.parts import at_once
+from stmem_ros.streaming.kernels.product import Product
 
 TOGETHER = 1024  # tokens that are worked on at a time on a CPU
 

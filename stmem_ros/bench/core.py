@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stmem_ros.data.classes import CAMVID, CITYSCAPES
+from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     ModelInfo,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from stmem_ros.data.bags import BagWriter
-from stmem_ros.data.outputs import OutputTopic
+from stmem_ros.io.bags import BagWriter
+from stmem_ros.io.output_topics import OutputTopic
 from stmem_ros.node.conversions import message_type
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.data.bags import BagError, BagReader, find_image_topic
 from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
 from stmem_ros.evaluation.replay.bag_task import (
     FRAMES,
@@ -28,8 +27,8 @@ from stmem_ros.evaluation.replay.engines import (
     run_in_processes,
     run_on_ray,
 )
-from stmem_ros.evaluation.replay.online import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online import gather_online
+from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.replay.online_comparison import gather_online
 from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.metrics_file import (
     METRICS,
@@ -37,6 +36,7 @@ from stmem_ros.evaluation.results.metrics_file import (
     check_baseline,
     write_results,
 )
+from stmem_ros.io.bags import BagError, BagReader, find_image_topic
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 
 BAGS = "bags"

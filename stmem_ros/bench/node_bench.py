@@ -27,15 +27,15 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from tqdm import tqdm
 
-from stmem_ros.data.bag_messages import quaternion
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.scene import make_scene
+from stmem_ros.io.messages import quaternion
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.conversions import nanoseconds, rgb_image, scaled_camera_info
 from stmem_ros.node.costmap_output import LATCHED
-from stmem_ros.node.environment import private_environment
-from stmem_ros.node.node_process import NodeProcess, NodeProcessError
+from stmem_ros.online.environment import private_environment
+from stmem_ros.online.node_process import NodeProcess, NodeProcessError
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
 

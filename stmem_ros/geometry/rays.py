@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmem_ros.costmap.camera import MISSED, CameraModel, largest_radius
+from stmem_ros.geometry.camera import MISSED, CameraModel, largest_radius
 
 STEPS = 20  # of Newton's method; twelve for rays at 89 degrees
 COEFFICIENTS = 12  # of Brown-Conrady: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmem_ros.model.mar import MemoryAugmentedRefinement
-from stmem_ros.streaming.parts import at_once
+from stmem_ros.streaming.kernels.parts import at_once
 
 PIXELS = 4096  # refined at a time
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stmem_ros.data.bags import COMPRESSED, RAW
+from stmem_ros.io.bags import COMPRESSED, RAW
 
 NODE = "/segmentation_node"
 GRID = "nav_msgs/msg/OccupancyGrid"

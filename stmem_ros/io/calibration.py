@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from stmem_ros.costmap.camera import CameraModel, as_matrix
+from stmem_ros.geometry.camera import CameraModel, as_matrix
 
 
 def read_calibration(path: Path) -> CameraModel:

@@ -1,4 +1,4 @@
-"""Making bags: from the synthetic world, from image files, from a video."""
+"""Making bags: from image files, from a video."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.costmap.camera import CameraModel, Mounting
-from stmem_ros.data import bag_messages
-from stmem_ros.data.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
-from stmem_ros.data.images import IMAGE_SUFFIXES, read_label
-from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
-from stmem_ros.data.synthetic.scene import make_scene
+from stmem_ros.geometry.camera import CameraModel, Mounting
+from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
+from stmem_ros.io.images import IMAGE_SUFFIXES, read_label
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
 CAMERA_FRAME = "camera_optical_frame"
@@ -28,33 +26,6 @@ class EncodedFrame:
     data: bytes
     kind: str
     label: np.ndarray | None = None
-
-
-def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: float) -> None:
-    """Render a drive through the synthetic world: images, labels, depth, camera info, TF.
-
-    Topics: ``/camera/image_raw``, ``/camera/label`` (mono8), ``/camera/depth`` (32FC1 m),
-    ``/camera/camera_info``, ``/tf_static`` (base_footprint to camera), ``/tf`` (odom to base).
-    """
-    scene = make_scene(kind, seed)
-    with BagWriter(path) as bag:
-        mount = bag_messages.transform(
-            MOUNTING.base_from_camera(), START, "base_footprint", CAMERA_FRAME
-        )
-        bag.write("/tf_static", TF, mount, START, latched=True)
-        for frame in tqdm(drive(scene, frames, rate), total=frames, desc="rendering", unit="frame"):
-            stamp = START + round(frame.stamp * 1e9)
-            pose = bag_messages.transform(frame.world_from_base, stamp, "odom", "base_footprint")
-            bag.write("/tf", TF, pose, stamp)
-            info = bag_messages.camera_info(CAMERA, stamp, CAMERA_FRAME)
-            bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
-            for topic, pixels in (
-                ("/camera/label", frame.view.label),
-                ("/camera/depth", frame.view.depth),
-                ("/camera/image_raw", frame.view.rgb),
-            ):
-                message = bag_messages.image(pixels, stamp, CAMERA_FRAME)
-                bag.write(topic, RAW, message, stamp)
 
 
 def create_bag(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stmem_ros.data.classes import UNLABELLED, SemanticClass, palette
+from stmem_ros.classes import UNLABELLED, SemanticClass, palette
 
 BEHIND = 5.0  # m shown behind the robot in the view from above
 AHEAD = 25.0  # m shown ahead of it

@@ -1,6 +1,6 @@
 """Measuring whether images of a camera's size get from one process to another.
 
-``python -m stmem_ros.node.image_probe WIDTH HEIGHT`` is the receiving process; it prints one line
+``python -m stmem_ros.online.image_probe WIDTH HEIGHT`` is the receiving process; it prints one line
 of JSON. Stamps are of the monotonic clock, which processes of one machine share.
 """
 
@@ -40,7 +40,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
     Raises:
         RuntimeError: the other process did not appear.
     """
-    command = [sys.executable, "-m", "stmem_ros.node.image_probe", str(width), str(height)]
+    command = [sys.executable, "-m", "stmem_ros.online.image_probe", str(width), str(height)]
     command += ["reliable"] if reliable else []
     receiver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     rclpy.init()

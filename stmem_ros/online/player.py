@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
-from stmem_ros.data.bags import BagError, BagReader, Record
+from stmem_ros.io.bags import BagError, BagReader, Record
 from stmem_ros.node.conversions import message_type
 
 CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stmem_ros.costmap.transforms import LATE
+from stmem_ros.geometry.transforms import LATE
 
 
 class Pace:

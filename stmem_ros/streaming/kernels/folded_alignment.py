@@ -26,8 +26,8 @@ from stmem_ros.model.aligned_fusion import (
     LocalMatching,
 )
 from stmem_ros.model.layers import ConvNormAct
-from stmem_ros.streaming.folded_convolutions import without_batch_norm
-from stmem_ros.streaming.parts import at_once
+from stmem_ros.streaming.kernels.folded_convolutions import without_batch_norm
+from stmem_ros.streaming.kernels.parts import at_once
 
 TILE = 16  # pixels of a row that are compared in one product
 PIXELS = 4096  # fused at a time

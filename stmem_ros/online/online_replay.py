@@ -21,7 +21,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from tqdm import tqdm
 
-from stmem_ros.data.bags import (
+from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.io.bags import (
     COMPRESSED,
     BagReader,
     BagWriter,
@@ -29,13 +30,12 @@ from stmem_ros.data.bags import (
     Topic,
     find_image_topic,
 )
-from stmem_ros.data.outputs import NODE, output_topics
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.io.output_topics import NODE, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
-from stmem_ros.node.environment import private_environment
-from stmem_ros.node.node_process import NodeProcess
-from stmem_ros.node.player import BagPlayer
-from stmem_ros.node.recorder import Recorder
+from stmem_ros.online.environment import private_environment
+from stmem_ros.online.node_process import NodeProcess
+from stmem_ros.online.player import BagPlayer
+from stmem_ros.online.recorder import Recorder
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
 LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.costmap.camera import CameraModel, to_camera
+from stmem_ros.bench.costmap import ImageLabeller
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.costmap.transforms import TransformBuffer
-from stmem_ros.data.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
-from stmem_ros.data.classes import UNLABELLED
-from stmem_ros.data.images import decode_colour, decode_compressed
-from stmem_ros.evaluation.bench.costmap import ImageLabeller
-from stmem_ros.evaluation.overlay import overlay
+from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME, ODOM_FRAME
+from stmem_ros.geometry.camera import CameraModel, to_camera
+from stmem_ros.geometry.transforms import TransformBuffer
+from stmem_ros.io.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
+from stmem_ros.io.images import decode_colour, decode_compressed
 
 RANGE = 25.0  # m around the base
 ABOVE = 0.3  # m over the ground; points higher than this stand in the way
