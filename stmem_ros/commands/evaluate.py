@@ -187,9 +187,9 @@ def _run_bags(options: argparse.Namespace) -> int:
         from stmem_ros.evaluation.results.metrics_file import METRICS
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
-    from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
     from stmem_ros.evaluation.replay.engines import Execution
     from stmem_ros.evaluation.replay.latency import read_latency
+    from stmem_ros.evaluation.replay.replay_options import ReplayOptions
     from stmem_ros.evaluation.results.gate import parse_limit, problems
 
     try:

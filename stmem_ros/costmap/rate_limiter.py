@@ -5,7 +5,7 @@ from __future__ import annotations
 from stmem_ros.geometry.transforms import LATE
 
 
-class Pace:
+class RateLimiter:
     """Lets through what comes no faster than a rate, by stamps, and nothing older than that.
 
     One may come a tenth of a period early: stamps of a camera at just this rate jitter.
@@ -18,7 +18,7 @@ class Pace:
         self._last: int | None = None
         self._next = 0
 
-    def due(self, stamp: int) -> bool:
+    def accepts(self, stamp: int) -> bool:
         """Whether something stamped ``stamp`` ns may go out; if so, it has."""
         early = self._period // 10
         began_anew = self._last is None or stamp < self._last - LATE

@@ -11,7 +11,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
 from stmem_ros.evaluation.replay.bag_task import (
     FRAMES,
     TIMINGS,
@@ -29,6 +28,7 @@ from stmem_ros.evaluation.replay.engines import (
 )
 from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
 from stmem_ros.evaluation.replay.online_comparison import gather_online
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.metrics_file import (
     METRICS,

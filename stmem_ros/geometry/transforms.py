@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pytransform3d.transformations import pq_slerp, transform_from_pq
@@ -58,6 +58,16 @@ class _Edge:
             return pose
         before, earlier = self.history[after - 1]
         return pq_slerp(earlier, pose, (stamp - before) / (time - before))
+
+
+class TransformSource(Protocol):
+    """Where frames are at a time."""
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+        """See ``TransformBuffer.lookup``."""
+
+    def time_went_back(self) -> None:
+        """What was known is of another run."""
 
 
 class TransformBuffer:
@@ -114,6 +124,9 @@ class TransformBuffer:
                     f"{self._known_time(target, source)}"
                 )
             return found[0]
+
+    def time_went_back(self) -> None:
+        """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def _chain(self, frame: str) -> list[str]:
         chain = [frame]

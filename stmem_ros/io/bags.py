@@ -283,9 +283,14 @@ def find_points_topic(
     lidars = [t for t in topics if t.type == POINTS and t.count]
     if len(lidars) == 1:
         return lidars[0]
+    return None if lidars else find_depth_topic(topics, image)
+
+
+def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
+    """The depth images beside a camera's topic, aligned with its images; None without."""
     namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    depths = [t for t in topics if t.type == RAW and t.name == f"{namespace}/depth"]
-    return depths[0] if depths and not lidars else None
+    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace}/depth")
+    return next(depths, None)
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

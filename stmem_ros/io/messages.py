@@ -12,6 +12,11 @@ from stmem_ros.geometry.camera import CameraModel
 from stmem_ros.io.bags import types
 
 
+def nanoseconds(stamp: Any) -> int:
+    """A builtin_interfaces/Time in ns."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
 def header(stamp: int, frame: str) -> Any:
     """std_msgs/Header; ``stamp`` in ns."""
     t = types().types

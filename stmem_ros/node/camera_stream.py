@@ -1,4 +1,4 @@
-"""One camera of the node: its topics, its stream of features, its counters."""
+"""One camera of the node: its topics and its counters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.parameters import NodeParameters
 from stmem_ros.node.ros_packages import SLOP, Pairs, subscribe_pairs
-from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
 @dataclass
@@ -44,7 +43,6 @@ class CameraStream:
         node: the node.
         name: the camera's namespace, '' for the node's own.
         parameters: of the node.
-        segmenter: this camera's stream.
         on_image: called with each image that arrives; must return at once.
     """
 
@@ -53,11 +51,9 @@ class CameraStream:
         node: Node,
         name: str,
         parameters: NodeParameters,
-        segmenter: StreamingSegmenter,
         on_image: Callable[[str, Arrival], None],
     ) -> None:
         self.name = name
-        self.segmenter = segmenter
         self.info: CameraInfo | None = None
         self.counters = Counters()
         self._on_image = on_image

@@ -10,7 +10,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.streaming.execution import PRECISIONS
+from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.streaming.execution import PRECISIONS, Execution
 
 CHOICES = {
     "image_transport": ("raw", "compressed"),
@@ -161,6 +162,22 @@ def read_parameters(node: Node) -> NodeParameters:
     grid = {n.split(".")[1]: values.pop(n) for n in list(values) if n.startswith("costmap.")}
     values["cameras"] = tuple(values["cameras"])
     return NodeParameters(grid=GridConfig(**grid), **values)
+
+
+def pipeline_config(p: NodeParameters) -> PipelineConfig:
+    """What the pipeline is told."""
+    return PipelineConfig(
+        cameras=p.cameras,
+        rectified=p.rectified,
+        inference_height=p.inference_height,
+        max_gap=p.max_gap,
+        execution=Execution(p.precision, p.compile, p.cuda_graphs),
+        odom_frame=p.odom_frame,
+        base_frame=p.base_frame,
+        transform_timeout=p.transform_timeout,
+        costmap_rate=p.costmap_rate,
+        grid=p.grid,
+    )
 
 
 def check_change(parameters: list[Parameter], configured: bool) -> str:

@@ -19,8 +19,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformBuffer, TransformError
+from stmem_ros.geometry.transforms import (
+    FramesNotConnectedError,
+    TransformBuffer,
+    TransformError,
+    TransformSource,
+)
 from stmem_ros.io.images import ImageError, decode_colour
+from stmem_ros.pipeline import DEPTH_SLOP
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -53,20 +59,17 @@ __all__ = [
     "subscribe_pairs",
 ]
 
-SLOP = 0.02  # s that the stamps of a pair may lie apart
+SLOP = DEPTH_SLOP / 1e9  # s that the stamps of a pair may lie apart
 QUEUE = 10  # messages of each topic that wait for their partner
 Topic = tuple[type, str]  # message type and name
 Pair = Callable[[Any, Any], None]
 
 
-class Transforms(Protocol):
-    """Where frames are at a time; see ``TransformBuffer.lookup``."""
+class Transforms(TransformSource, Protocol):
+    """A source of transforms that listens to ROS."""
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray: ...
-
-    def time_went_back(self) -> None: ...
-
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Listen no more."""
 
 
 def listen_to_transforms(node: Node) -> Transforms:
@@ -165,9 +168,6 @@ class _OwnTransforms(TransformBuffer):
             node.create_subscription(TFMessage, "/tf", self._moving, 100),
             node.create_subscription(TFMessage, "/tf_static", self._static, latched),
         ]
-
-    def time_went_back(self) -> None:
-        """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def close(self) -> None:
         for subscription in self._subscriptions:

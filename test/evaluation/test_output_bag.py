@@ -15,7 +15,9 @@ from stmem_ros.io.output_topics import NODE, output_topics
 
 
 def write(path: Path, frames) -> None:
-    bag = OutputBag(path, "small", CAMVID, RULES, window=3, device="cpu")
+    bag = OutputBag(
+        path, "small", CAMVID, RULES, window=3, device="cpu", base_frame="base_footprint"
+    )
     for frame in frames:
         bag.add(frame, row(frame))
     bag.close()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.evaluation.metrics.accumulator import Accumulator
-
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.replayed_frame import PlacedMap
+from stmem_ros.frames import PlacedMap
 
 HIGH = 0.3  # m over the ground: points higher than that are of an obstacle
 LOW = 0.12  # m from the ground: points nearer than that are of the ground

@@ -16,6 +16,7 @@ from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.streaming.segmenter import RestartKind
 
 FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
 
@@ -58,10 +59,10 @@ class BagScorer:
         counts = self.sums.counts
         setattr(counts, frame.state.value, getattr(counts, frame.state.value) + 1)
         self._note_faults(frame)
-        if frame.restarted:
+        if frame.restart is not None:
             counts.restarts += 1
             self._labels.restart()
-            if frame.restarted.startswith("time went back"):
+            if frame.restart.kind is RestartKind.TIME_WENT_BACK:
                 self._newest_map = None
         return FrameRecord(
             bag=self._bag,
@@ -71,7 +72,7 @@ class BagScorer:
             received=frame.received,
             state=frame.state.value,
             reason=frame.reason,
-            restarted=frame.restarted,
+            restarted="" if frame.restart is None else frame.restart.text,
             window=frame.window,
             reference_problem=frame.reference_problem,
             map_problem=frame.map_problem,
@@ -94,10 +95,12 @@ class BagScorer:
 
     def _note_faults(self, frame: ReplayedFrame) -> None:
         problem = frame.reason if frame.state is FrameState.INVALID else ""
-        problem = problem or frame.restarted or frame.reference_problem
         after_drop, self._dropped = self._dropped, frame.state is FrameState.DROPPED
-        if after_drop and problem.startswith("a gap"):
-            return  # which the drops made, not the bag
+        if not problem and frame.restart is not None:
+            if after_drop and frame.restart.kind is RestartKind.GAP:
+                return  # which the drops made, not the bag
+            problem = frame.restart.text
+        problem = problem or frame.reference_problem
         if problem:
             self.faulty += 1
             if len(self.faults) < FAULTS:

@@ -20,17 +20,19 @@ from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.rules import CostRules, default_rules
 from stmem_ros.evaluation.metrics.figures import TimingFigures, timing_figures
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.replay.bag_replay import BagReplay, ReplayOptions
+from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.replay.bag_scorer import BagScorer
 from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
 from stmem_ros.evaluation.replay.online_comparison import online_comparison
 from stmem_ros.evaluation.replay.output_bag import output_bag
 from stmem_ros.evaluation.replay.record_files import RecordWriter, milliseconds
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
 from stmem_ros.evaluation.replay.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.whole_file import whole_file
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
+from stmem_ros.pipeline import PipelineConfig
 
 RESULT = "result.json"
 FRAMES = "frames.parquet"
@@ -176,7 +178,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         RecordWriter(folder / FRAMES, FrameRecord) as rows,
         RecordWriter(folder / TIMINGS, TimingRecord) as timings,
     ):
-        replay = BagReplay(bag, model, task.options, task.grid, rules)
+        replay = BagReplay(bag, model, task.options, PipelineConfig(grid=task.grid), rules)
         made = (make(task, model, rules) for make in SINKS)
         sinks = [sink for sink in made if sink is not None]
         try:
@@ -197,7 +199,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         task.model,
         task.path,
         task.key,
-        {name: topic and topic.name for name, topic in vars(replay.topics).items()},
+        replay.topics,
         tuple(c.name for c in classes),
         scorer.sums,
         tuple(scorer.faults),

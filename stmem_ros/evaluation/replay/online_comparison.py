@@ -24,6 +24,7 @@ from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.streaming.segmenter import Restart, RestartKind
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.replay.bag_task import BagTask
@@ -146,9 +147,10 @@ class OnlineComparison:
         confidence = self._confidences.take(frame.stamp)
         statistics = self._statistics.take(frame.stamp)
         grid = self._grids.take(frame.stamp)
-        restarted = frame.restarted
-        if not restarted and self._begun and statistics is not None and statistics.ring_length == 1:
-            restarted = "the node's ring was emptied"
+        restart = frame.restart
+        emptied = statistics is not None and statistics.ring_length == 1
+        if restart is None and self._begun and emptied:
+            restart = Restart(RestartKind.RESET, "the node's ring was emptied")
         self._begun = True
         placed = None
         if grid is not None and frame.map is not None:
@@ -158,7 +160,7 @@ class OnlineComparison:
             frame,
             state=FrameState.LABELLED,
             reason="",
-            restarted=restarted,
+            restart=restart,
             label=decode_label(label),
             confidence=None if confidence is None else decode_label(confidence),
             window=0 if statistics is None else statistics.ring_length,

@@ -9,26 +9,21 @@ import numpy as np
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.points import labelled_points
-from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.replayed_frame import (
-    BASE_FRAME,
-    FrameState,
-    PlacedMap,
-    ReplayedFrame,
-)
+from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.frames import PlacedMap
 from stmem_ros.io import messages as bag_messages
 from stmem_ros.io.bags import BagWriter, types
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.streaming.segmenter import RestartKind
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.replay.bag_task import BagTask
-
-COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
 
 
 class OutputBag:
@@ -43,6 +38,7 @@ class OutputBag:
         rules: of the grid; None without one.
         window: frames the temporal fusion looks at.
         device: torch device.
+        base_frame: the robot's frame, in which points lie.
     """
 
     def __init__(
@@ -53,12 +49,13 @@ class OutputBag:
         rules: CostRules | None,
         window: int,
         device: str,
+        base_frame: str,
     ) -> None:
         self._bag = BagWriter(path, compress=True)
         self._topics = {t.name: t for t in output_topics(rules.layers if rules else ())}
         self._model, self._classes, self._rules = model, classes, rules
         self._window, self._device = window, device
-        self._pace = Pace(COSTMAP_RATE)
+        self._base_frame = base_frame
         self._counts = dict.fromkeys(FrameState, 0)
         self._late = 0
         self._begun = False
@@ -70,9 +67,8 @@ class OutputBag:
             self._write("label_info", bag_messages.label_info(self._model, self._rules, time), time)
         self._begun = True
         self._counts[frame.state] += 1
-        if frame.restarted.startswith("time went back"):
+        if frame.restart is not None and frame.restart.kind is RestartKind.TIME_WENT_BACK:
             self._late += 1
-            self._pace.reset()
         if frame.label is None or frame.confidence is None:
             return
         assert frame.rgb is not None
@@ -82,21 +78,23 @@ class OutputBag:
         picture = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
         self._write("overlay/compressed", bag_messages.compressed(picture, "jpeg", *at), time)
         if frame.map is not None and self._rules is not None:
-            self._write_map(frame.map, frame.label, self._rules, frame.stamp, time)
+            self._write_points(frame.map, frame.label, self._rules, frame.stamp, time)
+            if frame.map_published:
+                self._write_grid(frame.map, self._rules, frame.stamp, time)
         self._write("statistics", self._statistics(frame), time)
 
     def close(self) -> None:
         """Finish the bag."""
         self._bag.close()
 
-    def _write_map(
+    def _write_points(
         self, placed: PlacedMap, label: np.ndarray, rules: CostRules, stamp: int, time: int
     ) -> None:
-        at = (stamp, placed.frame)
         points = labelled_points(placed.update, label, rules)
-        self._write("points", bag_messages.point_cloud(points, stamp, BASE_FRAME), time)
-        if not self._pace.due(stamp):
-            return
+        self._write("points", bag_messages.point_cloud(points, stamp, self._base_frame), time)
+
+    def _write_grid(self, placed: PlacedMap, rules: CostRules, stamp: int, time: int) -> None:
+        at = (stamp, placed.frame)
         grid = placed.update.grid
         self._write("costmap", bag_messages.occupancy_grid(grid.cost, grid, *at), time)
         for name, cost in grid.layers.items():
@@ -138,4 +136,5 @@ def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) 
         rules,
         model.architecture.window,
         str(next(model.parameters()).device),
+        PipelineConfig.base_frame,
     )
