@@ -7,7 +7,7 @@ lidar points of its frames. Cells of the costmap are compared with the points th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class LidarFrame:
     Attributes:
         frame: the image.
         camera_info: of its camera.
-        points: N x 3 in the base frame, m.
+        points: N x 3 in the lidar's frame, m.
     """
 
     frame: CameraFrame
@@ -114,6 +114,7 @@ def bench_lidar(
         BagError, ValueError: bag or folder cannot be used.
     """
     counts = np.zeros((len(resolutions), 11), int)
+    base_from_lidar, files = _lidar_files(lidar)
     with BagReader(bag) as reader:
         image = find_image_topic(reader.topics)
         transforms = TransformBuffer(keep=float("inf"))
@@ -121,16 +122,17 @@ def bench_lidar(
             Pipeline(model, rules, _config(resolution, "rect" in image.name), transforms)
             for resolution in resolutions
         ]
-        for number, seen in enumerate(read_frames(reader, image, lidar, transforms)):
+        for number, seen in enumerate(read_frames(reader, image, files, transforms)):
             labelled = labeller(pipelines[0], seen.frame)
+            points = _transformed(seen.points, base_from_lidar)
             for pipeline, count in zip(pipelines, counts, strict=True):
                 same = pipeline.labelled_frame(seen.frame, labelled.label, labelled.confidence)
                 placed = _fused(pipeline, same, seen.camera_info)
-                cells = lidar_cells(placed.update.grid, placed.grid_from_base, seen.points)
+                cells = lidar_cells(placed.update.grid, placed.grid_from_base, points)
                 count += _count(placed.update.grid, cells)
                 if pictures is not None and pipeline is pipelines[0]:
                     pictures.mkdir(parents=True, exist_ok=True)
-                    picture = lidar_picture(seen, labelled.label, placed, cells, rules)
+                    picture = lidar_picture(labelled, placed, points, cells, rules)
                     cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
     return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
 
@@ -158,18 +160,18 @@ def _fused(pipeline: Pipeline, labelled: LabelledFrame, camera_info: Any) -> Pla
 
 
 def read_frames(
-    reader: BagReader, image: Topic, lidar: Path, transforms: TransformBuffer
+    reader: BagReader, image: Topic, lidar_files: Sequence[Path], transforms: TransformBuffer
 ) -> Iterator[LidarFrame]:
     """The images of a bag with their lidar, as long as there is a file for each.
 
     Args:
         image: topic of the camera.
+        lidar_files: of the images, in their order.
         transforms: takes all transforms of the bag before the first frame.
 
     Raises:
         BagError, ValueError: bag or folder cannot be used.
     """
-    base_from_lidar, files = _lidar_files(lidar)
     info = find_info_topic(reader.topics, image)
     if info is None:
         raise ValueError(f"bag {reader.path} holds no camera_info for {image.name}")
@@ -178,7 +180,9 @@ def read_frames(
             transforms.add_message(reader.decode(record), static="static" in record.topic)
     camera_info = next(reader.decode(record) for record in reader.records({info.name}))
     records = reader.records({image.name})
-    for path, record in tqdm(zip(files, records, strict=False), total=len(files), unit="frame"):
+    for path, record in tqdm(
+        zip(lidar_files, records, strict=False), total=len(lidar_files), unit="frame"
+    ):
         message = reader.decode(record)
         frame = CameraFrame(
             camera="",
@@ -186,7 +190,7 @@ def read_frames(
             stamp=nanoseconds(message.header.stamp),
             frame_id=message.header.frame_id,
         )
-        yield LidarFrame(frame, camera_info, _transformed(_read_points(path), base_from_lidar))
+        yield LidarFrame(frame, camera_info, _read_points(path))
 
 
 def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarray) -> LidarCells:
@@ -216,7 +220,11 @@ def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarr
 
 
 def lidar_picture(
-    seen: LidarFrame, label: np.ndarray, placed: PlacedMap, cells: LidarCells, rules: CostRules
+    labelled: LabelledFrame,
+    placed: PlacedMap,
+    points: np.ndarray,
+    cells: LidarCells,
+    rules: CostRules,
 ) -> np.ndarray:
     """The camera image with labels and lidar, the costmap, and both compared; uint8 RGB.
 
@@ -224,9 +232,9 @@ def lidar_picture(
     magenta where free; cells of the ground are red, blue, pale green and green.
     """
     grid, view = placed.update.grid, placed.view
-    camera = overlay(seen.frame.rgb, label, rules.classes)
-    pixels, inside = view.camera.project(_transformed(seen.points, view.camera_from_base))
-    for (x, y), z in zip(pixels[inside].round().astype(int), seen.points[inside, 2], strict=True):
+    camera = overlay(labelled.frame.rgb, labelled.label, rules.classes)
+    pixels, inside = view.camera.project(_transformed(points, view.camera_from_base))
+    for (x, y), z in zip(pixels[inside].round().astype(int), points[inside, 2], strict=True):
         colour = (
             (255, 60, 60) if z > ABOVE else (90, 255, 90) if abs(z) <= GROUND else (255, 255, 0)
         )
