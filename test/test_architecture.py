@@ -13,9 +13,10 @@ PACKAGE = ROOT / "stmem_ros"
 ARROWS: dict[str, set[str]] = {
     "resources": set(),
     "classes": set(),
+    "stamps": set(),
     "drawing": {"classes"},
-    "geometry": {"classes"},
-    "io": {"geometry", "classes", "resources"},
+    "geometry": {"classes", "stamps"},
+    "io": {"geometry", "classes", "stamps", "resources"},
     "model": {"io", "classes"},
     "streaming": {"model", "io", "classes"},
     "costmap": {"io", "geometry", "classes", "resources"},
@@ -33,6 +34,7 @@ ABOVE = {
     "geometry",
     "classes",
     "drawing",
+    "stamps",
     "resources",
 }
 ARROWS["evaluation"] = ABOVE

@@ -26,6 +26,7 @@ from stmem_ros.geometry.camera import CameraModel, to_camera
 from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
 from stmem_ros.io.images import decode_colour, decode_compressed
+from stmem_ros.stamps import nanoseconds
 
 RANGE = 25.0  # m around the base
 ABOVE = 0.3  # m over the ground; points higher than this stand in the way
@@ -156,7 +157,7 @@ def read_frames(bag: Path, lidar: Path) -> Iterator[LidarFrame]:
             picture = reader.decode(record)
             decode = decode_compressed if image.type == COMPRESSED else decode_colour
             rgb = decode(picture.data if image.type == COMPRESSED else picture)
-            stamp = picture.header.stamp.sec * 10**9 + picture.header.stamp.nanosec
+            stamp = nanoseconds(picture.header.stamp)
             frame = picture.header.frame_id.lstrip("/")
             yield LidarFrame(
                 stamp / 1e9,

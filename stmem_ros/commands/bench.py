@@ -183,6 +183,7 @@ def run_node(options: argparse.Namespace) -> int:
 
 def run_costmap(options: argparse.Namespace) -> int:
     from stmem_ros.bench.costmap import (
+        Labeller,
         bench_costmap,
         model_labels,
         of_drive,
@@ -199,7 +200,8 @@ def run_costmap(options: argparse.Namespace) -> int:
     if options.lidar is not None and options.model is None:
         raise CommandError("--lidar needs --model: a real drive has no true labels")
     try:
-        rules, labeller = default_rules(CAMVID), true_labels
+        rules = default_rules(CAMVID)
+        labeller: Labeller = true_labels
         if options.model is not None:
             model = load_bundle(options.model, options.device)
             rules, label = default_rules(model.info.classes), model_labels(model)

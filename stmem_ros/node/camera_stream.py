@@ -79,7 +79,7 @@ class CameraStream:
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
             self.paired_with = (
-                f" with a depth image of the same moment (to {SLOP * 1e3:.0f} ms) on {depth[1]}"
+                f" with a depth image of the same moment (to {SLOP / 1e6:.0f} ms) on {depth[1]}"
             )
             self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
         else:

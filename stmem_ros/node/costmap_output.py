@@ -11,16 +11,18 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
+from stmem_ros.costmap.messages import obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import to_camera
 from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformError
 from stmem_ros.io.images import decode_depth
 from stmem_ros.msg import SemanticGrid
-from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream
 from stmem_ros.node.parameters import NodeParameters
+from stmem_ros.node.ros_messages import ROS_MESSAGES
 from stmem_ros.node.ros_packages import Transforms
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.segmenter import Segmentation
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -88,7 +90,7 @@ class CostmapOutput:
         depth: Image | None,
     ) -> None:
         """Fuse one image's labels and publish the grid; ``problem`` says if that failed."""
-        stamp = conversions.nanoseconds(header.stamp)
+        stamp = nanoseconds(header.stamp)
         p = self._parameters
         if stream.info is None:
             self._problems[stream.name] = (
@@ -129,7 +131,7 @@ class CostmapOutput:
         self.updated = time.monotonic()
         if self._points.get_subscription_count():
             base = Header(stamp=header.stamp, frame_id=p.base_frame)
-            points = conversions.cloud(update, segmentation.label, self._rules, base)
+            points = obstacle_cloud(ROS_MESSAGES, update, segmentation.label, self._rules, base)
             self._points.publish(points)
         frame = p.base_frame if odom_from_base is None else p.odom_frame
         self._publish(update, Header(stamp=header.stamp, frame_id=frame), stamp)
@@ -139,7 +141,8 @@ class CostmapOutput:
             return
         unseen = self._parameters.unseen_cost
         grid = update.grid
-        self._costmap.publish(conversions.occupancy_grid(grid.cost, grid, header, unseen))
+        self._costmap.publish(occupancy_grid(ROS_MESSAGES, grid.cost, grid, header, unseen))
         for name, publisher in self._layers.items():
-            publisher.publish(conversions.occupancy_grid(grid.layers[name], grid, header, unseen))
-        self._grid.publish(conversions.semantic_grid(grid, header, self._rules))
+            layer = occupancy_grid(ROS_MESSAGES, grid.layers[name], grid, header, unseen)
+            publisher.publish(layer)
+        self._grid.publish(semantic_grid(ROS_MESSAGES, grid, self._rules, header))

@@ -22,9 +22,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.drawing import overlay
-from stmem_ros.io.images import ImageError
+from stmem_ros.io.images import ImageError, encode_jpeg
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -34,7 +35,6 @@ from stmem_ros.model.bundle import (
 )
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.msg import FrameStatistics, LabelInfo
-from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
@@ -47,7 +47,14 @@ from stmem_ros.node.parameters import (
     declare_parameters,
     read_parameters,
 )
+from stmem_ros.node.ros_messages import (
+    ROS_MESSAGES,
+    scaled_camera_info,
+    to_rgb,
+    vision_label_info,
+)
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
 
@@ -159,11 +166,11 @@ class SegmentationNode(LifecycleNode):
         self._costmap = CostmapOutput(self, p, rules, self._transforms)
         self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
         header = Header(stamp=self.get_clock().now().to_msg())
-        self._label_info.publish(conversions.label_info(model.info.name, rules, header))
+        self._label_info.publish(label_info(ROS_MESSAGES, model.info.name, rules, header))
         self._vision_info = None
         if VisionLabelInfo is not None:
             self._vision_info = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
-            self._vision_info.publish(conversions.vision_label_info(rules, header))
+            self._vision_info.publish(vision_label_info(rules, header))
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
         self._diagnostics = Diagnostics(self)
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
@@ -329,8 +336,8 @@ class SegmentationNode(LifecycleNode):
         """The image as an array, None (and counted) if it cannot be used."""
         begun = time.perf_counter()
         try:
-            rgb = conversions.to_rgb(arrival.image)
-            stamp = conversions.nanoseconds(arrival.image.header.stamp)
+            rgb = to_rgb(arrival.image)
+            stamp = nanoseconds(arrival.image.header.stamp)
             stream.segmenter.check(rgb, stamp / 1e9)
         except (ImageError, ValueError) as error:
             self._refuse(stream, str(error))
@@ -382,20 +389,21 @@ class SegmentationNode(LifecycleNode):
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if stream.info is not None:
                 with suppress(ValueError):  # the costmap's diagnostics name it
-                    info = conversions.scaled_camera_info(stream.info, *size, header)
+                    info = scaled_camera_info(stream.info, *size, header)
                     stream.label_camera_info.publish(info)
         if stream.label.get_subscription_count():
-            stream.label.publish(conversions.mono_image(label, header))
+            stream.label.publish(ROS_MESSAGES.image(label, header))
         if stream.confidence.get_subscription_count():
-            stream.confidence.publish(conversions.mono_image(confidence, header))
+            stream.confidence.publish(ROS_MESSAGES.image(confidence, header))
         raw = stream.overlay.get_subscription_count()
         jpeg = stream.overlay_jpeg.get_subscription_count()
         if raw or jpeg:
             picture = overlay(rgb, segmentation.label, self._model.info.classes)
             if raw:
-                stream.overlay.publish(conversions.rgb_image(picture, header))
+                stream.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:
-                stream.overlay_jpeg.publish(conversions.jpeg_image(picture, header))
+                data = encode_jpeg(picture)
+                stream.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
 
     # The thread that fuses labels into the costmap
 

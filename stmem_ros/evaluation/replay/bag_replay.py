@@ -47,6 +47,7 @@ from stmem_ros.io.bags import (
 from stmem_ros.io.images import ImageError, decode_depth, decode_image, decode_label
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter
 
 LATE = 200_000_000  # ns; transforms and references recorded that much after an image still count
@@ -250,9 +251,9 @@ class BagReplay:
             message = self._bag.decode(record)
         except BagError as error:
             return _Image(index, record.time, record.time, None, str(error))
-        stamp = _stamp(message)
+        stamp = nanoseconds(message.header.stamp)
         _, reference = self._references.pop(stamp, (0, None))
-        near = [(abs(_stamp(m) - stamp), m) for _, m in self._points]
+        near = [(abs(nanoseconds(m.header.stamp) - stamp), m) for _, m in self._points]
         points = min(near, key=lambda pair: pair[0], default=(0, None))[1]
         return _Image(index, stamp, record.time, message, "", self._info, reference, points)
 
@@ -274,7 +275,7 @@ class BagReplay:
                 label = decode_label(message)
             except ImageError as error:
                 label = str(error)
-            self._references[_stamp(message)] = record.time, label
+            self._references[nanoseconds(message.header.stamp)] = record.time, label
         else:
             self._points.append((record.time, message))
 
@@ -456,7 +457,7 @@ class BagReplay:
         """Reference points of an image's moment, N x 3 in its base frame; None without."""
         if image.points is None or self.topics.points is None:
             return None
-        stamp = _stamp(image.points)
+        stamp = nanoseconds(image.points.header.stamp)
         try:
             if self.topics.points.type != POINTS:
                 return _depth_points(image.points, placed.view) if stamp == image.stamp else None
@@ -497,7 +498,3 @@ def _in_order(frames: Iterable[ReplayedFrame]) -> Iterator[ReplayedFrame]:
 def _own(rgb: np.ndarray) -> np.ndarray:
     """An image torch may take: bytes of a bag cannot be written to, which it warns of."""
     return rgb if rgb.flags.writeable else rgb.copy()
-
-
-def _stamp(message: Any) -> int:
-    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)

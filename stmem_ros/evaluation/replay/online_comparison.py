@@ -24,6 +24,7 @@ from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.stamps import nanoseconds
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.replay.bag_task import BagTask
@@ -222,7 +223,7 @@ class _InOrder:
     def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
         for record in bag.records({topic}):
             message = bag.decode(record)
-            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            stamp = nanoseconds(message.header.stamp)
             if stamp in stamps:
                 yield stamp, message
             else:
