@@ -19,13 +19,14 @@ from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
 from stmem_ros.data.synthetic.scene import ID
 from stmem_ros.frames import CameraFrame, LabelledFrame, MapProblem, MapResult, Refusal
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.messages import camera_info
+from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
 from stmem_ros.streaming.segmenter import RestartKind, StreamingSegmenter
 
 RULES = default_rules(CAMVID)
-INFO = camera_info(CAMERA, 0, "optical")
+HEADER = BAG_MESSAGES.header(0, "optical")
+INFO = BAG_MESSAGES.camera_info(CAMERA, HEADER)
 SIZE = (CAMERA.height, CAMERA.width)
 CAMERA_FROM_BASE = np.linalg.inv(MOUNTING.base_from_camera())
 CONFIG = PipelineConfig(grid=GridConfig(size=40.0, resolution=0.2))
@@ -198,7 +199,7 @@ def test_without_camera_info_the_grid_waits(mapping: Pipeline) -> None:
 
 
 def test_a_calibration_or_depth_that_does_not_fit_leaves_the_grid(mapping: Pipeline) -> None:
-    wrong = camera_info(dataclasses.replace(CAMERA, width=100), 0, "optical")
+    wrong = BAG_MESSAGES.camera_info(dataclasses.replace(CAMERA, width=100), HEADER)
     depth = SimpleNamespace(
         encoding="rgb8", height=2, width=2, step=6, is_bigendian=0, data=bytes(12)
     )

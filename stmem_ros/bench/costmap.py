@@ -20,13 +20,13 @@ from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth
 from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.geometry.camera import CameraModel, Mounting
 from stmem_ros.io.bag_create import CAMERA_FRAME
-from stmem_ros.io.messages import camera_info
+from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
 
 GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
 CONFIG = PipelineConfig(grid=GRID)
-CAMERA_INFO = camera_info(CAMERA, 0, CAMERA_FRAME)
+CAMERA_INFO = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, CAMERA_FRAME))
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
 FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
 RATE = 10.0  # Hz

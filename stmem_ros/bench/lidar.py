@@ -25,9 +25,9 @@ from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic
 from stmem_ros.io.images import decode_image, writeable
-from stmem_ros.io.messages import nanoseconds
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
+from stmem_ros.stamps import nanoseconds
 
 RANGE = 25.0  # m around the base
 ABOVE = 0.3  # m over the ground; points higher than this stand in the way

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from pytransform3d.rotations import quaternion_from_matrix
 from pytransform3d.transformations import pq_slerp, transform_from_pq
+
+from stmem_ros.stamps import nanoseconds
 
 KEEP = 10.0  # s; as long as tf2 keeps transforms
 LATE = 10**9  # ns; what is older than the newest by more tells that time began anew
@@ -21,6 +24,13 @@ class TransformError(Exception):
 
 class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
+
+
+def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """Rotation matrix 3 x 3 to a unit quaternion x, y, z, w (w >= 0)."""
+    w, x, y, z = (float(v) for v in quaternion_from_matrix(rotation))
+    sign = -1.0 if w < 0 else 1.0
+    return sign * x, sign * y, sign * z, sign * w
 
 
 @dataclass
@@ -96,10 +106,9 @@ class TransformBuffer:
         """Add the transforms of a tf2_msgs/TFMessage, of ROS or of a bag."""
         for t in message.transforms:
             p, q = t.transform.translation, t.transform.rotation
-            stamp = int(t.header.stamp.sec) * 10**9 + int(t.header.stamp.nanosec)
             parent, child = t.header.frame_id.lstrip("/"), t.child_frame_id.lstrip("/")
             pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-            self.add(parent, child, stamp, pose, static)
+            self.add(parent, child, nanoseconds(t.header.stamp), pose, static)
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
         """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.

@@ -12,7 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.parameters import NodeParameters
-from stmem_ros.node.ros_packages import SLOP, Pairs, subscribe_pairs
+from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
+from stmem_ros.pipeline import DEPTH_SLOP
 
 
 @dataclass
@@ -74,9 +75,8 @@ class CameraStream:
         self.paired_with = ""  # what an image needs beside it, for diagnostics
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
-            self.paired_with = (
-                f" with a depth image of the same moment (to {SLOP * 1e3:.0f} ms) on {depth[1]}"
-            )
+            slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
+            self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
             self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
         else:
             self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))

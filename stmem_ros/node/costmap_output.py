@@ -11,12 +11,13 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from stmem_ros.costmap.grid import GridSnapshot
+from stmem_ros.costmap.messages import obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.frames import LabelledFrame, MapProblem, MapResult
 from stmem_ros.msg import SemanticGrid
-from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream
 from stmem_ros.node.parameters import NodeParameters
+from stmem_ros.node.ros_messages import ROS_MESSAGES
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -83,14 +84,15 @@ class CostmapOutput:
         stamp = labelled.frame.source.arrival.image.header.stamp
         if self._points.get_subscription_count():
             base = Header(stamp=stamp, frame_id=self._parameters.base_frame)
-            points = conversions.cloud(placed.update, labelled.label, self._rules, base)
+            points = obstacle_cloud(ROS_MESSAGES, placed.update, labelled.label, self._rules, base)
             self._points.publish(points)
         if result.publish:
             self._publish_grid(placed.update.grid, Header(stamp=stamp, frame_id=placed.frame))
 
     def _publish_grid(self, grid: GridSnapshot, header: Header) -> None:
         unseen = self._parameters.unseen_cost
-        self._costmap.publish(conversions.occupancy_grid(grid.cost, grid, header, unseen))
+        self._costmap.publish(occupancy_grid(ROS_MESSAGES, grid.cost, grid, header, unseen))
         for name, publisher in self._layers.items():
-            publisher.publish(conversions.occupancy_grid(grid.layers[name], grid, header, unseen))
-        self._grid.publish(conversions.semantic_grid(grid, header, self._rules))
+            layer = occupancy_grid(ROS_MESSAGES, grid.layers[name], grid, header, unseen)
+            publisher.publish(layer)
+        self._grid.publish(semantic_grid(ROS_MESSAGES, grid, self._rules, header))

@@ -27,6 +27,7 @@ from stmem_ros.geometry.transforms import (
 )
 from stmem_ros.io.images import ImageError, decode_colour
 from stmem_ros.pipeline import DEPTH_SLOP
+from stmem_ros.stamps import nanoseconds
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -59,7 +60,6 @@ __all__ = [
     "subscribe_pairs",
 ]
 
-SLOP = DEPTH_SLOP / 1e9  # s that the stamps of a pair may lie apart
 QUEUE = 10  # messages of each topic that wait for their partner
 Topic = tuple[type, str]  # message type and name
 Pair = Callable[[Any, Any], None]
@@ -124,13 +124,13 @@ class _OwnPairs:
             self._node.destroy_subscription(subscription)
 
     def _take(self, side: int, message: Any) -> None:
-        mine, others = self._waiting[side], self._waiting[1 - side]
-        match = min(others, key=lambda other: _apart(message, other), default=None)
-        if match is None or _apart(message, match) > SLOP:
-            mine.append(message)
+        own, others = self._waiting[side], self._waiting[1 - side]
+        match = min(others, key=lambda other: _distance(message, other), default=None)
+        if match is None or _distance(message, match) > DEPTH_SLOP:
+            own.append(message)
             return
-        for waiting in (mine, others):  # what is older will find no partner any more
-            while waiting and _seconds(waiting[0]) <= _seconds(match) + SLOP:
+        for waiting in (own, others):  # what is older will find no partner any more
+            while waiting and _stamp(waiting[0]) <= _stamp(match) + DEPTH_SLOP:
                 waiting.popleft()
         self._callback(*((message, match) if side == 0 else (match, message)))
 
@@ -143,7 +143,9 @@ class _FilteredPairs:
         self._filters = [
             message_filters.Subscriber(node, kind, topic, qos_profile=qos) for kind, topic in topics
         ]
-        self._pairs = message_filters.ApproximateTimeSynchronizer(self._filters, QUEUE, SLOP)
+        self._pairs = message_filters.ApproximateTimeSynchronizer(
+            self._filters, QUEUE, DEPTH_SLOP / 1e9
+        )
         self._pairs.registerCallback(callback)
 
     def close(self) -> None:
@@ -151,12 +153,13 @@ class _FilteredPairs:
             self._node.destroy_subscription(subscriber.sub)
 
 
-def _seconds(message: Any) -> float:
-    return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+def _stamp(message: Any) -> int:
+    return nanoseconds(message.header.stamp)
 
 
-def _apart(a: Any, b: Any) -> float:
-    return abs(_seconds(a) - _seconds(b))
+def _distance(a: Any, b: Any) -> int:
+    """Between the stamps of two messages, ns."""
+    return abs(_stamp(a) - _stamp(b))
 
 
 class _OwnTransforms(TransformBuffer):

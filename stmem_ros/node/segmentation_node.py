@@ -21,10 +21,11 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.drawing import overlay
 from stmem_ros.frames import CameraFrame, LabelledFrame
-from stmem_ros.io.images import ImageError
+from stmem_ros.io.images import ImageError, encode_jpeg
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -33,7 +34,6 @@ from stmem_ros.model.bundle import (
     load_memory,
 )
 from stmem_ros.msg import FrameStatistics, LabelInfo
-from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
@@ -47,8 +47,15 @@ from stmem_ros.node.parameters import (
     pipeline_config,
     read_parameters,
 )
+from stmem_ros.node.ros_messages import (
+    ROS_MESSAGES,
+    scaled_camera_info,
+    to_rgb,
+    vision_label_info,
+)
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.pipeline import Pipeline
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import swap_memory
 from stmem_ros.streaming.segmenter import RestartKind
 
@@ -141,11 +148,11 @@ class SegmentationNode(LifecycleNode):
         self._costmap = CostmapOutput(self, p, rules)
         self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
         header = Header(stamp=self.get_clock().now().to_msg())
-        self._label_info.publish(conversions.label_info(model.info.name, rules, header))
+        self._label_info.publish(label_info(ROS_MESSAGES, model.info.name, rules, header))
         self._vision_info = None
         if VisionLabelInfo is not None:
             self._vision_info = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
-            self._vision_info.publish(conversions.vision_label_info(rules, header))
+            self._vision_info.publish(vision_label_info(rules, header))
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
         self._diagnostics = Diagnostics(self)
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
@@ -291,7 +298,7 @@ class SegmentationNode(LifecycleNode):
         """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
         begun = time.perf_counter()
         try:
-            rgb = conversions.to_rgb(arrival.image)
+            rgb = to_rgb(arrival.image)
         except ImageError as error:
             self._refuse(stream, str(error))
             return None
@@ -299,7 +306,7 @@ class SegmentationNode(LifecycleNode):
         return CameraFrame(
             camera=stream.name,
             rgb=rgb,
-            stamp=conversions.nanoseconds(header.stamp),
+            stamp=nanoseconds(header.stamp),
             frame_id=header.frame_id,
             source=TakenImage(stream, arrival, taken, time.perf_counter() - begun),
         )
@@ -346,20 +353,21 @@ class SegmentationNode(LifecycleNode):
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if stream.info is not None:
                 with suppress(ValueError):  # the costmap's diagnostics name it
-                    info = conversions.scaled_camera_info(stream.info, *size, header)
+                    info = scaled_camera_info(stream.info, *size, header)
                     stream.label_camera_info.publish(info)
         if stream.label.get_subscription_count():
-            stream.label.publish(conversions.mono_image(label, header))
+            stream.label.publish(ROS_MESSAGES.image(label, header))
         if stream.confidence.get_subscription_count():
-            stream.confidence.publish(conversions.mono_image(confidence, header))
+            stream.confidence.publish(ROS_MESSAGES.image(confidence, header))
         raw = stream.overlay.get_subscription_count()
         jpeg = stream.overlay_jpeg.get_subscription_count()
         if raw or jpeg:
             picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
             if raw:
-                stream.overlay.publish(conversions.rgb_image(picture, header))
+                stream.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:
-                stream.overlay_jpeg.publish(conversions.jpeg_image(picture, header))
+                data = encode_jpeg(picture)
+                stream.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
 
     # The thread that fuses labels into the costmap
 

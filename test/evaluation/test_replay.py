@@ -18,8 +18,15 @@ from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.replay.latency import LatencyModel
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
+from stmem_ros.io.bags import (
+    BAG_MESSAGES,
+    COMPRESSED,
+    RAW,
+    BagError,
+    BagReader,
+    BagWriter,
+    types,
+)
 from stmem_ros.io.images import decode_compressed
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.pipeline import PipelineConfig
@@ -123,7 +130,8 @@ def test_a_message_that_is_no_image_is_one_invalid_frame(
 ) -> None:
     with BagWriter(tmp_path / "bag") as bag:
         for i, image in enumerate(panorama(3)):
-            message = bag_messages.image(image, START + i * PERIOD, "camera")
+            header = BAG_MESSAGES.header(START + i * PERIOD, "camera")
+            message = BAG_MESSAGES.image(image, header)
             data = bytes(types().serialize_cdr(message, RAW))
             bag.write_cdr("/image_raw", RAW, data[:20] if i == 1 else data, START + i * PERIOD)
     frames, _ = replay(tmp_path / "bag", small_model)
@@ -161,7 +169,8 @@ def test_images_that_damage_hides_are_missed(
     path, images = large_bag
     file = path / "large.mcap"
     content = bytearray(file.read_bytes())
-    message = bag_messages.compressed(images[1], "jpeg", START + PERIOD, "camera")
+    header = BAG_MESSAGES.header(START + PERIOD, "camera")
+    message = BAG_MESSAGES.compressed_image(images[1], "jpeg", header)
     at = content.find(types().serialize_cdr(message, COMPRESSED)) - 31  # its record in the file
     assert content[at] == 0x05
     content[at : at + 9] = b"\x7f" + (2**40).to_bytes(8, "little")  # of a kind that is skipped
@@ -178,9 +187,11 @@ def test_labels_that_belong_to_no_image_are_told(
     images = [jpeg(image) for image in panorama(3)]
     with BagWriter(tmp_path / "bag") as bag:
         for i, data in enumerate(images):
-            message = bag_messages.compressed(data, "jpeg", START + i * PERIOD, "camera")
+            header = BAG_MESSAGES.header(START + i * PERIOD, "camera")
+            message = BAG_MESSAGES.compressed_image(data, "jpeg", header)
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, START + i * PERIOD)
-            label = bag_messages.image(np.zeros((96, 128), np.uint8), START + i, "camera")
+            header = BAG_MESSAGES.header(START + i, "camera")
+            label = BAG_MESSAGES.image(np.zeros((96, 128), np.uint8), header)
             bag.write("/camera/label", RAW, label, START + i * PERIOD)
     frames, run = replay(tmp_path / "bag", small_model)
     assert frames[0].reference is not None

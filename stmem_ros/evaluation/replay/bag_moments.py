@@ -23,8 +23,8 @@ from stmem_ros.io.bags import (
     find_points_topic,
 )
 from stmem_ros.io.images import ImageError, decode_label
-from stmem_ros.io.messages import nanoseconds
 from stmem_ros.pipeline import DEPTH_SLOP
+from stmem_ros.stamps import nanoseconds
 
 LATE = 200_000_000  # ns; transforms and references recorded that much after an image still count
 

@@ -40,10 +40,10 @@ from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import POINTS, BagReader
 from stmem_ros.io.images import ImageError, decode_depth, decode_image, writeable
-from stmem_ros.io.messages import nanoseconds
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
+from stmem_ros.stamps import nanoseconds
 
 SAME_MOMENT = 50_000_000  # ns; a lidar's cloud belongs to an image at most that far away
 STATES = {

@@ -24,6 +24,7 @@ from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.segmenter import Restart, RestartKind
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class _InOrder:
     def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
         for record in bag.records({topic}):
             message = bag.decode(record)
-            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            stamp = nanoseconds(message.header.stamp)
             if stamp in stamps:
                 yield stamp, message
             else:
