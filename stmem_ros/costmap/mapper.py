@@ -12,7 +12,7 @@ from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import CameraModel, quarter_turns
-from stmem_ros.geometry.transforms import LATE
+from stmem_ros.geometry.transforms import CLOCK_RESET
 
 FASTEST = 70.0  # m/s; a base that moved faster has jumped
 FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
@@ -234,7 +234,7 @@ class SemanticMapper:
             ValueError: it jumped there just now; the next pose tells whether it stays.
         """
         assert self._pose is not None and self._stamp is not None
-        if self._stamp - stamp > LATE / 1e9:
+        if self._stamp - stamp > CLOCK_RESET / 1e9:
             return True
         seconds = abs(stamp - self._stamp)
         if _reachable(self._pose, pose, seconds):

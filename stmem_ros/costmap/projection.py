@@ -16,6 +16,7 @@ import numpy as np
 from stmem_ros.costmap.bodies import near_sides
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.ground import meet_ground, squared_norms
 from stmem_ros.geometry.rays import ray_table
 
 LOWEST = 0.05  # m, of a camera over the ground
@@ -73,7 +74,7 @@ def check_view(camera: CameraModel, camera_from_base: np.ndarray, max_range: flo
     points, meets = meet_ground(
         ray_table(camera, LOWER_EDGE)[steps].reshape(-1, 3), camera_from_base
     )
-    if not (meets & (_squared(points) <= max_range**2)).any():
+    if not (meets & (squared_norms(points) <= max_range**2)).any():
         pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
         raise ValueError(
             f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
@@ -115,7 +116,7 @@ def observe_ground(
     kinds = cv2.LUT(label, rules.kinds)
     obstacle = kinds == Kind.OBSTACLE
     depth = centres @ camera_from_base[2, :2] + camera_from_base[2, 3]
-    near = np.flatnonzero((depth > 0) & (_squared(centres) <= max_range**2))
+    near = np.flatnonzero((depth > 0) & (squared_norms(centres) <= max_range**2))
     points = centres[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
     pixels, inside = camera.project(points)
     cells = near[inside]
@@ -136,14 +137,14 @@ def observe_ground(
     free_to = np.full(kinds.shape, np.inf, np.float32)
     free_to[edges.row, edges.column] = edges.free_to
     above = _next_above(obstacle)[row, column]
-    distance = np.sqrt(_squared(centres[cells] - eye))
+    distance = np.sqrt(squared_norms(centres[cells] - eye))
     covered = (above >= 0) & (distance > free_to[above, column])
     weights = confidence[row, column] * sharpness(centres[cells], camera, camera_from_base)
     clear = ~(covered | _grown(obstacle, margin)[row, column])
 
     kept = np.flatnonzero(contact_line(kinds)[edges.row, edges.column])
     contacts = eye + edges.direction[kept] * edges.side[kept, None]
-    kept, contacts = (v[_squared(contacts) <= max_range**2] for v in (kept, contacts))
+    kept, contacts = (v[squared_norms(contacts) <= max_range**2] for v in (kept, contacts))
     contact_row, contact_column = edges.row[kept], edges.column[kept]
     trust = confidence[contact_row, contact_column] * sharpness(contacts, camera, camera_from_base)
     return GroundObservation(
@@ -200,7 +201,7 @@ def _lower_edges(
     points, meets = meet_ground(rays[row, column], camera_from_base)
     row, column, points = row[meets], column[meets], points[meets]
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    seen = np.sqrt(_squared(points - eye[:2]))
+    seen = np.sqrt(squared_norms(points - eye[:2]))
     classes = label[row, column]
     clearance = rules.clearances[classes]
     wheels = clearance > 0
@@ -255,7 +256,7 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     camera of height h: at one metre a pixel, trust is half of that close by.
     """
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    footprint = _footprint(_squared(points - eye[:2]), camera, eye[2])
+    footprint = _footprint(squared_norms(points - eye[:2]), camera, eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
 
 
@@ -279,27 +280,3 @@ def contact_line(kinds: np.ndarray) -> np.ndarray:
     below = np.full_like(kinds, Kind.GROUND)
     below[:-1] = kinds[1:]
     return obstacle & (below == Kind.GROUND)
-
-
-def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays N x 3 of the camera meet the ground: N x 2 in the base frame (m), and whether."""
-    base_from_camera = np.linalg.inv(camera_from_base)
-    directions = rays @ base_from_camera[:3, :3].T
-    origin = base_from_camera[:3, 3]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = -origin[2] / directions[:, 2]
-    meets = np.isfinite(distance) & (distance > 0)
-    distance = np.where(meets, distance, 0)
-    return origin[:2] + directions[:, :2] * distance[:, None], meets
-
-
-def _squared(points: np.ndarray) -> np.ndarray:
-    """Squared lengths of N x 2."""
-    return np.einsum("nd,nd->n", points, points)
-
-
-def ground_points(
-    pixels: np.ndarray, camera: CameraModel, camera_from_base: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the rays of pixels N x 2 meet the ground: N x 2 in the base frame (m), and whether."""
-    return meet_ground(camera.rays(pixels), camera_from_base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stmem_ros.geometry.transforms import LATE
+from stmem_ros.geometry.transforms import CLOCK_RESET
 
 
 class Pace:
@@ -21,7 +21,7 @@ class Pace:
     def due(self, stamp: int) -> bool:
         """Whether something stamped ``stamp`` ns may go out; if so, it has."""
         early = self._period // 10
-        began_anew = self._last is None or stamp < self._last - LATE
+        began_anew = self._last is None or stamp < self._last - CLOCK_RESET
         if not began_anew and stamp < self._next - early:
             return False
         following = stamp + self._period

@@ -19,7 +19,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformBuffer, TransformError
+from stmem_ros.geometry.transforms import (
+    FramesNotConnectedError,
+    TransformBuffer,
+    TransformError,
+    TransformSource,
+)
 from stmem_ros.io.images import ImageError, decode_colour
 
 if TYPE_CHECKING:
@@ -59,12 +64,8 @@ Topic = tuple[type, str]  # message type and name
 Pair = Callable[[Any, Any], None]
 
 
-class Transforms(Protocol):
-    """Where frames are at a time; see ``TransformBuffer.lookup``."""
-
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray: ...
-
-    def time_went_back(self) -> None: ...
+class Transforms(TransformSource, Protocol):
+    """Transforms that a node listens to."""
 
     def close(self) -> None: ...
 
@@ -165,9 +166,6 @@ class _OwnTransforms(TransformBuffer):
             node.create_subscription(TFMessage, "/tf", self._moving, 100),
             node.create_subscription(TFMessage, "/tf_static", self._static, latched),
         ]
-
-    def time_went_back(self) -> None:
-        """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def close(self) -> None:
         for subscription in self._subscriptions:
