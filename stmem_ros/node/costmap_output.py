@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
-from stmem_ros.costmap.rate_limiter import Pace
+from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import to_camera
 from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformError
@@ -44,7 +44,7 @@ class CostmapOutput:
         self._rules = rules
         self._transforms = transforms
         self._mapper = SemanticMapper(parameters.grid, rules)
-        self._pace = Pace(parameters.costmap_rate)
+        self._rate_limiter = RateLimiter(parameters.costmap_rate)
         self._problems: dict[str, str] = {}  # of each camera's newest labels
         self.updates = 0
         self.updated: float | None = None
@@ -78,7 +78,7 @@ class CostmapOutput:
     def reset(self) -> None:
         """Forget the grid."""
         self._mapper.reset()
-        self._pace.reset()
+        self._rate_limiter.reset()
 
     def update(
         self,
@@ -135,7 +135,7 @@ class CostmapOutput:
         self._publish(update, Header(stamp=header.stamp, frame_id=frame), stamp)
 
     def _publish(self, update: MapUpdate, header: Header, stamp: int) -> None:
-        if not self._pace.due(stamp):
+        if not self._rate_limiter.accepts(stamp):
             return
         unseen = self._parameters.unseen_cost
         grid = update.grid

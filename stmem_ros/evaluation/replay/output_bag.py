@@ -9,7 +9,7 @@ import numpy as np
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.points import labelled_points
-from stmem_ros.costmap.rate_limiter import Pace
+from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.replay.frame_record import FrameRecord
@@ -58,7 +58,7 @@ class OutputBag:
         self._topics = {t.name: t for t in output_topics(rules.layers if rules else ())}
         self._model, self._classes, self._rules = model, classes, rules
         self._window, self._device = window, device
-        self._pace = Pace(COSTMAP_RATE)
+        self._rate_limiter = RateLimiter(COSTMAP_RATE)
         self._counts = dict.fromkeys(FrameState, 0)
         self._late = 0
         self._begun = False
@@ -72,7 +72,7 @@ class OutputBag:
         self._counts[frame.state] += 1
         if frame.restarted.startswith("time went back"):
             self._late += 1
-            self._pace.reset()
+            self._rate_limiter.reset()
         if frame.label is None or frame.confidence is None:
             return
         assert frame.rgb is not None
@@ -95,7 +95,7 @@ class OutputBag:
         at = (stamp, placed.frame)
         points = labelled_points(placed.update, label, rules)
         self._write("points", bag_messages.point_cloud(points, stamp, BASE_FRAME), time)
-        if not self._pace.due(stamp):
+        if not self._rate_limiter.accepts(stamp):
             return
         grid = placed.update.grid
         self._write("costmap", bag_messages.occupancy_grid(grid.cost, grid, *at), time)
