@@ -152,7 +152,7 @@ def _grids(
 def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
     """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view;
     of the ground in view drivable in both, in either."""
-    x, y = _centres(grid)
+    x, y = grid.centres().T.reshape(2, *grid.label.shape)
     truth = ground_truth(scene, frame.seconds, x, y)
     sure = grid.label != UNLABELLED
     in_view, shown = _visible(frame, x, y)
@@ -191,13 +191,6 @@ def _visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     return in_view.reshape(x.shape), shown.reshape(x.shape)
 
 
-def _centres(grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
-    n = grid.label.shape[0]
-    steps = (np.arange(n) + 0.5) * grid.resolution
-    x, y = np.meshgrid(grid.origin[0] + steps, grid.origin[1] + steps)
-    return x, y
-
-
 def _front_edge_errors(rules: CostRules) -> Iterator[float]:
     """Errors for boxes 10 m ahead of the base, at several places across and of the base."""
     empty = make_scene("straight", 0)
@@ -209,7 +202,7 @@ def _front_edge_errors(rules: CostRules) -> Iterator[float]:
         pose[0, 3] = start
         view = render(scene, 0.0, CAMERA, pose @ MOUNTING.base_from_camera())
         [(grid, _)] = _grids(rules, None, true_labels, [DriveFrame(0.0, 0.0, view, pose)])
-        x, y = _centres(grid)
+        x, y = grid.centres().T.reshape(2, *grid.label.shape)
         lethal = grid.cost == 100
         for row in np.flatnonzero(np.abs(y[:, 0] - across) < 0.8):
             hits = np.flatnonzero(lethal[row])

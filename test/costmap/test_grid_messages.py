@@ -22,7 +22,7 @@ def grid() -> GridSnapshot:
     for point, label in (((4.5, 0.5), None), ((8.5, 0.5), 3)):
         cells, _ = rolling.cells_of(np.array([point]))
         if label is None:
-            rolling.doubt(cells, np.ones(1))
+            rolling.add_doubtful_ground(cells, np.ones(1))
         else:
             rolling.add(cells, np.array([label]), np.ones(1))
     return rolling.snapshot()

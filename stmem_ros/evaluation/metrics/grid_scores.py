@@ -27,7 +27,7 @@ class GridCoverage(Accumulator):
         """Add the grid after an image; ``max_range`` in m from the base."""
         grid = placed.update.grid
         base = np.linalg.inv(placed.grid_from_base[:2, :2])
-        points = (cell_centres(grid) - placed.grid_from_base[:2, 3]) @ base.T
+        points = (grid.centres() - placed.grid_from_base[:2, 3]) @ base.T
         near = (points**2).sum(axis=1) <= max_range**2
         camera_from_base = placed.view.camera_from_base
         seen = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
@@ -118,14 +118,6 @@ class GridAgreement(Accumulator):
     def ground_not_lethal(self) -> float:
         """Share of the ground cells that are not lethal, NaN without any."""
         return 1 - float(self.ground_lethal / self.ground) if self.ground else float("nan")
-
-
-def cell_centres(grid: GridSnapshot) -> np.ndarray:
-    """Centres of all cells N x 2 in the grid's frame, m, row by row."""
-    rows, columns = np.indices(grid.label.shape).reshape(2, -1)
-    return np.stack([columns, rows], axis=1) * grid.resolution + (
-        np.array(grid.origin) + grid.resolution / 2
-    )
 
 
 def _cells(points: np.ndarray, grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
