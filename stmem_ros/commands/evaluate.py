@@ -17,8 +17,8 @@ from stmem_ros.data.datasets import DATASETS
 if TYPE_CHECKING:
     from stmem_ros.evaluation.evaluate_bags import Evaluation
     from stmem_ros.evaluation.evaluate_dataset import Scores
-    from stmem_ros.evaluation.replay.bag_task import BagTask
     from stmem_ros.evaluation.results.comparison import Comparison
+    from stmem_ros.evaluation.tasks.bag_task import BagTask
 
 LIMIT_BROKEN = 3  # exit code when all went well but --fail-under or --fail-over was not kept
 SHOWN = 10  # damaged frames of a bag that are printed
@@ -188,9 +188,9 @@ def _run_bags(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
     from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
-    from stmem_ros.evaluation.replay.engines import Execution
     from stmem_ros.evaluation.replay.latency import read_latency
     from stmem_ros.evaluation.results.gate import parse_limit, problems
+    from stmem_ros.evaluation.tasks.engines import Execution
 
     try:
         limits = [parse_limit(text, highest=False) for text in options.fail_under]

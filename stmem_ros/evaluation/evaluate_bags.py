@@ -12,23 +12,6 @@ from tqdm import tqdm
 
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
-from stmem_ros.evaluation.replay.bag_task import (
-    FRAMES,
-    TIMINGS,
-    BagResult,
-    BagTask,
-    task_key,
-)
-from stmem_ros.evaluation.replay.engines import (
-    Ended,
-    Execution,
-    one_line,
-    run_here,
-    run_in_processes,
-    run_on_ray,
-)
-from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online_comparison import gather_online
 from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.metrics_file import (
     METRICS,
@@ -36,6 +19,23 @@ from stmem_ros.evaluation.results.metrics_file import (
     check_baseline,
     write_results,
 )
+from stmem_ros.evaluation.tasks.bag_task import (
+    FRAMES,
+    TIMINGS,
+    BagResult,
+    BagTask,
+    task_key,
+)
+from stmem_ros.evaluation.tasks.engines import (
+    Ended,
+    Execution,
+    one_line,
+    run_here,
+    run_in_processes,
+    run_on_ray,
+)
+from stmem_ros.evaluation.tasks.online_comparison import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.tasks.online_comparison import gather_online
 from stmem_ros.io.bags import BagError, BagReader, find_image_topic
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 

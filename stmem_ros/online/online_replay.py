@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from tqdm import tqdm
 
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.results.played_bag import OUTPUT, PlayedBag
 from stmem_ros.io.bags import (
     COMPRESSED,
     BagReader,

@@ -14,8 +14,8 @@ from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
-from stmem_ros.evaluation.replay.bag_task import BagResult
-from stmem_ros.evaluation.replay.record_files import read_rows
+from stmem_ros.evaluation.results.record_files import read_rows
+from stmem_ros.evaluation.tasks.bag_task import BagResult
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 

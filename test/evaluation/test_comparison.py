@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.record_files import RecordWriter
 from stmem_ros.evaluation.results.comparison import (
     BETTER,
     OPEN,
@@ -17,6 +15,8 @@ from stmem_ros.evaluation.results.comparison import (
     Difference,
     compare,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.results.record_files import RecordWriter
 
 CLASSES = ("road", "car")
 FRAMES = 160

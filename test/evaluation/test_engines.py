@@ -15,8 +15,8 @@ import pytest
 from support.bags import jpeg, panorama, write_bag
 
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
-from stmem_ros.evaluation.replay.bag_task import RESULT
-from stmem_ros.evaluation.replay.engines import Execution
+from stmem_ros.evaluation.tasks.bag_task import RESULT
+from stmem_ros.evaluation.tasks.engines import Execution
 
 ON_CPU = EvaluationOptions(device="cpu")
 

@@ -15,10 +15,10 @@ from support.damage import cut_image
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
-from stmem_ros.evaluation.replay.engines import Execution
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline
-from stmem_ros.evaluation.report.results import Frames
+from stmem_ros.evaluation.results.reader import Frames
+from stmem_ros.evaluation.tasks.engines import Execution
 
 DAMAGED = 3  # index of the image that is cut short
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

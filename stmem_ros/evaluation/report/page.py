@@ -13,8 +13,8 @@ from PIL import Image
 
 from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
 from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
-from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
 from stmem_ros.evaluation.report.templating import number, render
+from stmem_ros.evaluation.results.reader import Results, WorstFrame, read_results
 
 REPORT = "report.html"
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")

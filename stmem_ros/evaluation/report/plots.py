@@ -10,7 +10,7 @@ import numpy as np
 from stmem_ros.evaluation.metrics.calibration import BINS, LEVELS, Calibration
 from stmem_ros.evaluation.replay.replayed_frame import FrameState
 from stmem_ros.evaluation.report.definitions import CURVES, Definition
-from stmem_ros.evaluation.report.results import Frames
+from stmem_ros.evaluation.results.reader import Frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stmem_ros.evaluation.metrics.figures import known
-from stmem_ros.evaluation.replay.record_files import ROWS, numbers
+from stmem_ros.evaluation.results.record_files import ROWS, numbers
 
 BLOCK = 16  # frames in a row
 RESAMPLES = 2000

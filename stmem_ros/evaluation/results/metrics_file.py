@@ -51,16 +51,16 @@ import torch
 
 from stmem_ros.evaluation.metrics.figures import Figures, TimingFigures, figures, timing_figures
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS, BagResult, file_digests
-from stmem_ros.evaluation.replay.engines import Ended
-from stmem_ros.evaluation.replay.frame_record import FrameRecord, TimingRecord
-from stmem_ros.evaluation.replay.record_files import (
+from stmem_ros.evaluation.results.comparison import Comparison, compare
+from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.results.record_files import (
     concatenate,
     milliseconds,
     numbers,
     read_rows,
 )
-from stmem_ros.evaluation.results.comparison import Comparison, compare
+from stmem_ros.evaluation.tasks.bag_task import FRAMES, TIMINGS, BagResult, file_digests
+from stmem_ros.evaluation.tasks.engines import Ended
 from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 METRICS = "metrics.json"

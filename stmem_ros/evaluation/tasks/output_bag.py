@@ -12,13 +12,13 @@ from stmem_ros.costmap.points import labelled_points
 from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import (
     BASE_FRAME,
     FrameState,
     PlacedMap,
     ReplayedFrame,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.io import messages as bag_messages
 from stmem_ros.io.bags import BagWriter, types
 from stmem_ros.io.images import encode_jpeg
@@ -26,7 +26,7 @@ from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_top
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
+    from stmem_ros.evaluation.tasks.bag_task import BagTask
 
 COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
 

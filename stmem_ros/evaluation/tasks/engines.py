@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from stmem_ros.evaluation.replay.bag_task import BagTask, run_task
+from stmem_ros.evaluation.tasks.bag_task import BagTask, run_task
 
 ATTEMPTS = 3  # at each task, where the first ones fail
 

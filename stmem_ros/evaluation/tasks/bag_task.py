@@ -21,13 +21,13 @@ from stmem_ros.costmap.rules import CostRules, default_rules
 from stmem_ros.evaluation.metrics.figures import TimingFigures, timing_figures
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.bag_replay import BagReplay, ReplayOptions
-from stmem_ros.evaluation.replay.bag_scorer import BagScorer
-from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
-from stmem_ros.evaluation.replay.online_comparison import online_comparison
-from stmem_ros.evaluation.replay.output_bag import output_bag
-from stmem_ros.evaluation.replay.record_files import RecordWriter, milliseconds
 from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
-from stmem_ros.evaluation.replay.worst_frames import worst_frames
+from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
+from stmem_ros.evaluation.results.record_files import RecordWriter, milliseconds
+from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
+from stmem_ros.evaluation.tasks.online_comparison import online_comparison
+from stmem_ros.evaluation.tasks.output_bag import output_bag
+from stmem_ros.evaluation.tasks.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.whole_file import whole_file
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stmem_ros.evaluation.replay.frame_record import FrameRecord, TimingRecord
+from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
 
 ROWS = 1024  # of a row group: what is held before it is written
 

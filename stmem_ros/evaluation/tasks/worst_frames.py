@@ -12,13 +12,13 @@ import numpy as np
 from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import GridView, bird_view, error_picture, overlay
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
+    from stmem_ros.evaluation.tasks.bag_task import BagTask
 
 KEPT = 8  # frames of a bag and model
 APART = 0.5  # s between two of them, so that not all show the same moment

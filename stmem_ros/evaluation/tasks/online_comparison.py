@@ -15,18 +15,18 @@ from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.evaluation.metrics.figures import Figures, figures, percentile
-from stmem_ros.evaluation.replay.bag_scorer import BagScorer
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
-from stmem_ros.evaluation.replay.record_files import RecordWriter
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.results.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.results.record_files import RecordWriter
+from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
 from stmem_ros.model.bundle import BundledSegmenter
 
 if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
+    from stmem_ros.evaluation.tasks.bag_task import BagTask
 
 FIGURES = "online.json"  # of one bag and model, in the folder of its task; of all, in DIR
 FRAMES = "online_frames.parquet"

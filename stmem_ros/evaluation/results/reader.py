@@ -12,12 +12,12 @@ import numpy as np
 
 from stmem_ros.evaluation.metrics.calibration import Calibration
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
-from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS
-from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online_comparison import FRAMES as ONLINE_FRAMES
-from stmem_ros.evaluation.replay.record_files import numbers, read_rows
-from stmem_ros.evaluation.replay.worst_frames import PICTURES
 from stmem_ros.evaluation.results.metrics_file import METRICS, read_metrics
+from stmem_ros.evaluation.results.record_files import numbers, read_rows
+from stmem_ros.evaluation.tasks.bag_task import FRAMES, TIMINGS
+from stmem_ros.evaluation.tasks.online_comparison import FIGURES as ONLINE_FIGURES
+from stmem_ros.evaluation.tasks.online_comparison import FRAMES as ONLINE_FRAMES
+from stmem_ros.evaluation.tasks.worst_frames import PICTURES
 
 NUMBERS = (
     "index", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",

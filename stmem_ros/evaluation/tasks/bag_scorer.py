@@ -14,8 +14,8 @@ from stmem_ros.evaluation.metrics.figures import known
 from stmem_ros.evaluation.metrics.grid_scores import GridAgreement
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
 
 FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
 
