@@ -18,7 +18,7 @@ from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline
 from stmem_ros.evaluation.results.reader import Frames
-from stmem_ros.evaluation.tasks.engines import Execution
+from stmem_ros.evaluation.tasks.engines import JobOptions
 
 DAMAGED = 3  # index of the image that is cut short
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Path
         [root / "street", root / "damaged", broken],
         [str(small_bundle), str(other)],
         EvaluationOptions(device="cpu"),
-        Execution(),
+        JobOptions(),
         root / "out",
     )
     write_report(root / "out")
