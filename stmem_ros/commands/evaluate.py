@@ -167,7 +167,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
     import torch
 
     from stmem_ros.data.datasets import open_dataset
-    from stmem_ros.evaluation.disturbance import DISTURBANCES
+    from stmem_ros.data.disturbance import DISTURBANCES
     from stmem_ros.evaluation.evaluate_dataset import evaluate_variants, variants_to_json
     from stmem_ros.evaluation.report.terminal import dataset_table
     from stmem_ros.model.ablation import TITLES, load_variants

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from stmem_ros.data.dataset import Clip, SegmentationDataset
-from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
+from stmem_ros.data.disturbance import DISTURBANCES, Disturbance
 from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer

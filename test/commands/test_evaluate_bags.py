@@ -16,7 +16,7 @@ from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import TaskFolder
-from stmem_ros.evaluation.results.record_files import read_rows
+from stmem_ros.io.parquet import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 

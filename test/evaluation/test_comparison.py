@@ -14,7 +14,7 @@ from stmem_ros.evaluation.results.comparison import (
     compare,
 )
 from stmem_ros.evaluation.results.frame_record import FrameRecord
-from stmem_ros.evaluation.results.record_files import RecordWriter
+from stmem_ros.io.parquet import RecordWriter
 
 CLASSES = ("road", "car")
 FRAMES = 160

@@ -18,11 +18,11 @@ class LabelFigures:
     """How good labels are; shares, not percent. None: not measured, or nothing to measure it on.
 
     Attributes:
-        miou, pixel_accuracy: of all scored pixels; ``iou`` the same a class, by name.
+        miou, pixel_accuracy: of all scored pixels; ``iou`` the same per class, by name.
         boundary_f, boundary_iou: agreement of the edges, mean over classes.
         temporal_consistency: mIoU of labels against the flow-warped labels of the frame before.
         vc8, vc16: video consistency over 8 and 16 frames (Miao et al., CVPR 2021).
-        flicker: label changes a pixel and second along the flow.
+        flicker: label changes per pixel and second along the flow.
         ece: expected calibration error of the confidence, 15 bins of equal width.
     """
 

@@ -32,8 +32,8 @@ class GridCoverage(Accumulator):
         points = (cell_centres(grid) - placed.grid_from_base[:2, 3]) @ base.T
         near = (points**2).sum(axis=1) <= max_range**2
         camera_from_base = placed.view.camera_from_base
-        seen = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
-        _, inside = placed.view.camera.project(seen)
+        camera_points = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
+        _, inside = placed.view.camera.project(camera_points)
         self.in_view += inside.sum()
         self.known += (grid.label.reshape(-1)[near][inside] != UNLABELLED).sum()
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
 from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
-from stmem_ros.evaluation.report.templating import number, render
 from stmem_ros.evaluation.results.comparison import Verdict
 from stmem_ros.evaluation.results.reader import Results, WorstFrame, read_results
+from stmem_ros.io.pages import number, render
 
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
 BAG_FIGURES = (
@@ -30,7 +30,7 @@ TIMELINES = 12  # bags that are drawn
 WORST = 12  # frames that are shown
 FAULTS = 50  # damaged images that are listed
 
-_ALL = {d.name: d for d in (*FIGURES, *COUNTS)}
+_DEFINITIONS = {d.name: d for d in (*FIGURES, *COUNTS)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _sections(content: dict[str, Any]) -> dict[str, str]:
 
 def _summary_content(results: Results) -> dict[str, Any]:
     totals = [results.metrics["models"][m]["totals"] for m in results.models]
-    cards = [(_ALL[name], totals[0][name]) for name in CARDS if len(totals) == 1]
+    cards = [(_DEFINITIONS[name], totals[0][name]) for name in CARDS if len(totals) == 1]
     rows = [(d, [t.get(d.name) for t in totals]) for d in (*COUNTS, *FIGURES)]
     return {
         "cards": [(d, value) for d, value in cards if value is not None],
@@ -120,8 +120,8 @@ def _class_content(results: Results) -> dict[str, Any]:
         "classes": _classes(results),
         "legend": results.classes(models[0]) if models else [],
         "scored": bool(confusion),
-        "iou": _ALL["miou"],
-        "flicker": _ALL["flicker"],
+        "iou": _DEFINITIONS["miou"],
+        "flicker": _DEFINITIONS["flicker"],
         "confusion": confusion,
         "calibration": reliability(scored) if scored else "",
     }
@@ -135,12 +135,12 @@ def _bag_content(results: Results) -> dict[str, Any]:
         {
             "bag": name,
             "model": model,
-            "figures": [(_ALL[n], bag["figures"][n]) for n in names],
+            "figures": [(_DEFINITIONS[n], bag["figures"][n]) for n in names],
             "error": bag["error"],
         }
         for name, model, bag in bags
     ]
-    return {"bag_figures": [_ALL[n] for n in names], "bag_rows": rows}
+    return {"bag_figures": [_DEFINITIONS[n] for n in names], "bag_rows": rows}
 
 
 def _timeline_content(results: Results, worst: list[WorstFrame]) -> dict[str, Any]:
@@ -188,9 +188,9 @@ def _configuration(results: Results) -> str:
         for name, model in metrics["models"].items()
     }
     topics = {
-        bag: {k: v for k, v in found["topics"].items() if v is not None}
+        bag: {k: v for k, v in entry["topics"].items() if v is not None}
         for model in reversed(metrics["models"].values())
-        for bag, found in model["bags"].items()
+        for bag, entry in model["bags"].items()
     }
     return yaml.safe_dump(
         {
@@ -227,7 +227,7 @@ def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for d in comparison["differences"]:
         name, _, class_name = d["figure"].partition(".")
-        definition = _ALL["miou" if name == "iou" else name]
+        definition = _DEFINITIONS["miou" if name == "iou" else name]
         scale = 100 if definition.unit == "%" else 1
         digits = definition.digits
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from stmem_ros.evaluation.metrics.figures import TimingFigures
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.results.folder import TaskFolder
-from stmem_ros.evaluation.results.frame_record import Fault
+from stmem_ros.evaluation.results.frame_record import Fault, TimingRecord
+from stmem_ros.io.parquet import numbers, read_rows
 from stmem_ros.io.whole_file import whole_file
 
 
@@ -44,11 +47,11 @@ class BagResult:
 
     def to_json(self) -> dict[str, Any]:
         """As ``result.json`` has it."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
         return content | {
             "sums": self.sums.to_json(),
-            "faults": [dataclasses.asdict(fault) for fault in self.faults],
-            "timing": dataclasses.asdict(self.timing),
+            "faults": [asdict(fault) for fault in self.faults],
+            "timing": asdict(self.timing),
         }
 
     def write(self, folder: TaskFolder) -> None:
@@ -74,3 +77,13 @@ def finished_key(folder: TaskFolder) -> str | None:
         return json.loads(folder.result.read_text())["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def milliseconds(tasks: Sequence[TaskFolder]) -> dict[str, np.ndarray]:
+    """The measured columns of the timings of some tasks together."""
+    names = [field.name for field in fields(TimingRecord) if field.name.endswith("_ms")]
+    tables = [read_rows(task.timings, names) for task in tasks]
+    return {
+        name: np.concatenate([np.zeros(0), *(numbers(table, name) for table in tables)])
+        for name in names
+    }

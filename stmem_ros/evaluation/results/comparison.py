@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stmem_ros.evaluation.metrics.figures import none_if_nan
-from stmem_ros.evaluation.results.record_files import ROWS, numbers
+from stmem_ros.io.parquet import ROWS, numbers
 
 BLOCK = 16  # frames in a row
 RESAMPLES = 2000

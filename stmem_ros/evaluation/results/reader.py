@@ -20,7 +20,7 @@ from stmem_ros.evaluation.results.folder import (
     pictured_frames,
 )
 from stmem_ros.evaluation.results.metrics_file import read_metrics
-from stmem_ros.evaluation.results.record_files import numbers, read_rows
+from stmem_ros.io.parquet import numbers, read_rows
 
 NUMBERS = (
     "index", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",

@@ -20,7 +20,7 @@ from stmem_ros.evaluation.metrics.figures import (
     timing_figures,
 )
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.results.bag_result import BagResult
+from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
 from stmem_ros.evaluation.results.baseline import (
     EvaluatedModel,
     compare_models,
@@ -30,13 +30,12 @@ from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.folder import EvaluationFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
 from stmem_ros.evaluation.results.metrics_file import write_metrics
-from stmem_ros.evaluation.results.record_files import (
+from stmem_ros.io.digests import file_digests
+from stmem_ros.io.parquet import (
     concatenate,
-    milliseconds,
     numbers,
     read_rows,
 )
-from stmem_ros.io.digests import file_digests
 from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
 
 
@@ -147,7 +146,7 @@ def _figures(
 def _timing_figures(folder: EvaluationFolder, results: Sequence[BagResult]) -> TimingFigures:
     memory = [r.timing.device_memory_mb for r in results if r.timing.device_memory_mb is not None]
     return timing_figures(
-        milliseconds([folder.task(r.bag, r.model).timings for r in results]),
+        milliseconds([folder.task(r.bag, r.model) for r in results]),
         ", ".join(sorted({r.timing.device for r in results})),
         max(memory, default=None),
         sum(r.timing.seconds for r in results),

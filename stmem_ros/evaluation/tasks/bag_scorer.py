@@ -1,4 +1,4 @@
-"""Scoring a replay: frames in, a row of ``frames.parquet`` each out, and the sums of the bag."""
+"""Scoring a replay: frames in, a row of ``frames.parquet`` for each out, and the sums of the bag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
 from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
 
-FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
+FAULTS = 1000  # kept of a bag; frames.parquet has them all
 
 
 class BagScorer:

@@ -18,12 +18,12 @@ from stmem_ros.evaluation.results.folder import RecordingFolder, TaskFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.evaluation.results.online_figures import OnlineFigures
 from stmem_ros.evaluation.results.played_bag import PlayedBag
-from stmem_ros.evaluation.results.record_files import RecordWriter
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
+from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.model.bundle import BundledSegmenter
 
 NO_POINTS = np.zeros((0, 3))

@@ -14,10 +14,9 @@ import torch
 from stmem_ros.costmap.rules import CostRules, default_rules
 from stmem_ros.evaluation.metrics.figures import timing_figures
 from stmem_ros.evaluation.replay.bag_replay import BagReplay
-from stmem_ros.evaluation.results.bag_result import BagResult
+from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
-from stmem_ros.evaluation.results.record_files import RecordWriter, milliseconds
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.evaluation.tasks.frame_sink import FrameSink, SinkMaker
@@ -25,6 +24,7 @@ from stmem_ros.evaluation.tasks.online_comparison import online_comparison
 from stmem_ros.evaluation.tasks.output_bag import output_bag
 from stmem_ros.evaluation.tasks.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
+from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.io.peak_memory import peak_memory_mb
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
 
@@ -62,7 +62,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
             for sink in sinks:
                 sink.close()
     seconds = time.perf_counter() - start
-    columns = milliseconds([folder.timings])
+    columns = milliseconds([folder])
     BagResult(
         bag=task.bag,
         model=task.model,

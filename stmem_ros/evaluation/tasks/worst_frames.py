@@ -26,6 +26,8 @@ QUALITY = 80
 
 @dataclass(frozen=True)
 class _BadFrame:
+    """A frame that is kept, with its pictures as JPEG; ``badness`` is higher for worse frames."""
+
     index: int
     received: int
     badness: float
@@ -41,7 +43,7 @@ class WorstFrames:
     def __init__(self, folder: Path, classes: tuple[SemanticClass, ...]) -> None:
         self._folder = folder
         self._classes = classes
-        self._kept: list[_BadFrame] = []  # the worst first
+        self._worst: list[_BadFrame] = []  # the worst first
         self._scored = False  # there are references
         self._grid: PlacedMap | None = None
 
@@ -49,22 +51,22 @@ class WorstFrames:
         """Look at a frame."""
         self._grid = frame.map or (None if frame.restarted else self._grid)
         if record.miou is not None and not self._scored:
-            self._scored, self._kept = True, []
+            self._scored, self._worst = True, []
         value = record.miou if self._scored else record.consistency
         if value is None:
             return
-        near = [k for k in self._kept if abs(k.received - frame.received) < APART * 1e9]
-        others = [k for k in self._kept if k not in near]
+        near = [k for k in self._worst if abs(k.received - frame.received) < APART * 1e9]
+        others = [k for k in self._worst if k not in near]
         rivals = near or others[KEPT - 1 :]  # a frame has to be worse than these to be kept
         if any(k.badness >= -value for k in rivals):
             return
         bad_frame = _BadFrame(frame.index, frame.received, -value, self._draw(frame))
-        self._kept = sorted([*others[: KEPT - 1], bad_frame], key=lambda k: -k.badness)
+        self._worst = sorted([*others[: KEPT - 1], bad_frame], key=lambda k: -k.badness)
 
     def close(self) -> None:
         """Write the pictures."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for bad_frame in self._kept:
+        for bad_frame in self._worst:
             for name, data in bad_frame.pictures.items():
                 picture_path(self._folder, bad_frame.index, name).write_bytes(data)
 
