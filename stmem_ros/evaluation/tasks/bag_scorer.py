@@ -1,4 +1,4 @@
-"""Scoring a replay: frames in, a row of ``frames.parquet`` for each out, and the sums of the bag."""
+"""Scoring a replay: from each frame a row of ``frames.parquet``, and the sums of the bag."""
 
 from __future__ import annotations
 
