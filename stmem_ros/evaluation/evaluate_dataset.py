@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from stmem_ros.data.dataset import Clip, SegmentationDataset
-from stmem_ros.data.disturbance import DISTURBANCES, Disturbance
+from stmem_ros.data.disturbance import Disturbance
 from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
@@ -62,15 +62,15 @@ class Scores(LabelFigures):
 def evaluate(
     model: BundledSegmenter,
     dataset: SegmentationDataset,
-    stream: Stream | None = None,
-    disturbance: Disturbance = DISTURBANCES[0],
+    stream: Stream,
+    disturbance: Disturbance,
 ) -> Scores:
     """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
     Runs whose frames lie too far apart are streamed too, each frame on its own.
 
     Args:
-        stream: another way to use the model than :class:`StreamingSegmenter`.
+        stream: labels the frames with the model.
         disturbance: done to the images before the model sees them; the optical flow of the
             consistency is still that of the undisturbed ones. Frames that do not arrive are not
             scored.
@@ -86,7 +86,6 @@ def evaluate(
         )
     scorer = LabelScorer(len(names))
     total = sum(len(clip.names) for clip in dataset.clips)
-    stream = stream or StreamingSegmenter(model)
     seconds: list[float] = []
     with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
