@@ -15,10 +15,10 @@ from tqdm import tqdm
 from stmem_ros.classes import SemanticClass
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
-from stmem_ros.evaluation.report.templating import render
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, decode_label
+from stmem_ros.io.pages import render
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.stamps import nanoseconds
 

@@ -14,12 +14,12 @@ from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
     ReplayedFrame,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.frames import PlacedMap, View
 from stmem_ros.pipeline import PipelineConfig
 

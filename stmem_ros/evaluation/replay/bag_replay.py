@@ -24,7 +24,7 @@ from stmem_ros.evaluation.replay.bag_moments import (
     Moment,
     find_camera_topics,
 )
-from stmem_ros.evaluation.replay.latency import Arriving, serve
+from stmem_ros.evaluation.replay.latency import Arrival, serve
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
 from stmem_ros.frames import (
@@ -160,7 +160,7 @@ class BagReplay:
         lost: deque[ReplayedFrame] = deque()
         options = self._options
 
-        def arriving() -> Iterator[Arriving[Moment]]:
+        def arriving() -> Iterator[Arrival[Moment]]:
             for moment in self._moments:
                 chance = np.random.default_rng([options.seed, moment.index]).random()
                 if chance < options.drop:
@@ -169,7 +169,7 @@ class BagReplay:
                 takes = 0.0
                 if options.latency is not None:
                     takes = options.latency.seconds(options.seed, moment.index)
-                yield Arriving(moment, moment.received / 1e9 / options.rate, takes)
+                yield Arrival(moment, moment.received / 1e9 / options.rate, takes)
 
         for moment, latency in serve(arriving()):
             for frame in lost:

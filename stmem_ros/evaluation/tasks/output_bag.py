@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.messages import label_info, obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.frames import PlacedMap
 from stmem_ros.io.bags import BAG_MESSAGES, BagWriter
 from stmem_ros.io.images import encode_jpeg
@@ -20,9 +21,6 @@ from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_top
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.segmenter import RestartKind
-
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
 
 
 class OutputBag:
@@ -107,18 +105,19 @@ class OutputBag:
         self._write("grid", semantic_grid(BAG_MESSAGES, grid, rules, header), time)
 
     def _statistics(self, frame: ReplayedFrame) -> Any:
-        t = frame.timings
-        assert t is not None
+        timings = frame.timings
+        assert timings is not None
         milliseconds = {
-            "convert": t.decode_image, "upload": t.upload, "backbone": t.backbone, "stf": t.stf,
-            "mar": t.mar, "decode": t.decode, "costmap": t.costmap, "total": t.total,
+            "convert": timings.decode_image, "upload": timings.upload,
+            "backbone": timings.backbone, "stf": timings.stf, "mar": timings.mar,
+            "decode": timings.decode, "costmap": timings.costmap, "total": timings.total,
         }  # fmt: skip
         return BAG_MESSAGES.make(
             STATISTICS,
             header=BAG_MESSAGES.header(frame.stamp, frame.frame_id),
             **{name: value / 1e3 for name, value in milliseconds.items()},
             publish=0.0,
-            latency=t.latency / 1e3 if frame.latency is None else frame.latency,
+            latency=timings.latency / 1e3 if frame.latency is None else frame.latency,
             ring_length=frame.window,
             ring_capacity=self._window,
             frames_dropped=self._counts[FrameState.DROPPED],
@@ -136,11 +135,11 @@ class OutputBag:
 def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> OutputBag:
     """The sink of a task."""
     return OutputBag(
-        Path(task.folder) / "output",
-        model.info.name,
-        model.info.classes,
-        rules,
-        model.architecture.window,
-        str(next(model.parameters()).device),
-        PipelineConfig.base_frame,
+        path=task.results.output,
+        model=model.info.name,
+        classes=model.info.classes,
+        rules=rules,
+        window=model.architecture.window,
+        device=str(next(model.parameters()).device),
+        base_frame=PipelineConfig.base_frame,
     )
