@@ -12,16 +12,27 @@ PACKAGE = ROOT / "stmem_ros"
 # Each part, and the parts it may import; top-level modules are parts of their own.
 ARROWS: dict[str, set[str]] = {
     "resources": set(),
+    "configuration": set(),
     "classes": set(),
     "drawing": {"classes"},
     "geometry": {"classes"},
     "io": {"geometry", "classes", "resources"},
-    "model": {"io", "classes"},
+    "model": {"io", "classes", "configuration"},
     "streaming": {"model", "io", "classes"},
-    "costmap": {"io", "geometry", "classes", "resources"},
+    "costmap": {"io", "geometry", "classes", "resources", "configuration"},
     "pipeline": {"streaming", "costmap", "model", "io", "geometry", "classes"},
-    "data": {"io", "geometry", "classes", "resources"},
-    "training": {"pipeline", "data", "model", "io", "geometry", "classes", "drawing", "resources"},
+    "data": {"io", "geometry", "classes", "resources", "configuration"},
+    "training": {
+        "pipeline",
+        "data",
+        "model",
+        "io",
+        "geometry",
+        "classes",
+        "drawing",
+        "resources",
+        "configuration",
+    },
 }
 ABOVE = {
     "pipeline",
@@ -34,6 +45,7 @@ ABOVE = {
     "classes",
     "drawing",
     "resources",
+    "configuration",
 }
 ARROWS["evaluation"] = ABOVE
 ARROWS["node"] = ABOVE
