@@ -16,11 +16,12 @@ ARROWS: dict[str, set[str]] = {
     "classes": set(),
     "drawing": {"classes"},
     "geometry": {"classes"},
-    "io": {"geometry", "classes", "resources"},
+    "io": {"geometry", "classes", "resources", "configuration"},
     "model": {"io", "classes", "configuration"},
     "streaming": {"model", "io", "classes"},
     "costmap": {"io", "geometry", "classes", "resources", "configuration"},
     "pipeline": {"streaming", "costmap", "model", "io", "geometry", "classes"},
+    "parameters": {"streaming", "costmap", "io", "configuration"},
     "data": {"io", "geometry", "classes", "resources", "configuration"},
     "training": {
         "pipeline",
@@ -36,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
 }
 ABOVE = {
     "pipeline",
+    "parameters",
     "data",
     "streaming",
     "costmap",

@@ -19,8 +19,8 @@ from stmem_ros.io.images import decode_depth
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import CameraStream
-from stmem_ros.node.parameters import NodeParameters
 from stmem_ros.node.ros_packages import Transforms
+from stmem_ros.parameters import NodeParameters
 from stmem_ros.streaming.segmenter import Segmentation
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -41,13 +41,9 @@ from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.latest_labels_queue import Backlog
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.own_thread import in_own_thread
-from stmem_ros.node.parameters import (
-    NodeParameters,
-    check_change,
-    declare_parameters,
-    read_parameters,
-)
+from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
+from stmem_ros.parameters import NodeParameters
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
 
