@@ -11,13 +11,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "stmem_ros"
 # From the bottom up; a part imports parts of lower layers alone. Top-level modules are parts too.
 LAYERS = (
-    ("classes", "stamps", "resources"),
+    ("classes", "stamps", "resources", "configuration"),
     ("geometry", "drawing"),
     ("io",),
     ("model",),
     ("streaming", "costmap", "data"),
     ("frames",),
     ("pipeline",),
+    ("parameters",),
     ("node", "evaluation", "training"),
     ("online",),
     ("bench", "demo"),

@@ -7,13 +7,20 @@ frames: the motion itself, noise, flicker of the exposure, and things that pass 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from msgspec import Meta
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
 from stmem_ros.io.images import jpeg_coded
+
+Pixels = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)
@@ -47,16 +54,16 @@ class Augmentation:
         degrade: probability that all frames are blurred by motion, and that they went through JPEG.
     """
 
-    crop: tuple[int, int] = (360, 480)
-    scale: tuple[float, float] = (0.75, 1.75)
-    brightness: float = 0.35
-    contrast: float = 0.35
-    saturation: float = 0.35
-    motion: float = 0.025
-    zoom: float = 0.02
-    noise: float = 8.0
-    occluder: float = 0.3
-    degrade: float = 0.0
+    crop: tuple[Pixels, Pixels] = (360, 480)
+    scale: tuple[Positive, Positive] = (0.75, 1.75)
+    brightness: NotNegative = 0.35
+    contrast: NotNegative = 0.35
+    saturation: NotNegative = 0.35
+    motion: NotNegative = 0.025
+    zoom: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.02
+    noise: NotNegative = 8.0
+    occluder: Probability = 0.3
+    degrade: Probability = 0.0
 
 
 def make_window(

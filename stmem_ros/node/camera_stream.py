@@ -11,8 +11,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmem_ros.msg import FrameStatistics
-from stmem_ros.node.parameters import NodeParameters
 from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
+from stmem_ros.parameters import NodeParameters
 from stmem_ros.pipeline import DEPTH_SLOP
 
 

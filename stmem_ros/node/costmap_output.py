@@ -16,8 +16,8 @@ from stmem_ros.costmap.rules import CostRules
 from stmem_ros.frames import LabelledFrame, MapProblem, MapResult
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node.camera_stream import CameraStream
-from stmem_ros.node.parameters import NodeParameters
 from stmem_ros.node.ros_messages import ROS_MESSAGES
+from stmem_ros.parameters import NodeParameters
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

@@ -40,13 +40,7 @@ from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.own_thread import in_own_thread
-from stmem_ros.node.parameters import (
-    NodeParameters,
-    check_change,
-    declare_parameters,
-    pipeline_config,
-    read_parameters,
-)
+from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.node.ros_messages import (
     ROS_MESSAGES,
     scaled_camera_info,
@@ -54,6 +48,7 @@ from stmem_ros.node.ros_messages import (
     vision_label_info,
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
+from stmem_ros.parameters import NodeParameters, pipeline_config
 from stmem_ros.pipeline import Pipeline
 from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import swap_memory
