@@ -38,11 +38,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     from stmem_ros.data.synthetic.bag import create_synthetic_bag
     from stmem_ros.demo import DemoSummary, Recording, write_report
+    from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
-    from stmem_ros.io.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
+    from stmem_ros.io.bags import BagReader
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
-    from stmem_ros.online.online_replay import ReplayError, replay_online
+    from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 
     if options.rate is not None and not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
@@ -60,21 +61,20 @@ def run(options: argparse.Namespace) -> int:
         else:
             source_path = options.bag
         with BagReader(source_path) as source:
-            image = find_image_topic(source.topics, options.topic)
-            info = find_info_topic(source.topics, image, options.info_topic)
+            choice = TopicChoice(image=options.topic, info=options.info_topic)
+            topics = find_cameras(source.topics, ("",), choice)[""]
             if options.bag is not None:
                 _clear(out)
-            done = replay_online(
-                source, image, info, out, options.model, options.device, options.rate
-            )
-            recording = Recording(source, image, out / "output")
+            node = PlayedNode(options.model, options.device)
+            done = replay_online(source, topics, out, node, options.rate)
+            recording = Recording(source, topics.image, out / "output")
             summary = DemoSummary(
                 frames_in=len(done.stamps),
                 labels_out=len(done.latencies),
                 costmaps_out=len(recording.grids),
                 dropped=done.dropped,
                 latency_ms=_percentiles(tuple(done.latencies.values())),
-                miou=recording.miou(find_label_topic(source.topics)),
+                miou=recording.miou(topics.label),
                 model=recording.model,
                 device=done.device,
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.evaluation.replay.bag_moments import find_cameras
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.baseline import check_baseline
@@ -31,8 +31,9 @@ from stmem_ros.evaluation.tasks.engines import (
     run_in_processes,
     run_on_ray,
 )
-from stmem_ros.io.bags import BagError, BagReader, find_image_topic
+from stmem_ros.io.bags import BagError, BagReader
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
+from stmem_ros.parameters import DEFAULTS, NodeParameters
 
 # Plays a task's bag to the real node and leaves the recording in a folder; raises ValueError or
 # OSError if it cannot.
@@ -45,7 +46,7 @@ class EvaluationOptions:
 
     Attributes:
         replay: what is replayed of each bag.
-        grid: of the costmap.
+        parameters: of the node that drives.
         device: torch device, ``auto`` for a GPU if there is one.
         threads: CPU threads of a task; numbers are the same only with the same threads.
 
@@ -54,7 +55,7 @@ class EvaluationOptions:
     """
 
     replay: ReplayOptions = field(default_factory=ReplayOptions)
-    grid: GridConfig = field(default_factory=GridConfig)
+    parameters: NodeParameters = DEFAULTS
     device: str = "auto"
     threads: int = 1
 
@@ -173,7 +174,10 @@ def _tasks(
         frames, key = 0, ""
         try:
             with BagReader(path) as reader:
-                frames = find_image_topic(reader.topics, options.replay.topic).count
+                cameras = find_cameras(
+                    reader.topics, options.parameters.cameras, options.replay.topics
+                )
+                frames = sum(topics.image.count for topics in cameras.values())
         except BagError as problem:
             error = str(problem)
         for model, bundle in models.items():
@@ -187,7 +191,7 @@ def _tasks(
                 device=options.device,
                 threads=options.threads,
                 options=options.replay,
-                grid=options.grid,
+                parameters=options.parameters,
                 folder=str(folder.task(bag, model).path.resolve()),
                 frames=frames,
                 online="",

@@ -12,13 +12,12 @@ from stmem_ros.evaluation.tasks.output_bag import OutputBag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_compressed, decode_label
 from stmem_ros.io.output_topics import NODE, output_topics
+from stmem_ros.parameters import DEFAULTS
 from stmem_ros.stamps import nanoseconds
 
 
 def write(path: Path, frames) -> None:
-    bag = OutputBag(
-        path, "small", CAMVID, RULES, window=3, device="cpu", base_frame="base_footprint"
-    )
+    bag = OutputBag(path, "small", CAMVID, RULES, window=3, device="cpu", parameters=DEFAULTS)
     for frame in frames:
         bag.add(frame, row(frame))
     bag.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,27 +85,33 @@ class Moment:
     depth: Any = None
 
 
-def find_camera_topics(
-    topics: tuple[Topic, ...], camera: str, alone: bool, choice: TopicChoice
-) -> CameraTopics:
-    """The topics of a camera.
+def find_cameras(
+    topics: tuple[Topic, ...], cameras: Sequence[str], choice: TopicChoice
+) -> dict[str, CameraTopics]:
+    """The topics of each camera, by its name as of the node's parameter ``cameras``.
 
-    Args:
-        camera: its namespace as of the node's parameter ``cameras``; '' for any.
-        alone: it is the only one that is replayed: topics may be named, and lie anywhere.
+    A camera's topics lie in the namespace of its name. Those of a single one may be chosen, and lie
+    anywhere where its name is empty.
 
     Raises:
-        BagError: the bag has no (single) camera of that name, or not the topics that are asked for.
+        BagError: the bag has no (single) camera of a name, or not the topics that are asked for.
     """
+    if len(cameras) == 1:
+        return {cameras[0]: _find_camera(topics, cameras[0], choice)}
+    unnamed = TopicChoice(points=choice.points, depth=choice.depth)
+    return {camera: _find_camera(topics, camera, unnamed) for camera in cameras}
+
+
+def _find_camera(topics: tuple[Topic, ...], camera: str, choice: TopicChoice) -> CameraTopics:
     inside = tuple(t for t in topics if t.name.startswith(f"/{camera}/")) if camera else topics
-    image = find_image_topic(inside or topics, choice.image if alone else None)
-    label = find_label_topic(topics if alone else inside, choice.label if alone else None)
+    image = find_image_topic(topics if choice.image else inside, choice.image)
+    label = find_label_topic(topics if choice.label else inside, choice.label)
     depth = None
     if choice.depth and (depth := find_depth_topic(topics, image)) is None:
         raise BagError(f"the bag holds no depth images beside {image.name}, but depth is true")
     return CameraTopics(
         image=image,
-        info=find_info_topic(topics, image, choice.info if alone else None),
+        info=find_info_topic(topics, image, choice.info),
         label=label,
         points=find_points_topic(topics, image, choice.points),
         depth=depth,

@@ -22,7 +22,7 @@ from stmem_ros.evaluation.replay.bag_moments import (
     BagMoments,
     CameraTopics,
     Moment,
-    find_camera_topics,
+    find_cameras,
 )
 from stmem_ros.evaluation.replay.latency import Arrival, serve
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
@@ -91,15 +91,13 @@ class BagReplay:
     ) -> None:
         self._options = options
         self._model = model
-        alone = len(config.cameras) == 1
-        if options.latency is not None and not alone:
+        if options.latency is not None and len(config.cameras) > 1:
             raise ValueError(
                 f"a latency model simulates one camera, not {', '.join(config.cameras)}"
             )
-        self.cameras: dict[str, CameraTopics] = {
-            camera: find_camera_topics(bag.topics, camera, alone, options.topics)
-            for camera in config.cameras
-        }
+        self.cameras: dict[str, CameraTopics] = find_cameras(
+            bag.topics, config.cameras, options.topics
+        )
         self._transforms = TransformBuffer()
         begin = bag.start + round(1e9 * options.start)
         length = options.duration

@@ -22,7 +22,7 @@ from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
-from stmem_ros.io.output_topics import NODE
+from stmem_ros.io.output_topics import NODE, camera_topic
 from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.stamps import nanoseconds
@@ -39,6 +39,7 @@ class OnlineComparison:
         folder: for the figures and the rows of its frames.
         scorer: for the node's frames.
         names: of the classes.
+        camera: the one that was played.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class OnlineComparison:
         folder: TaskFolder,
         scorer: BagScorer,
         names: tuple[str, ...],
+        camera: str,
     ) -> None:
         self._folder = folder
         self._scorer = scorer
@@ -56,10 +58,10 @@ class OnlineComparison:
         self._played = PlayedBag.load(recording)
         self._bag = BagReader(recording.output)
         stamps = set(self._played.stamps)
-        self._labels = _StampedMessages(self._bag, f"{NODE}/label", stamps)
-        self._confidences = _StampedMessages(self._bag, f"{NODE}/confidence", stamps)
+        self._labels = _StampedMessages(self._bag, camera_topic("label", camera), stamps)
+        self._confidences = _StampedMessages(self._bag, camera_topic("confidence", camera), stamps)
         self._grid_messages = _StampedMessages(self._bag, f"{NODE}/grid", stamps)
-        self._statistics = _StampedMessages(self._bag, f"{NODE}/statistics", stamps)
+        self._statistics = _StampedMessages(self._bag, camera_topic("statistics", camera), stamps)
         self._has_labelled = False
         self._frames = self._frames_equal = self._pixels = self._pixels_equal = 0
         self._grids = self._grids_equal = 0
@@ -152,8 +154,10 @@ def online_comparison(
     if not task.online:
         return None
     classes = tuple(c.name for c in model.info.classes)
-    scorer = BagScorer(task.bag, task.model, len(classes), task.grid, rules)
-    return OnlineComparison(RecordingFolder(Path(task.online)), task.results, scorer, classes)
+    scorer = BagScorer(task.bag, task.model, len(classes), task.parameters.grid, rules)
+    recording = RecordingFolder(Path(task.online))
+    (camera,) = task.parameters.cameras
+    return OnlineComparison(recording, task.results, scorer, classes, camera)
 
 
 class _StampedMessages:

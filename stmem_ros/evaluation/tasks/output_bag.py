@@ -17,9 +17,15 @@ from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.frames import PlacedMap
 from stmem_ros.io.bags import BAG_MESSAGES, BagWriter
 from stmem_ros.io.images import encode_jpeg
-from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_topics
+from stmem_ros.io.output_topics import (
+    NODE,
+    STATISTICS,
+    OutputTopic,
+    camera_topic,
+    output_topics,
+)
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.parameters import NodeParameters
 from stmem_ros.streaming.segmenter import RestartKind
 
 
@@ -35,7 +41,7 @@ class OutputBag:
         rules: of the grid; None without one.
         window: frames the temporal fusion looks at.
         device: torch device.
-        base_frame: the robot's frame, in which points lie.
+        parameters: of the node that drives.
     """
 
     def __init__(
@@ -46,13 +52,14 @@ class OutputBag:
         rules: CostRules | None,
         window: int,
         device: str,
-        base_frame: str,
+        parameters: NodeParameters,
     ) -> None:
         self._bag = BagWriter(path, compress=True)
-        self._topics = {t.name: t for t in output_topics(rules.layers if rules else ())}
+        topics = output_topics(rules.layers if rules else (), parameters.cameras)
+        self._topics = {topic.name: topic for topic in topics}
         self._model, self._classes, self._rules = model, classes, rules
         self._window, self._device = window, device
-        self._base_frame = base_frame
+        self._parameters = parameters
         self._counts = dict.fromkeys(FrameState, 0)
         self._late = 0
         self._begun = False
@@ -63,7 +70,7 @@ class OutputBag:
         if not self._begun and self._rules is not None:
             header = BAG_MESSAGES.header(time, "")
             info = label_info(BAG_MESSAGES, self._model, self._rules, header)
-            self._write("label_info", info, time)
+            self._write(f"{NODE}/label_info", info, time)
         self._begun = True
         self._counts[frame.state] += 1
         if frame.restart is not None and frame.restart.kind is RestartKind.TIME_WENT_BACK:
@@ -72,16 +79,17 @@ class OutputBag:
             return
         assert frame.rgb is not None
         header = BAG_MESSAGES.header(frame.stamp, frame.frame_id)
-        self._write("label", BAG_MESSAGES.image(frame.label, header), time)
-        self._write("confidence", BAG_MESSAGES.image(frame.confidence, header), time)
+        for name, pixels in (("label", frame.label), ("confidence", frame.confidence)):
+            message = BAG_MESSAGES.image(pixels, header)
+            self._write(camera_topic(name, frame.camera), message, time)
         jpeg = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
         picture = BAG_MESSAGES.compressed_image(jpeg, "jpeg", header)
-        self._write("overlay/compressed", picture, time)
+        self._write(camera_topic("overlay/compressed", frame.camera), picture, time)
         if frame.map is not None and self._rules is not None:
             self._write_points(frame.map, frame.label, self._rules, frame.stamp, time)
             if frame.map_published:
                 self._write_grid(frame.map, self._rules, frame.stamp, time)
-        self._write("statistics", self._statistics(frame), time)
+        self._write(camera_topic("statistics", frame.camera), self._statistics(frame), time)
 
     def close(self) -> None:
         """Finish the bag."""
@@ -90,19 +98,20 @@ class OutputBag:
     def _write_points(
         self, placed: PlacedMap, label: np.ndarray, rules: CostRules, stamp: int, time: int
     ) -> None:
-        header = BAG_MESSAGES.header(stamp, self._base_frame)
+        header = BAG_MESSAGES.header(stamp, self._parameters.base_frame)
         points = obstacle_cloud(BAG_MESSAGES, placed.update, label, rules, header)
-        self._write("points", points, time)
+        self._write(f"{NODE}/points", points, time)
 
     def _write_grid(self, placed: PlacedMap, rules: CostRules, stamp: int, time: int) -> None:
         grid = placed.update.grid
         header = BAG_MESSAGES.header(stamp, placed.frame)
-        costmap = occupancy_grid(BAG_MESSAGES, grid.cost, grid, header)
-        self._write("costmap", costmap, time)
+        unseen = self._parameters.unseen_cost
+        costmap = occupancy_grid(BAG_MESSAGES, grid.cost, grid, header, unseen)
+        self._write(f"{NODE}/costmap", costmap, time)
         for name, cost in grid.layers.items():
-            layer = occupancy_grid(BAG_MESSAGES, cost, grid, header)
-            self._write(f"layers/{name}", layer, time)
-        self._write("grid", semantic_grid(BAG_MESSAGES, grid, rules, header), time)
+            layer = occupancy_grid(BAG_MESSAGES, cost, grid, header, unseen)
+            self._write(f"{NODE}/layers/{name}", layer, time)
+        self._write(f"{NODE}/grid", semantic_grid(BAG_MESSAGES, grid, rules, header), time)
 
     def _statistics(self, frame: ReplayedFrame) -> Any:
         timings = frame.timings
@@ -128,7 +137,7 @@ class OutputBag:
         )
 
     def _write(self, name: str, message: Any, time: int) -> None:
-        topic: OutputTopic = self._topics[f"{NODE}/{name}"]
+        topic: OutputTopic = self._topics[name]
         self._bag.write(topic.name, topic.type, message, time, topic.latched)
 
 
@@ -141,5 +150,5 @@ def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) 
         rules=rules,
         window=model.architecture.window,
         device=str(next(model.parameters()).device),
-        base_frame=PipelineConfig.base_frame,
+        parameters=task.parameters,
     )

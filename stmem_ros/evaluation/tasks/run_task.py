@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from stmem_ros.costmap.rules import CostRules, default_rules
+from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.evaluation.metrics.figures import timing_figures
 from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
@@ -26,8 +26,9 @@ from stmem_ros.evaluation.tasks.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.io.peak_memory import peak_memory_mb
-from stmem_ros.model.bundle import BundledSegmenter, load_bundle
-from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.model.bundle import BundledSegmenter, load_bundle, load_memory
+from stmem_ros.parameters import pipeline_config
+from stmem_ros.streaming.execution import swap_memory
 
 SINKS: tuple[SinkMaker, ...] = (output_bag, worst_frames, online_comparison)  # of every task
 
@@ -45,17 +46,17 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
     start = time.perf_counter()
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(task.threads)
-    model = _load_model(task.bundle, task.device)
+    model = _load_model(task.bundle, task.device, task.parameters.memory_bank)
     device = next(model.parameters()).device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folder = task.results
     shutil.rmtree(folder.path, ignore_errors=True)
     folder.path.mkdir(parents=True)
-    rules = _rules(model)
-    scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.grid, rules)
+    rules = _rules(model, task.parameters.cost_rules)
+    scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.parameters.grid, rules)
     with BagReader(Path(task.path)) as bag:
-        replay = BagReplay(bag, model, task.options, PipelineConfig(grid=task.grid), rules)
+        replay = BagReplay(bag, model, task.options, pipeline_config(task.parameters), rules)
         sinks = [sink for make in SINKS if (sink := make(task, model, rules)) is not None]
         try:
             _score_frames(replay, scorer, folder, sinks, progress)
@@ -103,13 +104,18 @@ def _score_frames(
 
 
 @lru_cache(maxsize=1)
-def _load_model(bundle: str, device: str) -> BundledSegmenter:
+def _load_model(bundle: str, device: str, memory_bank: str) -> BundledSegmenter:
     """A worker's model, kept from task to task."""
-    return load_bundle(bundle, device)
+    model = load_bundle(bundle, device)
+    if memory_bank:
+        swap_memory(model, load_memory(Path(memory_bank), model))
+    return model
 
 
-def _rules(model: BundledSegmenter) -> CostRules | None:
-    """The shipped rules of the model's classes; None without: the replay says why."""
+def _rules(model: BundledSegmenter, path: str) -> CostRules | None:
+    """The rules of a file, or those shipped for the classes; None without: the replay says why."""
+    if path:
+        return load_rules(Path(path), model.info.classes)
     try:
         return default_rules(model.info.classes)
     except ValueError:
