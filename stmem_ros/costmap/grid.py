@@ -69,9 +69,7 @@ class GridSnapshot:
 
     def centres(self) -> np.ndarray:
         """Cell centres N x 2 in the grid's frame, m, row by row."""
-        x, y = self.origin
-        corner = (round(x / self.resolution), round(y / self.resolution))
-        return _cell_centres(corner, self.label.shape, self.resolution)
+        return _cell_centres(self.origin, self.label.shape, self.resolution)
 
 
 class RollingGrid:
@@ -126,10 +124,16 @@ class RollingGrid:
         factors = 0.5 ** (seconds / self._half_lives)
         self.evidence *= factors[:, None, None].astype(np.float32)
 
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Lower left corner in the grid's frame, m."""
+        x, y = self.corner
+        return x * self.config.resolution, y * self.config.resolution
+
     def centres(self) -> np.ndarray:
         """Cell centres N x 2 in the grid's frame, m, row by row."""
         n = self.config.cells
-        return _cell_centres(self.corner, (n, n), self.config.resolution)
+        return _cell_centres(self.origin, (n, n), self.config.resolution)
 
     def cells_of(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points N x 2 (m) to flat cell indices, and which of them lie in the window."""
@@ -193,7 +197,7 @@ class RollingGrid:
 
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
-        n, resolution = self.config.cells, self.config.resolution
+        n = self.config.cells
         flat = self.evidence.reshape(len(self._planes), -1)
         known_cells = np.flatnonzero(flat.max(axis=0) > self.config.known)
         evidence = flat[:, known_cells]
@@ -213,8 +217,8 @@ class RollingGrid:
         costs = np.array([rule.cost for rule in self._planes], np.int8)[best]
         layers = np.array([rule.layer for rule in self._planes])
         return GridSnapshot(
-            origin=(self.corner[0] * resolution, self.corner[1] * resolution),
-            resolution=resolution,
+            origin=self.origin,
+            resolution=self.config.resolution,
             label=fill(UNLABELLED, np.where(has_class, best, UNLABELLED), np.uint8),
             cost=fill(-1, costs, np.int8),
             confidence=fill(0, 255 / (1 + np.exp(-strength)), np.uint8),
@@ -225,12 +229,11 @@ class RollingGrid:
         )
 
 
-def _cell_centres(corner: tuple[int, int], shape: tuple[int, ...], resolution: float) -> np.ndarray:
-    """Centres N x 2 (m) of rows x columns of cells, row by row, from the lower left one on.
-
-    ``corner``: x and y of that one's lower left corner, in cells.
-    """
+def _cell_centres(
+    origin: tuple[float, float], shape: tuple[int, ...], resolution: float
+) -> np.ndarray:
+    """Centres N x 2 (m) of rows x columns of cells from the lower left corner on, row by row."""
     rows, columns = shape
-    x = (corner[0] + np.arange(columns) + 0.5) * resolution
-    y = (corner[1] + np.arange(rows) + 0.5) * resolution
+    x = origin[0] + (np.arange(columns) + 0.5) * resolution
+    y = origin[1] + (np.arange(rows) + 0.5) * resolution
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
