@@ -17,7 +17,8 @@ from typing import Any
 from stmem_ros.configuration import ConfigurationError
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
-from stmem_ros.streaming.execution import PRECISIONS
+from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.streaming.execution import PRECISIONS, Execution
 
 TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}
 # Parameters, and a group of them, that rclpy declares for every node.
@@ -344,6 +345,22 @@ def read_parameter_file(path: Path, node_name: str = "segmentation_node") -> Nod
         return node_parameters(given)
     except ConfigurationError as error:
         raise ConfigurationError(f"{TITLE} {path}: {error}") from None
+
+
+def pipeline_config(values: NodeParameters) -> PipelineConfig:
+    """What the pipeline is told."""
+    return PipelineConfig(
+        cameras=values.cameras,
+        rectified=values.rectified,
+        inference_height=values.inference_height,
+        max_gap=values.max_gap,
+        execution=Execution(values.precision, values.compile, values.cuda_graphs),
+        odom_frame=values.odom_frame,
+        base_frame=values.base_frame,
+        transform_timeout=values.transform_timeout,
+        costmap_rate=values.costmap_rate,
+        grid=values.grid,
+    )
 
 
 DEFAULTS = node_parameters({})

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
@@ -28,6 +29,7 @@ from rosbags.rosbag2 import (
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from stmem_ros.io.messages import MessageFactory
 from stmem_ros.resources import resource
 
 RAW = "sensor_msgs/msg/Image"
@@ -70,6 +72,9 @@ def types() -> Typestore:
         text = resource("msg", f"{name}.msg").read_text()
         store.register(get_types_from_msg(text, f"stmem_ros/msg/{name}"))
     return store
+
+
+BAG_MESSAGES = MessageFactory(lambda name: types().types[name], np.asarray)
 
 
 class BagReader:
@@ -201,7 +206,7 @@ class BagWriter:
         self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
-        """Write a message (of ``types()``) recorded at ``time`` ns."""
+        """Write a message (of ``BAG_MESSAGES``) recorded at ``time`` ns."""
         self.write_cdr(topic, kind, bytes(types().serialize_cdr(message, kind)), time, latched)
 
     def write_cdr(
@@ -283,9 +288,14 @@ def find_points_topic(
     lidars = [t for t in topics if t.type == POINTS and t.count]
     if len(lidars) == 1:
         return lidars[0]
+    return None if lidars else find_depth_topic(topics, image)
+
+
+def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
+    """The depth images beside a camera's topic, aligned with its images; None without."""
     namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    depths = [t for t in topics if t.type == RAW and t.name == f"{namespace}/depth"]
-    return depths[0] if depths and not lidars else None
+    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace}/depth")
+    return next(depths, None)
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

@@ -1,4 +1,4 @@
-"""One camera of the node: its topics, its stream of features, its counters."""
+"""One camera of the node: its topics and its counters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmem_ros.msg import FrameStatistics
-from stmem_ros.node.ros_packages import SLOP, Pairs, subscribe_pairs
+from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
 from stmem_ros.parameters import NodeParameters
-from stmem_ros.streaming.segmenter import StreamingSegmenter
+from stmem_ros.pipeline import DEPTH_SLOP
 
 
 @dataclass
@@ -44,7 +44,6 @@ class CameraStream:
         node: the node.
         name: the camera's namespace, '' for the node's own.
         parameters: of the node.
-        segmenter: this camera's stream.
         on_image: called with each image that arrives; must return at once.
     """
 
@@ -53,11 +52,9 @@ class CameraStream:
         node: Node,
         name: str,
         parameters: NodeParameters,
-        segmenter: StreamingSegmenter,
         on_image: Callable[[str, Arrival], None],
     ) -> None:
         self.name = name
-        self.segmenter = segmenter
         self.info: CameraInfo | None = None
         self.counters = Counters()
         self._on_image = on_image
@@ -78,9 +75,8 @@ class CameraStream:
         self.paired_with = ""  # what an image needs beside it, for diagnostics
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
-            self.paired_with = (
-                f" with a depth image of the same moment (to {SLOP * 1e3:.0f} ms) on {depth[1]}"
-            )
+            slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
+            self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
             self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
         else:
             self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))

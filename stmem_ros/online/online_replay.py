@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -21,7 +22,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from tqdm import tqdm
 
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.results.folder import RecordingFolder
+from stmem_ros.evaluation.results.played_bag import PlayedBag
 from stmem_ros.io.bags import (
     COMPRESSED,
     BagReader,
@@ -36,6 +38,7 @@ from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
 from stmem_ros.online.player import BagPlayer
 from stmem_ros.online.recorder import Recorder
+from stmem_ros.stamps import header_stamp
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
 LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
@@ -82,7 +85,7 @@ def replay_online(
     if info is not None:
         remaps["camera_info"] = info.name
     with NodeProcess(parameters, remaps, out / "node.log", threads) as process:
-        output = out / OUTPUT
+        output = RecordingFolder(out).output
         try:
             return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
         except ReplayError as error:
@@ -168,7 +171,7 @@ class _Run:
                 if record.topic == self._image.name:
                     if rate is None:
                         self._wait_for_label()
-                    stamp = _stamp(record.data)
+                    stamp = header_stamp(record.data)
                     with self._labelled:
                         self._sent[stamp] = time.monotonic()
                         self._refused_before = self._refused
@@ -204,7 +207,7 @@ class _Run:
     def _on_message(self, topic: str, data: bytes) -> None:
         now = time.monotonic()
         if topic == f"{NODE}/label":
-            stamp = _stamp(data)
+            stamp = header_stamp(data)
             with self._labelled:
                 if stamp in self._sent:
                     self.latencies.setdefault(stamp, now - self._sent[stamp])
@@ -214,7 +217,7 @@ class _Run:
             self.dropped = statistics.frames_dropped
             self.device = statistics.device
             with self._labelled:
-                self._done.add(_stamp(data))
+                self._done.add(header_stamp(data))
                 self._labelled.notify_all()
         elif topic == "/diagnostics":
             for status in deserialize_message(data, DiagnosticArray).status:
@@ -246,7 +249,7 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
     infos: list[LabelInfo] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_subscription(LabelInfo, f"{NODE}/label_info", infos.append, latched)
-    client = node.create_client(GetState, f"{NODE}/get_state")
+    client: Client = node.create_client(GetState, f"{NODE}/get_state")
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         check()
@@ -256,7 +259,8 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
         answer_by = time.monotonic() + 2.0
         while not future.done() and time.monotonic() < answer_by:
             time.sleep(0.02)
-        active = future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE
+        answer = future.result()  # None as long as there is none
+        active = answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE
         if active and infos:
             return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
     raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
@@ -271,8 +275,3 @@ def _wait_until_found(player: BagPlayer, image: Topic, check: Callable[[], None]
             raise ReplayError(f"{NODE} does not listen to {image.name}")
         time.sleep(0.02)
     time.sleep(SETTLING)
-
-
-def _stamp(data: bytes) -> int:
-    """Stamp in ns of a serialised message that begins with a header (little-endian CDR)."""
-    return int.from_bytes(data[4:8], "little") * 10**9 + int.from_bytes(data[8:12], "little")

@@ -11,11 +11,10 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
 from stmem_ros.io.bags import BagError, BagReader, Record
-from stmem_ros.node.conversions import message_type
+from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 
 CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due
 
@@ -45,9 +44,10 @@ class BagPlayer:
         self._clock = node.create_publisher(Clock, "/clock", 10)
         self._publishers: dict[str, Publisher] = {}
         for name in sorted(topics or set(have)):
-            kind = message_type(have[name].type)
-            if kind is None:
-                node.get_logger().warning(f"{name} not played: {have[name].type} is not installed")
+            try:
+                kind = message_type(have[name].type)
+            except MessageTypeError as error:
+                node.get_logger().warning(f"{name} is not played: {error}")
                 continue
             self._publishers[name] = node.create_publisher(
                 kind, remaps.get(name, name), _profile(name)
@@ -84,10 +84,10 @@ class BagPlayer:
             count += 1
         return count
 
-    def _tick(self, nanoseconds: int) -> None:
+    def _tick(self, time_ns: int) -> None:
         if not rclpy.ok():  # a signal came: publishing would be an error now
             raise ExternalShutdownException
-        self._clock.publish(Clock(clock=Time(nanoseconds=max(0, nanoseconds)).to_msg()))
+        self._clock.publish(Clock(clock=ROS_MESSAGES.time(max(0, time_ns))))
 
 
 def play_bag(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
 from typing import Any
 
@@ -46,6 +47,23 @@ class Frame:
     size: tuple[int, int]
 
 
+class RestartKind(Enum):
+    """Why a stream began anew."""
+
+    TIME_WENT_BACK = "time went back"
+    GAP = "a gap"
+    NEW_SIZE = "the image size changed"
+    RESET = "it was reset"
+
+
+@dataclass(frozen=True)
+class Restart:
+    """That a stream began anew: the kind of reason, and its text for people."""
+
+    kind: RestartKind
+    text: str
+
+
 @dataclass(frozen=True)
 class Segmentation:
     """The labels of one frame.
@@ -55,8 +73,8 @@ class Segmentation:
         confidence: largest class probability x 255, uint8 H x W.
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
-        timings: seconds a stage.
-        restarted: why the stream began anew with this frame, None if it did not.
+        timings: seconds per stage.
+        restart: why the stream began anew with this frame, None if it did not.
     """
 
     label: np.ndarray
@@ -64,7 +82,7 @@ class Segmentation:
     stamp: float
     window: int
     timings: StageTimings
-    restarted: str | None = None
+    restart: Restart | None = None
 
 
 class StreamingSegmenter:
@@ -139,16 +157,20 @@ class StreamingSegmenter:
         if not np.isfinite(stamp):
             raise ValueError(f"stamp is {stamp}; it must be a finite number of seconds")
 
-    def _restart_reason(self, frame: Frame) -> str | None:
+    def _restart(self, frame: Frame) -> Restart | None:
+        """Why the stream begins anew with a frame, None if it goes on."""
         last = self.ring.newest
         if last is None:
             return None
         if frame.stamp < last.stamp:
-            return f"time went back by {last.stamp - frame.stamp:.3f} s"
+            text = f"time went back by {last.stamp - frame.stamp:.3f} s"
+            return Restart(RestartKind.TIME_WENT_BACK, text)
         if frame.stamp - last.stamp > self.max_gap:
-            return f"a gap of {frame.stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
+            text = f"a gap of {frame.stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
+            return Restart(RestartKind.GAP, text)
         if frame.size != last.size:
-            return f"the image size changed to {frame.size[1]} x {frame.size[0]}"
+            text = f"the image size changed to {frame.size[1]} x {frame.size[0]}"
+            return Restart(RestartKind.NEW_SIZE, text)
         return None
 
     def _append(self, frame: Frame) -> Frame:
@@ -226,10 +248,10 @@ def _push_batch(
     restarts, targets, fused = [], [], []
     for stream, image, stamp, own in zip(streams, images, stamps, features.split(1), strict=True):
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
-        restarted = stream._restart_reason(frame)
-        if restarted:
+        restart = stream._restart(frame)
+        if restart is not None:
             stream.reset()
-        restarts.append(restarted)
+        restarts.append(restart)
         targets.append(stream._append(frame))
         fused.append(stream.fusion.push(own))
     clock.stage_ends("stf")
@@ -243,8 +265,8 @@ def _push_batch(
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
-        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restarted)
-        for label, confidence, target, stream, restarted in zip(
+        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restart)
+        for label, confidence, target, stream, restart in zip(
             whole_labels, whole_confidences, targets, streams, restarts, strict=True
         )
     ]

@@ -7,86 +7,26 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.whole_file import whole_file
-from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
-from stmem_ros.model.segmenter import Segmenter, normalise
-from stmem_ros.model.stf import SpatialTemporalFusion
+from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.batches import Windows, batch_count, epoch_batches
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
+from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
-
-
-class StageNetwork(nn.Module):
-    """What a stage computes; parts before the trained ones run without gradients.
-
-    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
-
-    ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
-    logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
-    P windows that lie in the frames, earliest first. There are two where successive targets are to
-    agree, else one.
-    """
-
-    def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self.model = model
-        self.frozen = [model.get_submodule(name) for name in frozen]
-        self.stage = stage
-        self.trained: list[nn.Module] = [model]
-        if stage != "frame":
-            newest = model.stf if stage == "stf" else model.mar
-            assert newest is not None
-            self.trained = [newest, model.classifier]
-        model.requires_grad_(False)
-        for part in self.trained:
-            part.requires_grad_(True)
-        for part in self.frozen:
-            part.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> StageNetwork:
-        """Only trained parts leave evaluation mode: frozen batch norms must not move."""
-        super().train(False)
-        if mode:
-            for part in self.trained:
-                part.train()
-        for part in self.frozen:
-            part.eval()
-        return self
-
-    def forward(self, frames: Tensor) -> Tensor:
-        model, (n, t) = self.model, frames.shape[:2]
-        with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
-            window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        fused = window[:, :, 0]
-        if model.stf is not None:
-            with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused = self._fused(window, model.stf)
-        return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
-
-    def _fused(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
-        """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
-        length = self.model.architecture.window
-        if not isinstance(stf, AlignedFusion):
-            return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
-        # Two frames are matched once, whichever windows they are in.
-        followed, fused = None, []
-        for features in window.unbind(dim=2):
-            followed = stf.follow(followed, features)
-            if len(followed.frames) == length:
-                fused.append(stf.fuse(followed))
-        return torch.stack(fused, dim=1).flatten(0, 1)
+from stmem_ros.training.stage_network import StageNetwork
 
 
 @dataclass(frozen=True)
@@ -124,183 +64,159 @@ def train(
     process: TrainingProcess,
 ) -> TrainingResult:
     """Train a stage; ``network`` ends with the weights of the epoch that is kept."""
-    stage, model = network.stage, network.model.to(process.device)
-    settings = config.stage(stage)
-    if not settings.epochs:
+    stage, epochs = network.stage, config.stage(network.stage).epochs
+    network.model.to(process.device)
+    if not epochs:
         return TrainingResult((), 0, None)
-    frames, target = config.window(stage)
-    weights = _loss_weights(samples, settings).to(process.device)
-    optimiser = _optimiser(network, settings)
-    count = batch_count(samples, settings)
-    steps = count * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    progress = Progress()
-    best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
-
+    trainer = StageTrainer(network, config, samples, holdout, process)
     checkpoint = run / f"{stage}.checkpoint.pt"
     if resume and checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=process.device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
-        progress = Progress(**saved["progress"])
-        best = saved["best"]
-
-    parallel: nn.Module = network
-    if process.count > 1:
-        if process.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        parallel = DistributedDataParallel(network)
-    trained = [p for part in network.trained for p in part.parameters()]
+        trainer.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
-    for epoch in range(progress.epoch, settings.epochs):
-        seed = [config.seed, STAGES.index(stage), epoch]
-        windows = Windows(samples, frames, target, config.epoch(stage, epoch), seed)
-        batches = epoch_batches(windows, count, seed, process, config.workers)
-        network.train()
-        losses: list[float] = []
-        bar = tqdm(
-            batches,
-            desc=f"{stage} {epoch + 1}/{settings.epochs}",
-            unit="batch",
-            disable=process.rank > 0,
-        )
-        for rgb, label, flow in bar:
-            loss = step(
-                parallel, model, rgb, label, flow, weights, process, settings, config.bfloat16
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, settings.clip)
-            optimiser.step()
-            schedule.step()
-            losses.append(process.total(loss.detach()).item() / process.count)
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
-        progress.epoch = epoch + 1
-        progress.losses.append(float(np.mean(losses)))
-        if holdout is not None:
-            miou = _score(network, holdout, frames, process)
-            if miou > progress.best_miou:
-                progress.best_epoch, progress.best_miou = epoch + 1, miou
-                best = copy.deepcopy(model.state_dict())
+    while trainer.progress.epoch < epochs:
+        trainer.train_epoch()
+        miou = trainer.validate()
         if board is not None:
-            board.add_scalar("loss", progress.losses[-1], epoch + 1)
-            board.add_scalar("learning_rate", schedule.get_last_lr()[0], epoch + 1)
-            if holdout is not None:
-                board.add_scalar("holdout_miou", miou, epoch + 1)
-            save_checkpoint(
-                checkpoint,
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "progress": dataclasses.asdict(progress),
-                    "best": best,
-                },
-            )
+            trainer.write_curves(board, miou)
+            save_checkpoint(checkpoint, trainer.state())
         process.wait()
     if board is not None:
         board.close()
-    if best is not None:
-        model.load_state_dict(best)
-    return TrainingResult(
-        tuple(progress.losses),
-        settings.epochs if holdout is None else progress.best_epoch,
-        None if holdout is None else progress.best_miou,
-    )
+    return trainer.finish()
 
 
-def step(
-    network: nn.Module,
-    model: Segmenter,
-    rgb: Tensor,
-    label: Tensor,
-    flow: Tensor,
-    weights: Tensor,
-    process: TrainingProcess,
-    settings: StageConfig,
-    bfloat16: bool,
-) -> Tensor:
-    """Loss of this process's share of a batch: fields of :class:`TrainingWindow`, stacked.
+class StageTrainer:
+    """Trains a stage epoch by epoch.
 
-    Cross-entropy is a mean over the pixels of all processes: DDP, which averages gradients, then
-    gives those of one process with the whole batch. The other terms are each process's own.
+    Attributes:
+        progress: what was done so far.
 
     Args:
-        network: computes the logits; the :class:`StageNetwork` of ``model``, or DDP around it.
+        network: of the stage, on the process's device.
+        samples: what it is trained on.
+        holdout: what the best epoch is chosen by; None keeps the last one.
     """
-    rgb, label = rgb.to(process.device), label.to(process.device).long()
-    images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
-    with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
-        pair = network(images)
-    logits = model.upsample(pair[:, -1], label.shape[-2], label.shape[-1])
-    total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
-    known = label[label != UNLABELLED]
-    share = process.total(weights[known].sum())
-    loss = total / share.clamp(min=1e-6) * process.count
-    if settings.iou_loss:
-        loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
-    if pair.shape[1] > 1:
-        flow = flow.to(process.device)
-        loss = loss + settings.consistency * inconsistency(pair[:, -1], pair[:, -2], flow)
-    return loss
+
+    def __init__(
+        self,
+        network: StageNetwork,
+        config: TrainingConfig,
+        samples: Samples,
+        holdout: Samples | None,
+        process: TrainingProcess,
+    ) -> None:
+        self.progress = Progress()
+        self._network, self._model, self._stage = network, network.model, network.stage
+        self._config, self._settings = config, config.stage(network.stage)
+        self._samples, self._holdout, self._process = samples, holdout, process
+        self._class_weights = _loss_weights(samples, self._settings).to(process.device)
+        self._optimiser = _optimiser(network, self._settings)
+        self._batches = batch_count(samples, self._settings)
+        steps = self._batches * self._settings.epochs
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimiser, lambda step: _rate(step, steps)
+        )
+        self._best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
+        self._parallel = _parallel(network, process)
+        self._trained = [p for part in network.trained for p in part.parameters()]
+
+    def train_epoch(self) -> None:
+        """Train on all samples once more."""
+        self._network.train()
+        losses: list[float] = []
+        bar = tqdm(
+            self._epoch_batches(),
+            desc=f"{self._stage} {self.progress.epoch + 1}/{self._settings.epochs}",
+            unit="batch",
+            disable=self._process.rank > 0,
+        )
+        for batch in bar:
+            loss = self._step(batch)
+            losses.append(self._process.total(loss).item() / self._process.count)
+            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+        self.progress.epoch += 1
+        self.progress.losses.append(float(np.mean(losses)))
+
+    def _epoch_batches(self) -> DataLoader:
+        epoch = self.progress.epoch
+        seed = [self._config.seed, STAGES.index(self._stage), epoch]
+        frames, target = self._config.window(self._stage)
+        settings = self._config.epoch(self._stage, epoch)
+        windows = Windows(self._samples, frames, target, settings, seed)
+        return epoch_batches(windows, self._batches, seed, self._process, self._config.workers)
+
+    def _step(self, batch: list[Tensor]) -> Tensor:
+        """Take a step of the optimiser; the loss of this process's share of the batch."""
+        loss = batch_loss(
+            self._parallel,
+            self._model,
+            batch,
+            self._class_weights,
+            self._process,
+            self._settings,
+            self._config.bfloat16,
+        )
+        self._optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._trained, self._settings.clip)
+        self._optimiser.step()
+        self._schedule.step()
+        return loss.detach()
+
+    def validate(self) -> float | None:
+        """mIoU on the holdout, None without one; the weights of the best epoch are kept."""
+        if self._holdout is None:
+            return None
+        frames, _ = self._config.window(self._stage)
+        miou = holdout_miou(self._network, self._holdout, frames, self._process)
+        if miou > self.progress.best_miou:
+            self.progress.best_epoch, self.progress.best_miou = self.progress.epoch, miou
+            self._best = copy.deepcopy(self._model.state_dict())
+        return miou
+
+    def write_curves(self, board: SummaryWriter, miou: float | None) -> None:
+        """Add the last epoch to TensorBoard's curves."""
+        epoch = self.progress.epoch
+        board.add_scalar("loss", self.progress.losses[-1], epoch)
+        board.add_scalar("learning_rate", self._schedule.get_last_lr()[0], epoch)
+        if miou is not None:
+            board.add_scalar("holdout_miou", miou, epoch)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "progress": dataclasses.asdict(self.progress),
+            "best": self._best,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.progress = Progress(**state["progress"])
+        self._best = state["best"]
+
+    def finish(self) -> TrainingResult:
+        """Give the network the weights of the epoch that is kept: the best one, or the last."""
+        if self._best is not None:
+            self._model.load_state_dict(self._best)
+        losses = tuple(self.progress.losses)
+        if self._holdout is None:
+            return TrainingResult(losses, self._settings.epochs, None)
+        return TrainingResult(losses, self.progress.best_epoch, self.progress.best_miou)
 
 
-def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """One minus the mean IoU of the probabilities over the classes that the batch shows.
-
-    Rare classes weigh as much as frequent ones, as they do in mIoU (Rahman and Wang, ISVC 2016).
-    Every second row and column is enough to estimate it.
-    """
-    logits, label = logits[..., ::2, ::2], label[..., ::2, ::2]
-    known = label != UNLABELLED
-    truth = label[known]
-    if not len(truth):
-        return logits.sum() * 0
-    probability = logits.softmax(dim=1).movedim(1, -1)[known]  # pixels x classes
-    of_truth = probability.gather(1, truth[:, None])[:, 0]
-    shared = torch.zeros_like(probability[0]).index_add(0, truth, of_truth)
-    count = torch.bincount(truth, minlength=logits.shape[1])
-    union = probability.sum(dim=0) + count - shared
-    return 1 - (shared / union)[count > 0].mean()
-
-
-def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
-    """How much the class probabilities of two successive frames differ along their motion.
-
-    Symmetric Kullback-Leibler divergence, mean over what both frames see. Labels alone do not ask
-    for it: where a network is unsure, any of its answers costs the same, steady or not.
-
-    Args:
-        newest, before: logits N x classes x h x w.
-        flow: N x H x W x 2, where each image pixel of ``newest`` lies in ``before``, as a shift.
-    """
-    height, width = flow.shape[1:3]
-    size = torch.tensor([width, height], device=flow.device)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=flow.device),
-        torch.arange(width, device=flow.device),
-        indexing="ij",
-    )
-    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
-    grid = F.interpolate(there.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
-    seen = (grid.abs().amax(dim=-1) <= 1).float()
-    log_newest = newest.log_softmax(dim=1)
-    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
-    carried = carried.clamp(min=1e-5)
-    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
-    return (divergence * seen).sum() / seen.sum().clamp(min=1)
-
-
-def class_weights(samples: Samples) -> Tensor:
-    """Weights 1/sqrt(frequency) of the classes, their mean over labelled pixels being 1."""
-    counts = np.zeros(256)
-    indices = range(len(samples))
-    for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
-        counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
-    share = counts[: len(samples.classes)] / max(1.0, counts[: len(samples.classes)].sum())
-    weights = 1 / np.sqrt(np.maximum(share, 1e-6))
-    return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)
+def _parallel(network: StageNetwork, process: TrainingProcess) -> nn.Module:
+    """The network, or DDP around it where several processes train."""
+    if process.count == 1:
+        return network
+    if process.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return DistributedDataParallel(network)
 
 
 def _loss_weights(samples: Samples, settings: StageConfig) -> Tensor:
@@ -323,34 +239,37 @@ def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Opti
 
 
 def _rate(step: int, steps: int) -> float:
-    warm = max(1, steps // 20)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    """Factor on the learning rate: it warms up over 5 % of the steps, then falls as a cosine."""
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 @torch.no_grad()
-def _score(network: StageNetwork, holdout: Samples, frames: int, process: TrainingProcess) -> float:
+def holdout_miou(
+    network: StageNetwork, holdout: Samples, frames: int, process: TrainingProcess
+) -> float:
     """mIoU on held-out frames; each process takes its share."""
     classes = len(holdout.classes)
-    counts = torch.zeros(classes, classes, dtype=torch.float64, device=process.device)
+    confusion = torch.zeros(classes, classes, dtype=torch.float64, device=process.device)
     network.eval()
     for i in range(process.rank, len(holdout), process.count):
         sample = holdout[i]
         rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
         logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[:, -1]
-        found = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
+        predicted = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
         truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
         known = truth != UNLABELLED
-        pairs = truth[known] * classes + found[known]
-        counts += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    counts = process.total(counts)
-    hits = counts.diag()
-    union = counts.sum(0) + counts.sum(1) - hits
+        pairs = truth[known] * classes + predicted[known]
+        confusion += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    confusion = process.total(confusion)
+    hits = confusion.diag()
+    union = confusion.sum(0) + confusion.sum(1) - hits
     return float((hits / union)[union > 0].mean())
 
 
-def save_checkpoint(path: Path, content: dict[str, object]) -> None:
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint; a full disk or a kill leaves the last one whole."""
     try:
         with whole_file(path) as part:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import BEFORE, TrainingConfig
-from stmem_ros.training.loop import StageNetwork, train
+from stmem_ros.training.loop import TrainingResult, train
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
+from stmem_ros.training.stage_network import StageNetwork
 
 
 def train_stage(
@@ -61,26 +63,31 @@ def train_stage(
     run.mkdir(parents=True, exist_ok=True)
     network = StageNetwork(model, stage, config.stage(stage).frozen)
     result = train(network, config, samples, holdout, run, resume, process)
-    info = ModelInfo(
-        name=config.name,
-        architecture=model.architecture,
-        classes=samples.classes,
-        height=height,
-        training={
-            "dataset": config.dataset,
-            "synthetic_windows": config.synthetic.windows,
-            "stage": stage,
-            "epochs": config.stage(stage).epochs,
-            "kept_epoch": result.best_epoch,
-            "seed": config.seed,
-            "last_epoch_loss": round(result.losses[-1], 4) if result.losses else None,
-            "holdout_miou": result.holdout_miou,
-        },
-    )
     if process.rank == 0:
+        info = ModelInfo(
+            name=config.name,
+            architecture=model.architecture,
+            classes=samples.classes,
+            height=height,
+            training=_training_record(stage, config, result),
+        )
         save_bundle(run / stage, model, info, bank)
     process.wait()
     return run / stage
+
+
+def _training_record(stage: str, config: TrainingConfig, result: TrainingResult) -> dict[str, Any]:
+    """What a bundle tells about how it was trained."""
+    return {
+        "dataset": config.dataset,
+        "synthetic_windows": config.synthetic.windows,
+        "stage": stage,
+        "epochs": config.stage(stage).epochs,
+        "kept_epoch": result.best_epoch,
+        "seed": config.seed,
+        "last_epoch_loss": round(result.losses[-1], 4) if result.losses else None,
+        "holdout_miou": result.holdout_miou,
+    }
 
 
 def _begin(

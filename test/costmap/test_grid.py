@@ -56,6 +56,16 @@ def test_the_origin_is_a_multiple_of_the_resolution() -> None:
         assert np.allclose(origin, np.round(origin))
 
 
+@pytest.mark.parametrize("resolution", [0.1, 0.2, 0.13])
+def test_a_snapshot_has_the_cell_centres_of_its_grid(resolution: float) -> None:
+    grid = RollingGrid(GridConfig(size=4.0, resolution=resolution), RULES)
+    grid.roll_to(371.3, -29.77)
+    centres = grid.centres()
+    assert np.array_equal(grid.snapshot().centres(), centres)
+    cells, inside = grid.cells_of(centres)
+    assert inside.all() and np.array_equal(cells, np.arange(len(centres)))
+
+
 def test_what_rolled_out_is_forgotten() -> None:
     grid = RollingGrid(CONFIG, RULES)
     see(grid, (0.0, 0.0), "road")
@@ -93,7 +103,7 @@ def test_moving_things_are_forgotten_before_fixed_ones() -> None:
 def doubt(grid: RollingGrid, point: tuple[float, float], times: int = 1) -> None:
     cells, _ = grid.cells_of(np.array([point]))
     for _ in range(times):
-        grid.doubt(cells, np.ones(1, np.float32))
+        grid.add_doubtful_ground(cells, np.ones(1, np.float32))
 
 
 def test_doubtful_ground_has_a_cost_but_no_class_and_no_layer() -> None:

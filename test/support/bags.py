@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import COMPRESSED, RAW, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, COMPRESSED, RAW, BagWriter
 
 START = 1_700_000_000 * 10**9
 PERIOD = 10**8  # ns, of 10 Hz
@@ -34,10 +33,11 @@ def write_bag(
         for i, data in enumerate(images):
             received = START + i * PERIOD
             stamp = received if stamps is None else stamps[i]
-            message = bag_messages.compressed(data, "jpeg", stamp, "camera")
+            header = BAG_MESSAGES.header(stamp, "camera")
+            message = BAG_MESSAGES.compressed_image(data, "jpeg", header)
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, received)
             if i < len(labels) and labels[i] is not None:
-                label = bag_messages.image(labels[i], stamp, "camera")
+                label = BAG_MESSAGES.image(labels[i], header)
                 bag.write("/camera/label", RAW, label, received)
     return path
 

@@ -12,9 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.batches import Windows, epoch_batches
 from stmem_ros.training.config import load_config
-from stmem_ros.training.loop import StageNetwork, class_weights, step
+from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
+from stmem_ros.training.stage_network import StageNetwork
 
 if __name__ == "__main__":
     config = load_config(Path(sys.argv[1]))
@@ -26,7 +27,10 @@ if __name__ == "__main__":
     windows = Windows(samples, *config.window("stf"), config.stf, [1])
     parallel = DistributedDataParallel(network) if process.count > 1 else network
     for batch in epoch_batches(windows, 1, [2], process, workers=0):
-        step(parallel, model, *batch, class_weights(samples), process, config.stf, False).backward()
+        loss = batch_loss(
+            parallel, model, batch, class_weights(samples), process, config.stf, bfloat16=False
+        )
+        loss.backward()
     trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])

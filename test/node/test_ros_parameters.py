@@ -38,8 +38,9 @@ def node_reads(path: Path, namespace: str) -> NodeParameters:
 def test_a_file_means_the_same_to_the_node(tmp_path: Path, text: str, ros_domain: None) -> None:
     path = tmp_path / "node.yaml"
     values = (
-        "{depth: Y, cameras: [a, b], max_gap: 5e-1, inference_height: 0x10, cost_rules: ~, "
-        "odom_frame: 2024-01-01, model: '1', costmap.size: 2.e1, costmap: {known: .25, level_ground: on}}"
+        "{depth: Y, cameras: [a, b], max_gap: 5e-1, inference_height: 0x10, "
+        "odom_frame: 2024-01-01, cost_rules: ~, model: '1', costmap.size: 2.e1, "
+        "costmap: {known: .25, level_ground: on}}"
     )
     path.write_text(text.replace("P", f"ros__parameters: {values}"))
     assert read_parameter_file(path) == node_reads(path, "/")
