@@ -14,14 +14,21 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from textwrap import shorten
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 T = TypeVar("T")
+
+SHOWN_LENGTH = 80  # characters of a value in a message
+
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+CountFromOne = Annotated[int, Meta(ge=1)]
 
 
 class ConfigurationError(ValueError):
@@ -57,7 +64,7 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), loader or _Loader)
-    except (OSError, UnicodeError, yaml.YAMLError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
 
@@ -91,7 +98,7 @@ def convert(value: Any, kind: Any, key: str = "") -> Any:
         raise _refusal(key, value, ", ".join(members))
     try:
         converted = msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, OverflowError):
         raise _refusal(key, value, _allowed(inspect.type_info(kind))) from None
     if not _is_finite(converted):
         raise _refusal(key, value, _allowed(inspect.type_info(kind)))
@@ -151,7 +158,10 @@ def _join(key: str, name: str) -> str:
 
 
 def _refusal(key: str, value: Any, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{key} is {shorten(repr(value), 80)}; allowed: {allowed}")
+    shown = repr(value)
+    if len(shown) > SHOWN_LENGTH:
+        shown = shown[:SHOWN_LENGTH] + "..."
+    return ConfigurationError(f"{key} is {shown}; allowed: {allowed}")
 
 
 def _is_finite(value: Any) -> bool:

@@ -95,6 +95,7 @@ def test_an_empty_section_is_one_of_defaults(tmp_path: Path) -> None:
         ("name: a\ndoors:", "doors is None"),
         ("name: a\nspeed: true", "speed is True"),
         ("name: a\nspeed: .nan", "speed is nan"),
+        (f"name: a\nspeed: 1{'0' * 400}", "speed is 1000"),
         ("name: a\nsize: [.inf, 1]", "size is [inf, 1]"),
         ("name: a\nsize: [1]", "size is [1]"),
         ("name: a\nsize: ab", "size is 'ab'"),

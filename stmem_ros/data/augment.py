@@ -14,13 +14,9 @@ import numpy as np
 from msgspec import Meta
 
 from stmem_ros.classes import UNLABELLED
+from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
 from stmem_ros.io.images import jpeg_coded
-
-Pixels = Annotated[int, Meta(ge=1)]
-Positive = Annotated[float, Meta(gt=0.0)]
-NotNegative = Annotated[float, Meta(ge=0.0)]
-Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Augmentation:
         degrade: probability that all frames are blurred by motion, and that they went through JPEG.
     """
 
-    crop: tuple[Pixels, Pixels] = (360, 480)
+    crop: tuple[CountFromOne, CountFromOne] = (360, 480)
     scale: tuple[Positive, Positive] = (0.75, 1.75)
     brightness: NotNegative = 0.35
     contrast: NotNegative = 0.35

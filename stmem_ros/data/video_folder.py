@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 
 from stmem_ros.classes import GreyLevel, SemanticClass
-from stmem_ros.configuration import ConfigurationError, read_configuration
+from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
 
@@ -34,7 +32,7 @@ class ClassDescription:
 class VideoDescription:
     """What ``dataset.yaml`` says: frames per second, and the label set."""
 
-    rate: Annotated[float, Meta(gt=0.0)]
+    rate: Positive
     classes: tuple[ClassDescription, ...]
 
 

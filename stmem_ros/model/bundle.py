@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import yaml
-from msgspec import Meta
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
-from stmem_ros.configuration import ConfigurationError, read_configuration
+from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import write_tensors
@@ -27,7 +26,6 @@ from stmem_ros.model.tensor_file import write_tensors
 SHIPPED = Path(__file__).parent.parent / "bundles"
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-Positive = Annotated[float, Meta(gt=0)]
 
 
 class BundleError(ValueError):
@@ -62,7 +60,7 @@ class ModelInfo:
 class InputDescription:
     """Section ``input`` of ``model.yaml``; see :class:`ModelInfo`."""
 
-    height: Annotated[int, Meta(ge=1)]
+    height: CountFromOne
     mean: tuple[float, float, float]
     std: tuple[Positive, Positive, Positive]
 

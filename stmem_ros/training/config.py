@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta
-
-from stmem_ros.configuration import read_configuration
-from stmem_ros.data.augment import Augmentation, NotNegative, Probability
+from stmem_ros.configuration import (
+    Count,
+    CountFromOne,
+    NotNegative,
+    Positive,
+    Probability,
+    read_configuration,
+)
+from stmem_ros.data.augment import Augmentation
 from stmem_ros.model.segmenter import Architecture
 
 # The stages, and the one each begins with. `frame_mar` is MAR on the frame network alone: only
 # needed to show what STF and MAR each add.
 STAGES = ("frame", "stf", "mar", "frame_mar")
 BEFORE = {"stf": "frame", "mar": "stf", "frame_mar": "frame"}
-
-Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ class StageConfig:
     """
 
     epochs: Count
-    batch: Annotated[int, Meta(ge=1)]
+    batch: CountFromOne
     learning_rate: NotNegative
     backbone_rate: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4
-    clip: Annotated[float, Meta(gt=0.0)] = 1.0
+    clip: Positive = 1.0
     class_balance: bool = True
     iou_loss: NotNegative = 0.0
     frozen: tuple[str, ...] = ()
