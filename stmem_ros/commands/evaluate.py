@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.data.datasets import DATASETS
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.evaluate_bags import Evaluation
@@ -174,6 +175,7 @@ def run(options: argparse.Namespace) -> int:
     for name in others:
         if getattr(options, name) != options.defaults[name]:
             raise CommandError(f"--{name.replace('_', '-')} does not go with {kind}")
+    keep_freed_memory()  # before threads begin, whose memory it would not concern
     return _run_bags(options) if options.bags else _run_dataset(options)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stmem_ros.evaluation.replay.bag_task import BagTask, run_task
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 ATTEMPTS = 3  # at each task, where the first ones fail
 
@@ -67,6 +68,12 @@ def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterat
             yield Ended(task, one_line(error))
 
 
+def run_in_worker(task: BagTask) -> None:
+    """In a process that works on tasks alone."""
+    keep_freed_memory()
+    run_task(task)
+
+
 def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
     """In ``jobs`` processes; what fails, or was at work when a process died, is tried again alone.
 
@@ -94,7 +101,7 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
             while running or (left and not broken):
                 while left and not broken and len(running) < jobs:
                     task = left.popleft()
-                    running[pool.submit(run_task, task)] = task
+                    running[pool.submit(run_in_worker, task)] = task
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     task, error = running.pop(future), future.exception()
@@ -130,7 +137,7 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
         raise ValueError(f"{where}: {one_line(error)}") from error
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
-        work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
+        work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_in_worker)
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         running = {
             work.options(num_cpus=task.threads, num_gpus=_gpus(task, has_gpus)).remote(task): task
