@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stmem_ros.commands.arguments import add_execution, camera_size, execution, image_size
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 NO_SHARES = ("front_edge_error_m", "update_ms_median")  # of the figures of a costmap
 
@@ -146,6 +147,7 @@ def run_node(options: argparse.Namespace) -> int:
         raise CommandError(
             f"--rate is {options.rate} and --seconds {options.seconds}; both must be positive"
         )
+    keep_freed_memory()  # as the node does
     try:
         times = bench_node(
             options.model,
@@ -192,6 +194,7 @@ def run_costmap(options: argparse.Namespace) -> int:
         raise CommandError("--bag and --lidar need each other")
     if options.lidar is not None and options.model is None:
         raise CommandError("--lidar needs --model: a real drive has no true labels")
+    keep_freed_memory()
     try:
         model = None
         if options.model is not None:

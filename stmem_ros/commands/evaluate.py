@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.commands.evaluate_options import bag_options, dataset_options
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.evaluate_bags import OnlinePlayer
@@ -81,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) != default:
             kind = "bags" if options.bags else "--dataset"
             raise CommandError(f"--{name.replace('_', '-')} does not go with {kind}")
+    keep_freed_memory()  # before threads begin, whose memory it would not concern
     return _run_bags(options) if options.bags else _run_dataset(options)
 
 

@@ -17,7 +17,6 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
-from stmem_ros.streaming.kernels.allocator import LARGE, keep_freed_memory
 from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
@@ -90,8 +89,6 @@ class StreamingSegmenter:
 
     Causal models label the newest frame. Centred models label the frame ``window // 2`` before it
     (its stamp is in the result): right for offline work, one frame late on a vehicle.
-
-    On a CPU, large images make the process keep memory that was freed: see ``allocator.py``.
 
     Args:
         model: from :func:`stmem_ros.load_bundle`.
@@ -208,9 +205,6 @@ def push_together(
     for stream, rgb, stamp in zip(streams, images, stamps, strict=True):
         stream.check(rgb, stamp)
         sizes.append(stream._inference_size((rgb.shape[0], rgb.shape[1])))
-    network, zoom = streams[0].runner, streams[0].model.architecture.zoom
-    if network.device.type == "cpu" and sum(h * w for h, w in sizes) * zoom**2 > LARGE:
-        keep_freed_memory()
     results: dict[int, Segmentation] = {}
     try:
         for size in dict.fromkeys(sizes):

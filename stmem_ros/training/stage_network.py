@@ -63,9 +63,9 @@ class StageNetwork(nn.Module):
         if not isinstance(stf, AlignedFusion):
             return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
         # Two frames are matched once, whichever windows they are in.
-        aligned, fused = None, []
+        aligned_window, fused = None, []
         for features in window.unbind(dim=2):
-            aligned = stf.follow(aligned, features)
-            if len(aligned.frames) == length:
-                fused.append(stf.fuse(aligned))
+            aligned_window = stf.extend(aligned_window, features)
+            if len(aligned_window.frames) == length:
+                fused.append(stf.fuse(aligned_window))
         return torch.stack(fused, dim=1).flatten(0, 1)
