@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import threading
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -23,9 +20,8 @@ from std_srvs.srv import Trigger
 
 from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
-from stmem_ros.drawing import overlay
 from stmem_ros.frames import CameraFrame, LabelledFrame
-from stmem_ros.io.images import ImageError, encode_jpeg
+from stmem_ros.io.images import ImageError
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -43,7 +39,6 @@ from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.node.ros_messages import (
     ROS_MESSAGES,
-    scaled_camera_info,
     to_rgb,
     vision_label_info,
 )
@@ -53,8 +48,6 @@ from stmem_ros.pipeline import Pipeline
 from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import swap_memory
 from stmem_ros.streaming.segmenter import RestartKind
-
-SILENCE = 2.0  # seconds without an image that diagnostics warn about
 
 
 @dataclass(frozen=True)
@@ -127,20 +120,19 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            p = self._settings = read_parameters(self)
-            model = in_own_thread(lambda: self._load_model(p))
-            rules = self._load_rules(p, model)
-            self._transforms = listen_to_transforms(self)
-            self._pipeline = in_own_thread(lambda: self._make_pipeline(p, model, rules))
+            parameters = self._settings = read_parameters(self)
+            model = in_own_thread(lambda: self._load_model(parameters))
+            rules = self._load_rules(parameters, model)
+            self._pipeline = self._make_pipeline(parameters, model, rules)
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         self._model = model
         self._images: Mailbox[Arrival] = Mailbox()
         self._labels_queue: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
-        for name in p.cameras:
-            self._streams[name] = CameraStream(self, name, p, self._on_image)
-        self._costmap = CostmapOutput(self, p, rules)
+        for name in parameters.cameras:
+            self._streams[name] = CameraStream(self, name, parameters, self._on_image)
+        self._costmap = CostmapOutput(self, parameters, rules)
         self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
         header = Header(stamp=self.get_clock().now().to_msg())
         self._label_info.publish(label_info(ROS_MESSAGES, model.info.name, rules, header))
@@ -211,31 +203,37 @@ class SegmentationNode(LifecycleNode):
             self._mapping.join()
             self._segmenting = self._mapping = None
 
-    def _load_model(self, p: NodeParameters) -> BundledSegmenter:
-        model = load_bundle(p.model, p.device)
+    def _load_model(self, parameters: NodeParameters) -> BundledSegmenter:
+        model = load_bundle(parameters.model, parameters.device)
         if not model.architecture.causal:
             raise BundleError(
-                f"model {p.model!r} is centred: it needs a frame of the future; "
+                f"model {parameters.model!r} is centred: it needs a frame of the future; "
                 "use a causal bundle on a vehicle, and this one with `stmem evaluate`"
             )
-        if p.memory_bank:
-            swap_memory(model, load_memory(Path(p.memory_bank), model))
+        if parameters.memory_bank:
+            swap_memory(model, load_memory(Path(parameters.memory_bank), model))
         return model
 
+    @staticmethod
+    def _load_rules(parameters: NodeParameters, model: BundledSegmenter) -> CostRules:
+        if parameters.cost_rules:
+            return load_rules(Path(parameters.cost_rules), model.info.classes)
+        return default_rules(model.info.classes)
+
     def _make_pipeline(
-        self, p: NodeParameters, model: BundledSegmenter, rules: CostRules
+        self, parameters: NodeParameters, model: BundledSegmenter, rules: CostRules
     ) -> Pipeline:
+        config = pipeline_config(parameters)
+        self._transforms = listen_to_transforms(self)
         with warnings.catch_warnings(record=True) as caught:
-            pipeline = Pipeline(model, rules, pipeline_config(p), self._transforms)
+            try:
+                pipeline = in_own_thread(lambda: Pipeline(model, rules, config, self._transforms))
+            except BaseException:
+                self._transforms.close()
+                raise
         for warning in caught:
             self.get_logger().warning(str(warning.message))
         return pipeline
-
-    @staticmethod
-    def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
-        if p.cost_rules:
-            return load_rules(Path(p.cost_rules), model.info.classes)
-        return default_rules(model.info.classes)
 
     # Callbacks: none of them works on images
 
@@ -315,7 +313,7 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().warning(f"ring emptied: {labelled.restart.text}")
             stream.counters.late += labelled.restart.kind is RestartKind.TIME_WENT_BACK
         stream.counters.labelled += 1
-        self._publish_label(stream, header, labelled)
+        stream.publish_labels(labelled, header, self._model)
         now = self.get_clock().now().nanoseconds
         statistics = FrameStatistics(
             header=header,
@@ -333,36 +331,6 @@ class SegmentationNode(LifecycleNode):
         )
         published = PublishedLabels(stream, statistics, source.taken)
         self._labels_queue.put(stream.name, published, labelled)
-
-    def _publish_label(
-        self,
-        stream: CameraStream,
-        header: Header,
-        labelled: LabelledFrame,
-    ) -> None:
-        label, confidence = labelled.label, labelled.confidence
-        if stream.label_camera_info is not None:
-            stride = self._model.architecture.stride
-            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
-            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            if stream.info is not None:
-                with suppress(ValueError):  # the costmap's diagnostics name it
-                    info = scaled_camera_info(stream.info, *size, header)
-                    stream.label_camera_info.publish(info)
-        if stream.label.get_subscription_count():
-            stream.label.publish(ROS_MESSAGES.image(label, header))
-        if stream.confidence.get_subscription_count():
-            stream.confidence.publish(ROS_MESSAGES.image(confidence, header))
-        raw = stream.overlay.get_subscription_count()
-        jpeg = stream.overlay_jpeg.get_subscription_count()
-        if raw or jpeg:
-            picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
-            if raw:
-                stream.overlay.publish(ROS_MESSAGES.image(picture, header))
-            if jpeg:
-                data = encode_jpeg(picture)
-                stream.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
 
     # The thread that fuses labels into the costmap
 
@@ -413,57 +381,17 @@ class SegmentationNode(LifecycleNode):
 
     def _diagnose(self) -> None:
         for stream in self._streams.values():
-            self._diagnose_input(stream)
-        device = next(self._model.parameters()).device
-        self._diagnostics.add(
-            "Model",
-            "",
-            {"model": self._model.info.name, "device": device, "memory": _device_memory(device)},
-        )
-        age = None if self._costmap.updated is None else time.monotonic() - self._costmap.updated
-        self._diagnostics.add(
-            "Costmap",
-            self._costmap.problem,
-            {
-                "updates": self._costmap.updates,
-                "skipped": sum(self._labels_queue.replaced(name) for name in self._streams),
-                "age_s": "never" if age is None else f"{age:.2f}",
-            },
-        )
-        self._diagnostics.publish()
-
-    def _diagnose_input(self, stream: CameraStream) -> None:
-        c = stream.counters
-        now = time.monotonic()
-        topic = self.resolve_topic_name(stream.image_topic)
-        problem = ""
-        if c.last_image is None:
-            problem = f"no image yet on {topic}{stream.paired_with}"
-        elif now - c.last_image > SILENCE:
-            problem = f"no image on {topic}{stream.paired_with} for {now - c.last_image:.1f} s"
-        elif c.last_error and c.invalid:
-            problem = f"{c.invalid} images not used, last: {c.last_error}"
-        if not stream.paired_with and c.infos >= 20 and 2 * c.received < c.infos:
-            loss = (
-                f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are "
-                "lost on the way; use the shared-memory profile (docs/middleware.md) or "
-                "image_reliability: reliable"
-            )
-            problem = problem or loss
-            if "loss" not in self._logged_reasons:
+            topic = self.resolve_topic_name(stream.image_topic)
+            if (loss := stream.loss(topic)) and "loss" not in self._logged_reasons:
                 self._logged_reasons.add("loss")
                 self.get_logger().warning(loss)
-        self._diagnostics.add(
-            f"Input {stream.name}".strip(),
-            problem,
-            {
-                "received": c.received,
-                "labelled": c.labelled,
-                "dropped": self._images.dropped(stream.name),
-                "late": c.late,
-                "invalid": c.invalid,
-            },
-        )
+            dropped = self._images.dropped(stream.name)
+            self._diagnostics.add_input(stream, topic, dropped)
+        device = self._pipeline.device
+        self._diagnostics.add_model(self._model.info.name, device, _device_memory(device))
+        skipped = sum(self._labels_queue.replaced(name) for name in self._streams)
+        self._diagnostics.add_costmap(self._costmap, skipped)
+        self._diagnostics.publish()
 
 
 def _device_memory(device: torch.device) -> int:
