@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from stmem_ros.io.bags import BagError, BagReader, Record
 from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 
-CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due
+CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is publish_time
 
 
 class BagPlayer:
@@ -68,17 +68,17 @@ class BagPlayer:
         """
         count = 0
         origin: int | None = None
-        began = 0.0
+        started = 0.0
         for record in self._bag.records(set(self._publishers)):
             if origin is None:
-                origin, began = record.time, time.monotonic()
-            due = began + (record.time - origin) / 1e9 / rate
-            while (left := due - time.monotonic()) > 0:
+                origin, started = record.time, time.monotonic()
+            publish_time = started + (record.time - origin) / 1e9 / rate
+            while (left := publish_time - time.monotonic()) > 0:
                 self._tick(record.time - round(left * rate * 1e9))
                 time.sleep(min(left, CLOCK_PERIOD))
             held = time.monotonic()
             before(record)
-            began += time.monotonic() - held
+            started += time.monotonic() - held
             self._tick(record.time)
             self._publishers[record.topic].publish(self._bag.to_cdr(record))
             count += 1
