@@ -102,8 +102,7 @@ def run_show(options: argparse.Namespace) -> int:
     own = bank.nearest_class() == bank.classes
     for c in samples.classes:
         class_items = bank.classes == c.id
-        print(
-            f"{c.name:>14}  {int(own[class_items].sum())} of {int(class_items.sum())} keys nearest their own"
-        )
+        near, total = int(own[class_items].sum()), int(class_items.sum())
+        print(f"{c.name:>14}  {near} of {total} keys nearest their own")
     print(f"picture written to {options.out}")
     return 0
