@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from stmem_ros.io.bags import BagError, BagReader, Record
@@ -85,22 +85,20 @@ class BagPlayer:
         return count
 
     def _tick(self, time_ns: int) -> None:
-        if not rclpy.ok():  # a signal came: publishing would be an error now
-            raise ExternalShutdownException
         self._clock.publish(Clock(clock=ROS_MESSAGES.time(max(0, time_ns))))
 
 
 def play_bag(
     path: Path, rate: float, loop: bool, topics: set[str] | None, remaps: dict[str, str]
 ) -> int:
-    """Play a bag from a node of its own until it ends or is interrupted; returns the messages.
+    """Play a bag from a node of its own to its end, or again and again; returns the messages.
 
     Raises:
         BagError: the bag cannot be played.
     """
     count = 0
     with BagReader(path) as bag:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         try:
             node = rclpy.create_node("stmem_bag_player")
             player = BagPlayer(node, bag, topics, remaps)
@@ -108,8 +106,6 @@ def play_bag(
             count = player.play(rate)
             while loop:
                 count += player.play(rate)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass
         finally:
             rclpy.try_shutdown()
     return count
