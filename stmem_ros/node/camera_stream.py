@@ -34,6 +34,7 @@ class Counters:
     labelled: int = 0
     late: int = 0
     invalid: int = 0
+    invalid_reported: int = 0  # of them, when diagnostics were last published
     last_error: str = ""
     last_image: float | None = None  # monotonic seconds
 
@@ -53,6 +54,7 @@ class CameraStream:
         node: the node.
         name: the camera's namespace, '' for the node's own.
         parameters: of the node.
+        model: whose labels are published.
         on_image: called with each image that arrives; must return at once.
     """
 
@@ -61,11 +63,14 @@ class CameraStream:
         node: Node,
         name: str,
         parameters: NodeParameters,
+        model: BundledSegmenter,
         on_image: Callable[[str, Arrival], None],
     ) -> None:
         self.name = name
         self.info: CameraInfo | None = None
         self.counters = Counters()
+        self.loss_logged = False
+        self._model = model
         self._on_image = on_image
 
         inputs, outputs = (f"{name}/", f"~/{name}/") if name else ("", "~/")
@@ -128,13 +133,11 @@ class CameraStream:
             "way; use the shared-memory profile (docs/middleware.md) or image_reliability: reliable"
         )
 
-    def publish_labels(
-        self, labelled: LabelledFrame, header: Header, model: BundledSegmenter
-    ) -> None:
+    def publish_labels(self, labelled: LabelledFrame, header: Header) -> None:
         """Publish what somebody subscribes to; ``header``: of the image."""
         label, confidence = labelled.label, labelled.confidence
         if self.label_camera_info is not None:
-            stride = model.architecture.stride
+            stride = self._model.architecture.stride
             size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -149,7 +152,7 @@ class CameraStream:
         raw = self.overlay.get_subscription_count()
         jpeg = self.overlay_jpeg.get_subscription_count()
         if raw or jpeg:
-            picture = overlay(labelled.frame.rgb, labelled.label, model.info.classes)
+            picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
             if raw:
                 self.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:

@@ -37,8 +37,9 @@ class Diagnostics:
             problem = f"no image yet on {wanted}"
         elif silence > SILENCE:
             problem = f"no image on {wanted} for {silence:.1f} s"
-        elif counters.invalid:
+        elif counters.invalid > counters.invalid_reported:
             problem = f"{counters.invalid} images not used, last: {counters.last_error}"
+        counters.invalid_reported = counters.invalid
         self._add(
             f"Input {stream.name}".strip(),
             problem,
@@ -51,9 +52,10 @@ class Diagnostics:
             },
         )
 
-    def add_model(self, name: str, device: torch.device, memory: int) -> None:
-        """Add the model; ``memory``: bytes it holds on a GPU."""
-        self._add("Model", "", {"model": name, "device": device, "memory": memory})
+    def add_model(self, name: str, device: torch.device, memory: int, broken: str) -> None:
+        """Add the model; ``memory``: bytes it holds on a GPU; ``broken``: why it fails, or ''."""
+        values = {"model": name, "device": device, "memory": memory}
+        self._add("Model", broken, values, DiagnosticStatus.ERROR)
 
     def add_costmap(self, costmap: CostmapOutput, skipped: int) -> None:
         """Add the costmap; ``skipped``: labels that newer ones replaced before they were fused."""
@@ -74,11 +76,17 @@ class Diagnostics:
         """Take the publisher away."""
         self._node.destroy_publisher(self._publisher)
 
-    def _add(self, part: str, problem: str, values: dict[str, object]) -> None:
-        """Add the status of a subcomponent; ``problem`` is empty where all is well."""
+    def _add(
+        self,
+        part: str,
+        problem: str,
+        values: dict[str, object],
+        level: bytes = DiagnosticStatus.WARN,
+    ) -> None:
+        """Add the status of a subcomponent; ``level`` of its problem, '' where all is well."""
         self._statuses.append(
             DiagnosticStatus(
-                level=DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
+                level=level if problem else DiagnosticStatus.OK,
                 name=f"{self._node.get_name()}: {part}",
                 message=problem or "OK",
                 hardware_id=self._node.get_namespace(),
