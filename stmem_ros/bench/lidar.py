@@ -31,7 +31,7 @@ from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
 from stmem_ros.stamps import nanoseconds
 
 RANGE = 25.0  # m around the base
-GRID = GridConfig(size=52.0, max_range=RANGE)
+LIDAR_GRID = GridConfig(size=52.0, max_range=RANGE)
 DIRECTIONS = 1440  # a turn is divided into, to tell what lies behind an obstacle
 HEADROOM = 2.5  # m; what is higher does not close a direction
 
@@ -146,7 +146,7 @@ def _config(resolution: float, rectified: bool) -> PipelineConfig:
         rectified=rectified,
         inference_height=NEVER,
         transform_timeout=0.0,
-        grid=replace(GRID, resolution=resolution),
+        grid=replace(LIDAR_GRID, resolution=resolution),
     )
 
 

@@ -119,6 +119,7 @@ def _run_bags(options: argparse.Namespace) -> int:
             options.out,
             options.baseline,
             _online_player(options, parameters) if options.online else None,
+            options.force,
         )
         report = write_report(options.out)
         if options.json:

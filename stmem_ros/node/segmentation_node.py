@@ -289,7 +289,7 @@ class SegmentationNode(LifecycleNode):
 
     def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
         """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             rgb = to_rgb(arrival.image)
         except ImageError as error:
@@ -301,12 +301,12 @@ class SegmentationNode(LifecycleNode):
             rgb=rgb,
             stamp=nanoseconds(header.stamp),
             frame_id=header.frame_id,
-            source=TakenImage(stream, arrival, taken, time.perf_counter() - begun),
+            source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
         )
 
     def _publish(self, labelled: LabelledFrame) -> None:
         """Publish the labels, and hand them over to the costmap."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         source: TakenImage = labelled.frame.source
         stream, header = source.stream, source.arrival.image.header
         if labelled.restart is not None:
@@ -319,7 +319,7 @@ class SegmentationNode(LifecycleNode):
             header=header,
             **dataclasses.asdict(labelled.timings),
             convert=source.convert,
-            publish=time.perf_counter() - begun,
+            publish=time.perf_counter() - started,
             latency=(now - labelled.frame.stamp) / 1e9,
             ring_length=labelled.window,
             ring_capacity=self._pipeline.window,
@@ -355,7 +355,7 @@ class SegmentationNode(LifecycleNode):
 
     def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
         """Fuse labels that are still wanted, and publish the statistics of their frame."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         stream, statistics = published.stream, published.statistics
         try:
             # While the node stops nothing takes in the transforms that labels may wait for.
@@ -364,7 +364,7 @@ class SegmentationNode(LifecycleNode):
                 result = self._pipeline.fuse(labelled, stream.info, depth)
                 if result is not None:
                     self._costmap.publish(stream, labelled, result)
-                    statistics.costmap = time.perf_counter() - begun
+                    statistics.costmap = time.perf_counter() - started
         finally:
             statistics.total = time.perf_counter() - published.taken
             stream.statistics.publish(statistics)

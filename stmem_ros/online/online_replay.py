@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from stmem_ros.evaluation.replay.bag_moments import CameraTopics
@@ -254,7 +255,7 @@ class _Run:
 
 @contextmanager
 def _spinning_node() -> Iterator[Node]:
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
     executor = SingleThreadedExecutor()
     executor.add_node(node)
