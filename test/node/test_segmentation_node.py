@@ -16,7 +16,7 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
-from support.ros import LATCHED, NODE, Peer, image_message
+from support.ros import LATCHED, NODE, PATIENCE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
@@ -25,6 +25,7 @@ from stmem_ros.data.synthetic.scene import ID, make_scene
 from stmem_ros.geometry.camera import Mounting
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.node.ros_messages import ROS_MESSAGES
+from stmem_ros.online.node_process import NodeProcess, NodeProcessError
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -401,7 +402,7 @@ def test_images_that_cannot_be_used_are_named_and_do_no_harm(
     send(frames[2], 100.3)
     peer.wait(lambda: len(labels) == 3, "the next label")
     assert "'64FC9' is not supported" in node.text()
-    assert node.process.poll() is None
+    assert node.is_running()
 
 
 def test_compressed_images_are_taken(peer: Peer, start_node, frames) -> None:
@@ -536,14 +537,17 @@ def endpoints(peer: Peer) -> set[str]:
     return {topic for topic, _ in listed}
 
 
-def test_sigint_ends_the_node_cleanly_while_images_come(peer: Peer, start_node, frames) -> None:
-    node = start_node()
-    peer.wait_until_active()
-    send = peer.image_sender()
-    for i in range(3):
-        send(frames[0], 100.0 + i / 10)
-    assert node.interrupt() == 0
-    assert "Traceback" not in node.text()
+def test_sigint_ends_the_node_cleanly_while_images_come(
+    peer: Peer, frames, small_bundle: Path, tmp_path: Path
+) -> None:
+    """As its users start it, not as a fork: its end is what is tested."""
+    log = tmp_path / "node.log"
+    with NodeProcess({"model": small_bundle, "device": "cpu"}, {}, log, threads=1):
+        peer.wait_until_active()
+        send = peer.image_sender()
+        for i in range(3):
+            send(frames[0], 100.0 + i / 10)
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -568,9 +572,21 @@ def test_a_node_that_cannot_start_says_why_and_exits_with_1(
     start_node, arguments: tuple[str, ...], said: str
 ) -> None:
     node = start_node(*arguments)
-    assert node.process.wait(timeout=60) == 1
+    assert node.exit_code(timeout=PATIENCE) == 1
     assert said in node.text()
     assert "Traceback" not in node.text()
+
+
+def test_a_process_that_ends_is_told_with_its_code_and_last_line(
+    ros_domain: None, tmp_path: Path
+) -> None:
+    node = NodeProcess({"model": "nonesuch"}, {}, tmp_path / "node.log")
+    end = time.monotonic() + PATIENCE
+    with pytest.raises(NodeProcessError, match=r"code 1.*nonesuch"), node:
+        while time.monotonic() < end:
+            node.check_alive()
+            time.sleep(0.05)
+    assert "Traceback" not in (tmp_path / "node.log").read_text()
 
 
 def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frames) -> None:

@@ -5,9 +5,6 @@ import dataclasses
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -104,36 +101,28 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 
 
 def test_ctrl_c_in_an_epoch_says_how_to_go_on(
-    data: Path, tmp_path: Path, config_path: Path
+    data: Path, tmp_path: Path, config_path: Path, start_stmem
 ) -> None:
     config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 4", 1))
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "train", "frame"]
-    command += ["--config", str(config_path), "--data", str(data), "--run", str(run)]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Shells start background jobs with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    command = ("train", "frame", "--config", config_path, "--data", data, "--run")
+    training = start_stmem(*command, run)
     checkpoint = run / "frame.checkpoint.pt"
     end = time.monotonic() + 120
     while not checkpoint.is_file():
-        assert process.poll() is None and time.monotonic() < end
+        assert training.is_running() and time.monotonic() < end
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    said = errors.strip().splitlines()[-1]
-    assert said == "stmem train: interrupted; --resume continues from the last whole epoch"
+    training.interrupt()
+    assert training.exit_code(timeout=60) == 1
+    error = training.text().strip().splitlines()[-1]
+    assert error.startswith("stmem train: interrupted") and "--resume" in error
     assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] >= 1
     assert not (run / "frame").exists()
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=240)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = start_stmem(*command, run, "--resume")
+    assert resumed.exit_code(timeout=240) == 0, resumed.text()
     losses = torch.load(checkpoint, weights_only=True)["progress"]["losses"]
     # As a process of its own too: the sums depend on how many threads this one was left with.
-    subprocess.run([*command[:-1], str(tmp_path / "whole")], check=True, timeout=240)
+    assert start_stmem(*command, tmp_path / "whole").exit_code(timeout=240) == 0
     whole = torch.load(tmp_path / "whole" / "frame.checkpoint.pt", weights_only=True)
     assert losses == whole["progress"]["losses"] and len(losses) == 4
 
