@@ -63,34 +63,34 @@ def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("bag", "info", "/nowhere"), "no bag at /nowhere"),
-        (("bag", "play", "/nowhere"), "no bag at /nowhere"),
-        (("bag", "play", "/nowhere", "--rate", "0"), "--rate is 0.0; it must be positive"),
-        (("bag", "play", "/nowhere", "--remap", "a"), "each must be FROM:=TO"),
-        (("bag", "create", "/tmp/x", "--images", "/nowhere"), "files in /nowhere"),
-        (("bag", "create", "/tmp/x", "--synthetic", "moon"), "'moon'; allowed: straight"),
-        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), "no bag at /nowhere"),
-        (("demo", "--model", "nonesuch"), "no model bundle 'nonesuch'"),
-        (("model", "info", "nonesuch"), "no model bundle 'nonesuch'"),
-        (("doctor", "--size", "big"), "--size is 'big'"),
+        (("bag", "info", "/nowhere"), ("/nowhere",)),
+        (("bag", "play", "/nowhere"), ("/nowhere",)),
+        (("bag", "play", "/nowhere", "--rate", "0"), ("--rate", "0.0")),
+        (("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
+        (("bag", "create", "/tmp/x", "--images", "/nowhere"), ("/nowhere",)),
+        (("bag", "create", "/tmp/x", "--synthetic", "moon"), ("'moon'", "straight")),
+        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
+        (("demo", "--model", "nonesuch"), ("'nonesuch'",)),
+        (("model", "info", "nonesuch"), ("'nonesuch'",)),
+        (("doctor", "--size", "big"), ("--size", "'big'")),
         (
             ("evaluate", "--dataset", "camvid", "--root", "/nowhere", "--model", "onboard"),
-            "neither /nowhere/clips.json nor /nowhere/val.txt is there",
+            ("/nowhere/clips.json", "/nowhere/val.txt"),
         ),
         (
             ("train", "frame", "--config", "/no.yaml", "--data", "/n", "--run", "/tmp/r"),
-            "training configuration /no.yaml",
+            ("/no.yaml",),
         ),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_1(
-    arguments: tuple[str, ...], said: str, capsys
+    arguments: tuple[str, ...], named: tuple[str, ...], capsys
 ) -> None:
     assert main(list(arguments)) == 1
     error = capsys.readouterr().err.strip()
-    assert said in error
+    assert all(name in error for name in named)
     assert error.startswith(f"stmem {arguments[0]}: ") and "\n" not in error
 
 

@@ -93,16 +93,17 @@ def test_online_equals_offline_with_the_parameter_file_of_another_robot(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--online", "--drop", "0.1"), "--drop does not go with --online"),
-        (("--online", "--lockstep", "--rate", "0.5"), "leave --rate away"),
-        (("--lockstep",), "--lockstep goes with --online alone"),
-        (("--rate", "0.5"), "use the real node with --online"),
+        (("--online", "--drop", "0.1"), ("--drop", "--online")),
+        (("--online", "--lockstep", "--rate", "0.5"), ("--lockstep", "--rate")),
+        (("--lockstep",), ("--lockstep", "--online")),
+        (("--rate", "0.5"), ("--rate", "--online")),
     ],
 )
 def test_options_that_contradict_each_other_are_named(
-    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], named: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "/nowhere", *arguments]) == 1
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert all(name in error for name in named)
