@@ -1,7 +1,8 @@
 # Everything happens in this checkout: the environment is .venv, results are in demo-out.
 #
 #   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
-#   make test               the test suite
+#   make test               linters and the test suite; without ROS: make test ARGS="-m 'not ros'"
+#   make lint               the linters alone
 #   make parameters         config/segmentation.yaml and the table in docs/node.md, written from the table of
 #                           parameters
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
@@ -25,13 +26,18 @@ FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test parameters figures env clean constraints
+.PHONY: demo test lint parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
 
-test: env
+test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 parameters: env
 	$(BIN)/python docs/write_parameters.py

@@ -1,20 +1,59 @@
-"""Fixtures shared by all tests: small models, and ROS domains of their own."""
+"""Fixtures shared by all tests: small models, ROS domains of their own, nodes and commands."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from support.forks import Fork
 from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
+from stmem_ros.commands import stmem
 from stmem_ros.model.ablation import VARIANTS
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.resources import resource
+
+if TYPE_CHECKING:
+    from support.ros import Peer
+
+ROS_FOLDERS = ("node", "online")  # whose tests start nodes
+collect_ignore = [] if find_spec("rclpy") else list(ROS_FOLDERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need ROS; leave out slow ones, unless ``-m`` asks for them."""
+    for item in items:
+        if item.path.parent.name in ROS_FOLDERS or "ros_domain" in item.fixturenames:
+            item.add_marker("ros")
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Environment of this process and its children: a domain of its own, this machine alone."""
+    pytest.importorskip("rclpy")
+    from domain_coordinator import domain_id
+
+    with domain_id() as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros-log"))
+        profile = resource("config", "fastdds_large_images.xml")
+        monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +110,45 @@ def small_run(tmp_path: Path) -> Path:
         info = ModelInfo("small", architecture, CAMVID, height=96)
         save_bundle(tmp_path / "run" / name, model, info, bank)
     return tmp_path / "run"
+
+
+@pytest.fixture
+def peer(ros_domain: None) -> Iterator[Peer]:
+    from support.ros import Peer
+
+    node = Peer()
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def start_node(
+    ros_domain: None, small_bundle: Path, tmp_path: Path
+) -> Iterator[Callable[..., Fork]]:
+    """A function that starts a node with more ROS arguments; it is ended after the test."""
+    from support.ros import start_node
+
+    started: list[Fork] = []
+
+    def start(*arguments: str) -> Fork:
+        started.append(start_node(small_bundle, tmp_path / f"node{len(started)}.log", *arguments))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.close()
+
+
+@pytest.fixture
+def start_stmem(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
+    """A function that starts ``stmem`` with some arguments; it is ended after the test."""
+    started: list[Fork] = []
+
+    def start(*arguments: object) -> Fork:
+        log = tmp_path / f"stmem{len(started)}.log"
+        started.append(Fork(stmem.main, ["stmem", *map(str, arguments)], log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()

@@ -1,4 +1,4 @@
-"""The lines the structure draws, and the linters."""
+"""The lines the structure draws."""
 
 import ast
 import subprocess
@@ -90,17 +90,8 @@ def test_the_public_names_are_there() -> None:
 
     for name in stmem_ros.__all__:
         assert getattr(stmem_ros, name).__doc__
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="'nothing'"):
         _ = stmem_ros.nothing
-
-
-@pytest.mark.parametrize("command", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)])
-def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
-    target = [] if command[0] == "mypy" else ["."]
-    done = subprocess.run(
-        [sys.executable, "-m", *command, *target], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_public_names_and_the_messages_are_there_in_any_folder(tmp_path: Path) -> None:

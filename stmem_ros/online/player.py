@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from stmem_ros.io.bags import BagError, BagReader, Record
 from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 
-CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is publish_time
+CLOCK_PERIOD = 0.02  # s between /clock messages while no message is to be published
 
 
 class BagPlayer:

@@ -17,16 +17,6 @@ from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagReader
 
 
-def stmem(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "stmem_ros.commands.stmem", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=os.environ | environment,
-    )
-
-
 @pytest.fixture(scope="module")
 def drive_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "drive"
@@ -73,40 +63,42 @@ def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("bag", "info", "/nowhere"), "no bag at /nowhere"),
-        (("bag", "play", "/nowhere"), "no bag at /nowhere"),
-        (("bag", "play", "/nowhere", "--rate", "0"), "--rate is 0.0; it must be positive"),
-        (("bag", "play", "/nowhere", "--remap", "a"), "each must be FROM:=TO"),
-        (("bag", "create", "/tmp/x", "--images", "/nowhere"), "files in /nowhere"),
-        (("bag", "create", "/tmp/x", "--synthetic", "moon"), "'moon'; allowed: straight"),
-        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), "no bag at /nowhere"),
-        (("demo", "--model", "nonesuch"), "no model bundle 'nonesuch'"),
-        (("model", "info", "nonesuch"), "no model bundle 'nonesuch'"),
-        (("doctor", "--size", "big"), "--size is 'big'"),
+        (("bag", "info", "/nowhere"), ("/nowhere",)),
+        (("bag", "play", "/nowhere"), ("/nowhere",)),
+        (("bag", "play", "/nowhere", "--rate", "0"), ("--rate", "0.0")),
+        (("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
+        (("bag", "create", "/tmp/x", "--images", "/nowhere"), ("/nowhere",)),
+        (("bag", "create", "/tmp/x", "--synthetic", "moon"), ("'moon'", "straight")),
+        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
+        (("demo", "--model", "nonesuch"), ("'nonesuch'",)),
+        (("model", "info", "nonesuch"), ("'nonesuch'",)),
+        (("doctor", "--size", "big"), ("--size", "'big'")),
         (
             ("evaluate", "--dataset", "camvid", "--root", "/nowhere", "--model", "onboard"),
-            "neither /nowhere/clips.json nor /nowhere/val.txt is there",
+            ("/nowhere/clips.json", "/nowhere/val.txt"),
         ),
         (
             ("train", "frame", "--config", "/no.yaml", "--data", "/n", "--run", "/tmp/r"),
-            "training configuration /no.yaml",
+            ("/no.yaml",),
         ),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_1(
-    arguments: tuple[str, ...], said: str, capsys
+    arguments: tuple[str, ...], named: tuple[str, ...], capsys
 ) -> None:
     assert main(list(arguments)) == 1
     error = capsys.readouterr().err.strip()
-    assert said in error
+    assert all(name in error for name in named)
     assert error.startswith(f"stmem {arguments[0]}: ") and "\n" not in error
 
 
-def test_wrong_usage_gets_exit_code_2() -> None:
-    assert stmem("bag").returncode == 2
-    assert stmem("nonsense").returncode == 2
+@pytest.mark.parametrize("word", ["bag", "nonsense"])
+def test_wrong_usage_gets_exit_code_2(word: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([word])
+    assert ended.value.code == 2
 
 
 def test_model_info_tells_what_is_in_a_bundle(small_bundle: Path, capsys) -> None:
@@ -119,11 +111,11 @@ class TestDemo:
     """The whole demo with a small network: node, player and recorder over Fast DDS."""
 
     def test_it_leaves_everything_a_user_looks_for(
-        self, drive_bag: Path, small_bundle: Path, tmp_path: Path
+        self, drive_bag: Path, small_bundle: Path, tmp_path: Path, start_stmem, ros_domain: None
     ) -> None:
         out = tmp_path / "out"
-        done = stmem("demo", "--bag", drive_bag, "--model", small_bundle, "--out", out)
-        assert done.returncode == 0, done.stderr
+        demo = start_stmem("demo", "--bag", drive_bag, "--model", small_bundle, "--out", out)
+        assert demo.exit_code(timeout=240) == 0, demo.text()
         summary = json.loads((out / "summary.json").read_text())
         assert summary["frames_in"] == summary["labels_out"] == 4
         assert summary["costmaps_out"] == 4
@@ -153,22 +145,22 @@ class TestDemo:
             assert len(frames) == 4
             assert frames[-1].to_ndarray(format="rgb24").std() > 10
 
-    def test_a_bag_without_images_is_named(self, small_bundle: Path, tmp_path: Path) -> None:
+    def test_a_bag_without_images_is_named(
+        self, small_bundle: Path, tmp_path: Path, capsys
+    ) -> None:
         from stmem_ros.io.bags import BAG_MESSAGES, TF, BagWriter
 
         pose = BAG_MESSAGES.transform(np.eye(4), "base", BAG_MESSAGES.header(0, "odom"))
         with BagWriter(tmp_path / "bag") as bag:
             bag.write("/tf", TF, pose, 0)
-        done = stmem(
-            "demo", "--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"
-        )
-        assert done.returncode == 1
-        assert done.stderr.strip() == (
-            "stmem demo: the bag holds no camera images; it holds /tf (tf2_msgs/msg/TFMessage)"
-        )
+        arguments = ["--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"]
+        assert main(["demo", *map(str, arguments)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("stmem demo: ") and error.count("\n") == 1
+        assert "images" in error and "/tf (tf2_msgs/msg/TFMessage)" in error
 
     def test_an_encoding_that_is_not_supported_is_named(
-        self, small_bundle: Path, tmp_path: Path
+        self, small_bundle: Path, tmp_path: Path, start_stmem, ros_domain: None
     ) -> None:
         from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagWriter
 
@@ -177,29 +169,27 @@ class TestDemo:
         message.encoding = "64FC9"
         with BagWriter(tmp_path / "bag") as bag:
             bag.write("/image_raw", RAW, message, 10**9)
-        done = stmem(
-            "demo", "--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"
-        )
-        assert done.returncode == 1
-        said = done.stderr.strip().splitlines()[-1]
-        assert "encoding '64FC9' is not supported; supported: rgb8" in said
+        arguments = ("--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o")
+        demo = start_stmem("demo", *arguments)
+        assert demo.exit_code(timeout=240) == 1
+        error = demo.text().strip().splitlines()[-1]
+        assert error.startswith("stmem demo: ") and "'64FC9'" in error and "rgb8" in error
 
     def test_an_unknown_topic_is_named(
-        self, drive_bag: Path, small_bundle: Path, tmp_path: Path
+        self, drive_bag: Path, small_bundle: Path, tmp_path: Path, capsys
     ) -> None:
-        done = stmem(
-            "demo", "--bag", drive_bag, "--model", small_bundle, "--topic", "/front", "--out",
-            tmp_path / "o",
-        )  # fmt: skip
-        assert done.returncode == 1
-        assert "no image topic '/front'" in done.stderr and done.stderr.count("\n") == 1
+        arguments = ["--bag", drive_bag, "--model", small_bundle, "--topic", "/front"]
+        assert main(["demo", *map(str, arguments), "--out", str(tmp_path / "o")]) == 1
+        error = capsys.readouterr().err
+        assert "'/front'" in error and error.count("\n") == 1
 
 
-def test_playing_names_a_topic_that_is_not_there(drive_bag: Path, tmp_path: Path) -> None:
-    environment = {"ROS_DOMAIN_ID": "91", "ROS_LOG_DIR": str(tmp_path)}
-    done = stmem("bag", "play", drive_bag, "--topics", "/moon", **environment)
-    assert done.returncode == 1
-    assert "has no topic '/moon'; it has: /camera/camera_info" in done.stderr
+def test_playing_names_a_topic_that_is_not_there(
+    drive_bag: Path, start_stmem, ros_domain: None
+) -> None:
+    player = start_stmem("bag", "play", drive_bag, "--topics", "/moon")
+    assert player.exit_code(timeout=60) == 1
+    assert "'/moon'" in player.text() and "/camera/camera_info" in player.text()
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

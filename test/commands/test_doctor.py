@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from domain_coordinator import domain_id
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 def doctor(*arguments: object, **environment: str) -> tuple[int, dict[str, dict]]:
@@ -30,14 +31,10 @@ def doctor(*arguments: object, **environment: str) -> tuple[int, dict[str, dict]
     return done.returncode, {f["name"]: f for f in json.loads(done.stdout)}
 
 
-@pytest.fixture
-def domain(monkeypatch: pytest.MonkeyPatch):
-    with domain_id() as number:
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
-        yield
-
-
-def test_large_images_arrive_with_the_package_s_profile(domain, small_bundle: Path) -> None:
+def test_large_images_arrive_with_the_package_s_profile(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE")
     code, findings = doctor("--model", small_bundle, "--size", "1280x720")
     images = findings["images of 1280 x 720 between processes"]
     assert images["ok"] and "fastdds_large_images.xml" in images["seen"], images
@@ -45,7 +42,7 @@ def test_large_images_arrive_with_the_package_s_profile(domain, small_bundle: Pa
     assert "rmw_fastrtps_cpp" in findings["ROS 2"]["seen"]
 
 
-def test_lost_images_and_a_missing_model_are_found_with_advice(domain) -> None:
+def test_lost_images_and_a_missing_model_are_found_with_advice() -> None:
     code, findings = doctor(
         "--model", "nonesuch", "--size", "1280x720", FASTDDS_DEFAULT_PROFILES_FILE=""
     )

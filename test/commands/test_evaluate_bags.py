@@ -19,6 +19,7 @@ from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.io.parquet import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.streaming.segmenter import RestartKind
 
 COUNT = 20
 
@@ -144,17 +145,18 @@ def test_a_bag_with_damaged_frames_finishes_and_names_them(
     metrics = evaluate(tmp_path / "out", bag, "--model", small_bundle)
     one = metrics["models"]["small"]["bags"]["damaged"]
     reasons = {fault["index"]: fault["reason"] for fault in one["faults"]}
-    for which, words in ((cut, "cut off"), (small, "size changed to 64 x 48"), (back, "went back")):
-        assert all(words in reasons[i] for i in which)
+    jpeg_error, time_went_back = "JPEG", RestartKind.TIME_WENT_BACK.value
+    for which, named in ((cut, jpeg_error), (small, "64 x 48"), (back, time_went_back)):
+        assert all(named in reasons[i] for i in which)
     after = {i + 1 for i in small}  # where the size changes back
     assert set(reasons) == {*cut, *small, *back, *after}
     assert one["faulty"] == len(reasons) and one["figures"]["invalid"] == len(cut)
     assert one["figures"]["scored"] == 60 - len(cut) - len(small)
     rows = {r["index"]: r for r in pq.read_table(tmp_path / "out" / "frames.parquet").to_pylist()}
     assert len(rows) == 60
-    assert "cut off" in rows[5]["reason"] and "went back" in rows[20]["restarted"]
+    assert jpeg_error in rows[5]["reason"] and time_went_back in rows[20]["restarted"]
     out = capsys.readouterr().out
-    assert f"damaged: {len(reasons)} frames with something wrong" in out and "frame 5 at" in out
+    assert f"damaged: {len(reasons)} frames" in out and "frame 5 " in out
 
 
 def test_gaps_of_the_bag_are_named_and_those_of_drops_are_not(
@@ -164,7 +166,9 @@ def test_gaps_of_the_bag_are_named_and_those_of_drops_are_not(
     bag = write_bag(tmp_path / "gap", [jpeg(image) for image in panorama(60)], stamps=stamps)
     arguments = (bag, "--model", small_bundle)
     one = evaluate(tmp_path / "all", *arguments)["models"]["small"]["bags"]["gap"]
-    assert [(f["index"], f["reason"][:16]) for f in one["faults"]] == [(30, "a gap of 2.100 s")]
+    (fault,) = one["faults"]
+    assert fault["index"] == 30 and RestartKind.GAP.value in fault["reason"]
+    assert "2.100 s" in fault["reason"]
     few = evaluate(tmp_path / "few", *arguments, "--latency-model", 3000)
     assert few["models"]["small"]["totals"]["restarts"] > 0
     assert few["models"]["small"]["bags"]["gap"]["faults"] == []
@@ -179,11 +183,11 @@ def test_bags_that_give_nothing_are_told_and_the_others_scored(
     assert metrics["models"]["small"]["totals"]["frames"] == COUNT
     (failed,) = metrics["failed"]
     assert (failed["bag"], failed["model"]) == ("broken", "small")
-    assert "no readable bag" in failed["error"]
+    assert "broken.mcap" in failed["error"]
     assert "broken, small:" in capsys.readouterr().err
     assert main(["evaluate", str(broken), "--model", str(small_bundle), "--device", "cpu",
                  "--out", str(tmp_path / "none")]) == 1  # fmt: skip
-    assert "no readable bag" in capsys.readouterr().err
+    assert "broken.mcap" in capsys.readouterr().err
 
 
 def test_models_side_by_side_and_a_baseline_tell_what_differs(
@@ -217,14 +221,15 @@ def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
     evaluate(tmp_path / "before", bag, "--model", small_bundle, "--duration", 0.3)
     baseline = tmp_path / "before" / "metrics.json"
     second = write_bag(tmp_path / "second", [jpeg(image) for image in panorama(2)])
-    for arguments, message in (
-        ([second], "has none of these bags; its bags: drive"),
-        ([bag, "--out", tmp_path / "before"], "lies where results go"),
+    for arguments, named in (
+        ([second], ("drive",)),
+        ([bag, "--out", tmp_path / "before"], (str(tmp_path / "before"),)),
     ):
         words = ["--model", small_bundle, "--baseline", baseline, "--device", "cpu"]
         out = [] if "--out" in arguments else ["--out", tmp_path / "after"]
         assert main(["evaluate", *map(str, [*arguments, *words, *out])]) == 1
-        assert message in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert str(baseline) in error and all(name in error for name in named)
     assert baseline.is_file() and not (tmp_path / "after").exists()
 
 
@@ -235,7 +240,8 @@ def test_limits_set_the_exit_code(
     evaluate(tmp_path / "kept", bag, "--model", small_bundle, *kept)
     broken = ("--fail-under", "miou=0.999", "--fail-over", "iou.road=2")
     evaluate(tmp_path / "broken", bag, "--model", small_bundle, *broken, code=3)
-    assert "limit not kept: small: miou is" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "small: miou" in error and "0.999" in error
     simulated = ("--latency-model", 150, "--fail-over", "latency_p95_ms=120")
     metrics = evaluate(tmp_path / "slow", bag, "--model", small_bundle, *simulated, code=3)
     assert metrics["models"]["small"]["totals"]["latency_p50_ms"] >= 150
@@ -266,33 +272,34 @@ def test_a_resumed_run_keeps_what_is_finished_and_still_true(
     assert deterministic(resumed) == deterministic(whole)
     assert marks["drive"].stat().st_mtime_ns == before
     assert BagResult.read(TaskFolder(marks["second"].parent)).bag == "second"
-    assert "1 of 2 bags and models were finished before" in capsys.readouterr().out
+    assert "1 of 2 " in capsys.readouterr().out
     evaluate(out, *arguments, "--resume", "--drop", 0.3)  # another question
     assert marks["drive"].stat().st_mtime_ns != before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        ([], "name bags, or a data set with --dataset"),
-        (["BAG", "--dataset", "camvid"], "not both"),
-        (["BAG", "--ablate"], "--ablate does not go with bags"),
-        (["--dataset", "camvid", "--drop", "0.1"], "--drop does not go with --dataset"),
-        (["BAG", "--fail-under", "beauty=1"], "limit is on 'beauty', which is no figure"),
-        (["BAG", "--fail-over", "miou"], "must be FIGURE=NUMBER"),
-        (["BAG", "--latency-model", "fast"], "latency model 'fast': it must be milliseconds"),
-        (["BAG", "--latency-model", "-3"], "latency is -3.0 ms; it must be a positive number"),
-        (["BAG", "--rate", "2"], "--latency-model"),
-        (["BAG", "--jobs", "0"], "jobs is 0"),
-        (["BAG", "--address", "here"], "only the engine ray has one"),
-        (["BAG", "--baseline", "nothing.json"], "nothing.json is no metrics.json"),
-        (["BAG", "--model", "nobody"], "no model bundle 'nobody'"),
-        (["nowhere"], "no bag at nowhere"),
-        (["BAG", "--topic", "/rear"], "no image topic '/rear'"),
+        ([], ("bags", "--dataset")),
+        (["BAG", "--dataset", "camvid"], ("bags", "--dataset")),
+        (["BAG", "--ablate"], ("--ablate", "bags")),
+        (["--dataset", "camvid", "--drop", "0.1"], ("--drop", "--dataset")),
+        (["BAG", "--fail-under", "beauty=1"], ("'beauty'",)),
+        (["BAG", "--fail-over", "miou"], ("'miou'", "FIGURE=NUMBER")),
+        (["BAG", "--latency-model", "fast"], ("'fast'", "milliseconds")),
+        (["BAG", "--latency-model", "-3"], ("-3.0 ms",)),
+        (["BAG", "--rate", "2"], ("--latency-model",)),
+        (["BAG", "--jobs", "0"], ("jobs is 0",)),
+        (["BAG", "--address", "here"], ("address", "ray")),
+        (["BAG", "--baseline", "nothing.json"], ("nothing.json",)),
+        (["BAG", "--model", "nobody"], ("'nobody'",)),
+        (["nowhere"], ("nowhere",)),
+        (["BAG", "--topic", "/rear"], ("'/rear'",)),
     ],
 )
 def test_mistakes_are_told_in_one_line(
-    tmp_path: Path, bag: Path, small_bundle: Path, arguments: list[str], message: str,
+    tmp_path: Path, bag: Path, small_bundle: Path, arguments: list[str],
+    named: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     words = [str(bag) if word == "BAG" else word for word in arguments]
@@ -301,4 +308,4 @@ def test_mistakes_are_told_in_one_line(
         words += [] if "--model" in words else ["--model", str(small_bundle)]
     assert main(["evaluate", *words, "--device", "cpu"]) == 1
     error = capsys.readouterr().err.strip()
-    assert message in error and len(error.splitlines()) == 1
+    assert all(name in error for name in named) and len(error.splitlines()) == 1

@@ -156,10 +156,10 @@ def test_layers_hold_their_own_classes() -> None:
     assert set(shot.layers) == set(RULES.layers)
 
 
-def refused(folder: Path, rules: str, said: str) -> None:
+def refused(folder: Path, rules: str, named: str) -> None:
     path = folder / "rules.yaml"
     path.write_text(rules)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         load_rules(path, CAMVID)
 
 
@@ -171,41 +171,38 @@ def test_the_shipped_rules_know_every_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "named"),
     [
-        (
-            "road: {kind: water, cost: 1, layer: a}",
-            "classes.road.kind is 'water'; allowed: .*groun",
-        ),
-        ("road: {kind: ground, cost: 300, layer: a}", "classes.road.cost is 300; allowed: .*100"),
+        ("road: {kind: water, cost: 1, layer: a}", "classes.road.kind is 'water'.*ground"),
+        ("road: {kind: ground, cost: 300, layer: a}", "classes.road.cost is 300.*100"),
         ("road: {kind: ground, cost: no, layer: a}", "classes.road.cost is False"),
         ("road: {kind: ground, layer: a}", "classes.road.cost"),
         ("road: {kind: ground, cost: 1}", "classes.road.layer"),
-        ("road: {kind: ground, prize: 1}", "classes.road.prize .*allowed: kind, cost, layer, mov"),
+        ("road: {kind: ground, prize: 1}", "classes.road.prize .*kind, cost, layer"),
         ("road: {cost: 1, layer: a}", "classes.road.kind"),
         ("road: {kind: ground, cost: 1, layer: a, overhang: 9}", "classes.road.overhang is 9"),
         ("road: {kind: ground, cost: 1, layer: a, moving: 1}", "classes.road.moving is 1"),
         ("road: drivable", "classes.road is 'drivable'"),
-        ("rode: {kind: ignore}", "no rule for road"),
+        ("rode: {kind: ignore}", r"\broad\b"),
     ],
 )
-def test_a_wrong_rule_is_named(tmp_path: Path, line: str, said: str) -> None:
+def test_a_wrong_rule_is_named(tmp_path: Path, line: str, named: str) -> None:
     rows = SHIPPED.splitlines()
     changed = "\n".join(f"  {line}" if row.startswith("  road:") else row for row in rows)
-    refused(tmp_path, changed, said)
+    refused(tmp_path, changed, named)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "named"),
     [
-        ("doubtful: 101", "doubtful is 101; allowed: .*-1 to 100"),
-        ("doubtful: much", "doubtful is 'much'; allowed: .*-1 to 100"),
-        ("doubtful: no", "doubtful is False; allowed: .*-1 to 100"),
-        ("doubtfull: 3", "doubtfull .*allowed: classes, doubtful"),
+        ("doubtful: 101", "doubtful is 101.*-1 to 100"),
+        ("doubtful: much", "doubtful is 'much'"),
+        ("doubtful: no", "doubtful is False"),
+        ("doubtfull: 3", "doubtfull .*classes, doubtful"),
     ],
 )
-def test_what_is_wrong_beside_the_classes_is_named(tmp_path: Path, line: str, said: str) -> None:
-    refused(tmp_path, SHIPPED.replace("doubtful: 60", line), said)
+def test_what_is_wrong_beside_the_classes_is_named(tmp_path: Path, line: str, named: str) -> None:
+    refused(tmp_path, SHIPPED.replace("doubtful: 60", line), named)
 
 
 def test_a_rule_of_an_ignored_class_holds_its_kind_alone(tmp_path: Path) -> None:

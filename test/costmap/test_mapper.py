@@ -110,7 +110,7 @@ def test_what_cannot_be_used_leaves_the_grid_as_it_was() -> None:
     mapper = SemanticMapper(CONFIG, RULES)
     mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     before = mapper.grid.evidence.copy()
-    with pytest.raises(ValueError, match="480 x 360 pixels but the image has 480 x 100"):
+    with pytest.raises(ValueError, match=r"480 x 360.*480 x 100"):
         mapper.update(label[:100], sure[:100], 0.1, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     with pytest.raises(ValueError, match="not finite"):
         mapper.update(label, sure, 0.1, CAMERA, CAMERA_FROM_BASE, np.full((4, 4), np.nan))
@@ -129,19 +129,19 @@ def rolled(degrees: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("camera_from_base", "said"),
+    ("camera_from_base", "named"),
     [
-        (looking(-1.2), "sees no ground within 20 m: it lies 1.45 m over it and looks up by 69"),
-        (looking(0.0, height=-0.3), "lies -0.30 m over the ground"),
+        (looking(-1.2), r"20 m.*1\.45 m.* 69 "),
+        (looking(0.0, height=-0.3), r"-0\.30 m"),
     ],
 )
-def test_a_camera_that_sees_no_ground_is_refused(camera_from_base: np.ndarray, said: str) -> None:
+def test_a_camera_that_sees_no_ground_is_refused(camera_from_base: np.ndarray, named: str) -> None:
     *_, frame = drive(make_scene("straight", 5), 1)
     label, sure = frame.view.label, np.full_like(frame.view.label, 255)
     mapper = SemanticMapper(CONFIG, RULES)
     mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     before = mapper.grid.evidence.copy()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         mapper.update(label, sure, 0.1, CAMERA, camera_from_base, np.eye(4))
     assert np.array_equal(mapper.grid.evidence, before)
 
@@ -158,11 +158,11 @@ def test_odometry_that_jumps_is_refused_and_believed_when_it_stays() -> None:
 
     at(0.0, 0.0)
     before = mapper.grid.evidence.copy()
-    with pytest.raises(ValueError, match=r"odometry jumped by 500\.0 m and 0 degrees in 0\.10 s"):
+    with pytest.raises(ValueError, match=r"500\.0 m.* 0 degrees.*0\.10 s"):
         at(500.0, 0.1)
     assert np.array_equal(mapper.grid.evidence, before)
     assert at(0.5, 0.2).grid.origin[0] == pytest.approx(-19.4, abs=0.3)  # it was a glitch
-    with pytest.raises(ValueError, match="jumped"):
+    with pytest.raises(ValueError, match=r"499\.5 m"):
         at(500.0, 0.3)
     moved = at(501.0, 0.4).grid
     assert moved.origin[0] == pytest.approx(481, abs=0.2)
@@ -320,7 +320,7 @@ def test_a_heading_that_jumps_is_refused() -> None:
     mapper = SemanticMapper(CONFIG, RULES)
     mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     turned = np.diag([-1.0, -1.0, 1.0, 1.0])
-    with pytest.raises(ValueError, match=r"jumped by 0\.0 m and 180 degrees in 0\.10 s"):
+    with pytest.raises(ValueError, match=r" 0\.0 m.* 180 degrees.*0\.10 s"):
         mapper.update(label, sure, 0.1, CAMERA, CAMERA_FROM_BASE, turned)
 
 
@@ -455,7 +455,7 @@ def test_on_a_slope_the_ground_is_the_bases() -> None:
 def test_a_base_on_its_side_is_refused_where_the_ground_is_level() -> None:
     label, sure = np.zeros((360, 480), np.uint8), np.full((360, 480), 255, np.uint8)
     mapper = SemanticMapper(replace(CONFIG, level_ground=True), RULES)
-    with pytest.raises(ValueError, match=r"tilts the base by 64 degrees; .* 45 at most"):
+    with pytest.raises(ValueError, match=r" 64 degrees.* 45 "):
         mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, tilted(60.0))
 
 

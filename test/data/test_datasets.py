@@ -54,13 +54,13 @@ def test_cityscapes_gives_train_ids_and_the_neighbours_of_the_labelled_frame(cit
 
 
 def test_a_neighbour_missing_on_disk_is_named_or_repeated(cityscapes: Path) -> None:
-    with pytest.raises(DatasetError, match=r"000022_leftImg8bit.png is missing, a neighbour of"):
+    with pytest.raises(DatasetError, match=r"000022_leftImg8bit\.png"):
         Cityscapes(cityscapes, "train", before=1, after=3)
     (clip,) = Cityscapes(cityscapes, "train", before=4, after=3, missing="repeat").clips
     assert [int(n[-2:]) for n in clip.names] == [16, 16, 17, 18, 19, 20, 21, 21]
-    with pytest.raises(DatasetError, match="missing is 'shrug'; allowed: error, repeat"):
+    with pytest.raises(DatasetError, match=r"missing.*'shrug'"):
         Cityscapes(cityscapes, "train", missing="shrug")
-    with pytest.raises(DatasetError, match=r"no \*_gtFine_labelIds.png"):
+    with pytest.raises(DatasetError, match=r"gtFine.val"):
         Cityscapes(cityscapes, "val")
 
 
@@ -90,12 +90,12 @@ def test_camvid_with_11_classes_is_read_from_its_list(tmp_path: Path) -> None:
     (tmp_path / "clips.json").write_text(json.dumps(runs))
     data = CamVid(tmp_path, "val")
     assert data.image("a").max() == 9 and data.label("a").max() == 10
-    with pytest.raises(DatasetError, match="no split 'test'; it has: val"):
+    with pytest.raises(DatasetError, match=r"'test'.*val"):
         CamVid(tmp_path, "test")
     (tmp_path / "clips.json").write_text("[{}]")
-    with pytest.raises(DatasetError, match=r"clips.json cannot be used"):
+    with pytest.raises(DatasetError, match=r"clips\.json"):
         CamVid(tmp_path, "val")
-    with pytest.raises(DatasetError, match="is this CamVid's folder"):
+    with pytest.raises(DatasetError, match="nowhere"):
         CamVid(tmp_path / "nowhere", "val")
 
 
@@ -113,7 +113,7 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
     assert clip.names == ("hall/000", "hall/001", "hall/002") and clip.rate == 10
     assert [data.has_label(n) for n in clip.names] == [False, True, False]
     assert data.label("hall/001").max() == 1 and data.label("hall/000") is None
-    with pytest.raises(DatasetError, match=r"files in .*val/SEQUENCE/images"):
+    with pytest.raises(DatasetError, match="val/SEQUENCE/images"):
         VideoFolder(tmp_path, "val")
     (tmp_path / "dataset.yaml").write_text("rate: fast")
     with pytest.raises(DatasetError, match=r"dataset.yaml.*rate"):
@@ -121,5 +121,5 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="'imagenet'; allowed: camvid, cityscapes"):
+    with pytest.raises(DatasetError, match=r"'imagenet'.*camvid, cityscapes"):
         open_dataset("imagenet", tmp_path, "train")

@@ -49,7 +49,7 @@ def test_the_sky_has_no_depth() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="'moon'; allowed: straight"):
+    with pytest.raises(ValueError, match=r"'moon'.*straight"):
         make_scene("moon", 1)
 
 
@@ -65,5 +65,5 @@ def test_the_synthetic_world_is_a_data_set_too() -> None:
     assert clip.is_video and data.has_label(clip.names[0])
     first, second = data.image(clip.names[0]), data.image(clip.names[1])
     assert first.shape == (360, 480, 3) and not np.array_equal(first, second)
-    with pytest.raises(DatasetError, match="'night'; the synthetic world has train"):
+    with pytest.raises(DatasetError, match=r"'night'.*train"):
         open_dataset("synthetic", Path(), "night")

@@ -101,5 +101,5 @@ def test_a_drive_of_one_block_has_no_interval(tmp_path: Path) -> None:
 def test_bags_of_one_side_alone_are_left_out(tmp_path: Path) -> None:
     before = write(tmp_path / "a", right=0.8, changes=0.2)
     after = write(tmp_path / "b", right=0.9, changes=0.2, bag="another")
-    with pytest.raises(ValueError, match="old and new share no bag"):
+    with pytest.raises(ValueError, match=r"old.*new"):
         differences(before, after)

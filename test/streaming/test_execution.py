@@ -78,7 +78,7 @@ def test_auto_is_float32_on_a_cpu_and_float16_on_a_gpu() -> None:
 
 def test_a_precision_that_was_not_checked_is_warned_of_once(tmp_path: Path) -> None:
     model = model_of("published")
-    with pytest.warns(UserWarning, match="'small' runs in bfloat16; its labels were checked in fl"):
+    with pytest.warns(UserWarning, match=r"'small'.*bfloat16.*float32"):
         StreamingSegmenter(model, execution=Execution("bfloat16"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -91,14 +91,14 @@ def test_a_precision_that_was_not_checked_is_warned_of_once(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "named"),
     [
-        ({"precision": "float64"}, f"'float64'; allowed: {', '.join(PRECISIONS)}"),
-        ({"cuda_graphs": True}, "cuda_graphs is true on device 'cpu'; it takes a GPU"),
+        ({"precision": "float64"}, f"'float64'.*{', '.join(PRECISIONS)}"),
+        ({"cuda_graphs": True}, "cuda_graphs.*'cpu'"),
     ],
 )
-def test_what_cannot_be_done_is_refused(values: dict, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_done_is_refused(values: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
         StreamingSegmenter(model_of("published"), execution=Execution(**values))
 
 
@@ -209,9 +209,9 @@ def test_one_bad_image_leaves_all_cameras_as_they_were(frames) -> None:
     streams, untouched = ([StreamingSegmenter(model) for _ in range(2)] for _ in range(2))
     for pair in (streams, untouched):
         push_together(pair, frames[:2], [0.0, 0.0])
-    with pytest.raises(ValueError, match="must be at least 32 x 32"):
+    with pytest.raises(ValueError, match=r"128 x 16.*32 x 32"):
         push_together(streams, [frames[2], frames[2][:16]], [0.1, 0.1])
-    with pytest.raises(ValueError, match="each there once"):
+    with pytest.raises(ValueError, match="once"):
         push_together([streams[0], streams[0]], frames[:2], [0.1, 0.1])
     results = [push_together(pair, frames[2:4], [0.1, 0.1]) for pair in (streams, untouched)]
     for a, b in zip(*results, strict=True):

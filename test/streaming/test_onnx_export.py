@@ -67,7 +67,7 @@ def wanted_logits(stream: StreamingSegmenter, fusion, frame: np.ndarray) -> np.n
 
 def test_a_size_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:
     model = some_model("light, enlarged")
-    with pytest.raises(ValueError, match=r"size is 90x128; .* multiples of 8 pixels"):
+    with pytest.raises(ValueError, match=r"90x128.* 8 "):
         export_onnx(model, (90, 128), tmp_path / "step.onnx")
 
 
@@ -86,6 +86,6 @@ def test_sizes_that_are_no_multiple_of_the_stride_are_cut(small_bundle, tmp_path
 def test_the_command_writes_the_file(small_bundle: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "small.onnx"
     assert main(["model", "export", str(small_bundle), "--out", str(out), "--size", "64x96"]) == 0
-    assert "one frame of 64 x 96 pixels" in capsys.readouterr().out
+    assert "64 x 96" in capsys.readouterr().out
     (image, *_) = onnxruntime.InferenceSession(out).get_inputs()
     assert (image.name, image.shape, image.type) == ("image", [1, 64, 96, 3], "tensor(uint8)")

@@ -1,11 +1,7 @@
-"""The test's side of integration tests: a peer node, and the node under test as a process."""
+"""The test's side of integration tests: a peer node, and the node under test in its process."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from array import array
@@ -22,7 +18,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
+from support.forks import Fork
 
+from stmem_ros.node.main import main
 from stmem_ros.node.ros_messages import ROS_MESSAGES
 
 NODE = "/segmentation_node"
@@ -130,33 +128,7 @@ def image_message(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> Imag
     return message
 
 
-class NodeProcess:
-    """A running segmentation_node; its output is in ``log``."""
-
-    def __init__(self, bundle: Path, log: Path, *arguments: str) -> None:
-        self.log = log
-        self._file = log.open("w")
-        command = [sys.executable, "-m", "stmem_ros.node.main", "--ros-args"]
-        command += ["-p", f"model:={bundle}", "-p", "device:=cpu", *arguments]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            command, stdout=self._file, stderr=subprocess.STDOUT, env=environment
-        )
-
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def interrupt(self) -> int:
-        """SIGINT; returns the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=PATIENCE)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._file.close()
+def start_node(bundle: Path, log: Path, *arguments: str) -> Fork:
+    """A running segmentation_node on the CPU, with more ROS arguments."""
+    words = ["segmentation_node", "--ros-args", "-p", f"model:={bundle}", "-p", "device:=cpu"]
+    return Fork(main, [*words, *arguments], log)

@@ -76,7 +76,7 @@ def test_a_class_never_seen_is_named() -> None:
     frames = make_frames(2)
     for _, _, label in frames:
         label[label == 1] = 255
-    with pytest.raises(ValueError, match=f"no correctly classified pixel of: {CLASSES[1].name};"):
+    with pytest.raises(ValueError, match=rf"\b{CLASSES[1].name}\b"):
         build(frames, range(2)).build()
 
 
@@ -94,7 +94,7 @@ def test_the_boundary_rule_takes_keys_from_boundaries_alone() -> None:
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(ValueError, match="'luck'; allowed: confidence, boundary"):
+    with pytest.raises(ValueError, match=r"'luck'.*confidence, boundary"):
         MemoryBuilder(CLASSES, ITEMS, 5, "luck")
 
 

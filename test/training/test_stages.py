@@ -5,9 +5,6 @@ import dataclasses
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -104,35 +101,27 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 
 
 def test_ctrl_c_in_an_epoch_says_how_to_go_on(
-    data: Path, tmp_path: Path, config_path: Path
+    data: Path, tmp_path: Path, config_path: Path, start_stmem
 ) -> None:
     config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 4", 1))
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "train", "frame"]
-    command += ["--config", str(config_path), "--data", str(data), "--run", str(run)]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Shells start background jobs with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    command = ("train", "frame", "--config", config_path, "--data", data, "--run")
+    training = start_stmem(*command, run)
     checkpoint = run / "frame.checkpoint.pt"
     end = time.monotonic() + 120
     while not checkpoint.is_file():
-        assert process.poll() is None and time.monotonic() < end
+        assert training.is_running() and time.monotonic() < end
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "--resume" in errors and "Traceback" not in errors
+    training.interrupt()
+    assert training.exit_code(timeout=60) == 130
+    assert "--resume" in training.text() and "Traceback" not in training.text()
     assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] >= 1
     assert not (run / "frame").exists()
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=240)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = start_stmem(*command, run, "--resume")
+    assert resumed.exit_code(timeout=240) == 0, resumed.text()
     losses = torch.load(checkpoint, weights_only=True)["progress"]["losses"]
     # As a process of its own too: the sums depend on how many threads this one was left with.
-    subprocess.run([*command[:-1], str(tmp_path / "whole")], check=True, timeout=240)
+    assert start_stmem(*command, tmp_path / "whole").exit_code(timeout=240) == 0
     whole = torch.load(tmp_path / "whole" / "frame.checkpoint.pt", weights_only=True)
     assert losses == whole["progress"]["losses"] and len(losses) == 4
 
@@ -156,7 +145,7 @@ def test_stf_training_leaves_backbone_and_head_untouched(
 
 
 def test_a_stage_names_the_stage_it_lacks(data: Path, tmp_path: Path, config_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run `stmem train frame` first"):
+    with pytest.raises(FileNotFoundError, match="stmem train frame"):
         train_stage("stf", load_config(config_path), data, tmp_path, resume=False)
 
 
@@ -166,13 +155,13 @@ def test_mar_learns_on_the_built_memory(
     config = load_config(config_path)
     train_stage("frame", config, data, tmp_path, resume=False)
     bundle = train_stage("stf", config, data, tmp_path, resume=False)
-    with pytest.raises(FileNotFoundError, match="run `stmem memory build mar` first"):
+    with pytest.raises(FileNotFoundError, match="stmem memory build mar"):
         train_stage("mar", config, data, tmp_path, resume=False)
     model = load_bundle(bundle, "cpu")
     never = copy.deepcopy(model)
     with torch.no_grad():
         never.classifier.bias[2] = -1e4
-    with pytest.raises(ValueError, match=r"no correctly classified pixel of: .*pole"):
+    with pytest.raises(ValueError, match="pole"):
         build_memory(never, Samples(config, data, 3, 2), config.memory_rule)
     small_bank().save(tmp_path / "mar.memory.safetensors")
     trained = load_bundle(train_stage("mar", config, data, tmp_path, resume=False), "cpu")
@@ -224,7 +213,7 @@ def test_the_best_epoch_on_held_out_sequences_is_kept(
     assert 0 <= training["holdout_miou"] < 0.5
     assert len(Samples(config, data, 1, 0)) == 4 + 1 - 2
     assert len(Samples(config, data, 1, 0, held_out=True)) == 2
-    with pytest.raises(DatasetError, match="holdout 'moon' is no sequence"):
+    with pytest.raises(DatasetError, match=r"holdout.*'moon'"):
         Samples(dataclasses.replace(config, holdout=("moon",)), data, 1, 0)
 
 
@@ -249,36 +238,36 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match=r"cannot be written: .*No space left"):
+    with pytest.raises(OSError, match=r"frame\.checkpoint\.pt.*No space left"):
         save_checkpoint(path, {"epoch": 2})
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "named"),
     [
-        (lambda root: (root / "images" / "f0.jpg").write_bytes(b"no"), "f0.jpg is missing or no"),
+        (lambda root: (root / "images" / "f0.jpg").write_bytes(b"no"), r"f0\.jpg"),
         (
             lambda root: Image.fromarray(np.full((360, 480), 77, np.uint8)).save(
                 root / "labels" / "f0.png"
             ),
-            "label f0 holds the value 77; allowed: 0 to 10, and 255",
+            "f0 .*77",
         ),
         (
             lambda root: Image.fromarray(np.zeros((36, 48), np.uint8)).save(
                 root / "labels" / "f0.png"
             ),
-            "f0: the image is 480 x 360 pixels, its label 48 x 36",
+            "f0.*480 x 360.*48 x 36",
         ),
     ],
 )
 def test_damaged_data_are_named(
-    data: Path, tmp_path: Path, config_path: Path, damage, said: str
+    data: Path, tmp_path: Path, config_path: Path, damage, named: str
 ) -> None:
     shutil.copytree(data, tmp_path / "data")
     damage(tmp_path / "data")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         train_stage("frame", load_config(config_path), tmp_path / "data", tmp_path / "run")
 
 
@@ -291,8 +280,8 @@ def test_a_damaged_image_is_one_line_for_the_user(
     config_path.write_text(CONFIG + f"workers: {workers}\n")
     arguments = ["--config", config_path, "--data", tmp_path / "data", "--run", tmp_path / "run"]
     assert main(["train", "frame", *map(str, arguments)]) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith(f"stmem train: {tmp_path}/data/images/f1.jpg is missing or no readable")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"stmem train: {tmp_path}/data/images/f1.jpg")
 
 
 def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None:
@@ -399,5 +388,5 @@ def test_a_memory_rule_of_the_other_form_is_refused(data: Path, tmp_path: Path) 
     path.write_text(LIGHT.replace("memory_rule: mean", "memory_rule: confidence"))
     config = load_config(path)
     model = Segmenter(dataclasses.replace(config.architecture, mar=False))
-    with pytest.raises(ValueError, match="memory_rule is 'confidence'; allowed for the form 'lig"):
+    with pytest.raises(ValueError, match=r"memory_rule.*'confidence'.*'light'"):
         build_memory(model, Samples(config, data, 4, 3), config.memory_rule)

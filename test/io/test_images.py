@@ -89,30 +89,30 @@ def test_depth_is_metres_with_nan_where_nothing_was_measured() -> None:
     millimetres = np.array([[1500, 0], [250, 65000]], np.uint16)
     found = decode_depth(message("16UC1", millimetres))
     assert np.allclose(found, [[1.5, np.nan], [0.25, 65.0]], equal_nan=True)
-    with pytest.raises(ImageError, match="'rgb8' is not supported; supported: 32FC1"):
+    with pytest.raises(ImageError, match=r"'rgb8'.*32FC1"):
         decode_depth(message("rgb8", RGB))
 
 
 def test_an_unsupported_encoding_is_named_with_those_that_work() -> None:
-    with pytest.raises(ImageError, match="'32FC4' is not supported; supported: rgb8, bgr8"):
+    with pytest.raises(ImageError, match=r"'32FC4'.*rgb8, bgr8"):
         decode_colour(message("32FC4", np.zeros((4, 4, 4), np.float32)))
-    with pytest.raises(ImageError, match="'rgb8'; it must be mono8"):
+    with pytest.raises(ImageError, match=r"'rgb8'.*mono8"):
         decode_label(message("rgb8", RGB))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        ({"data": b"123"}, "holds 3 bytes"),
+        ({"data": b"123"}, " 3 bytes"),
         ({"step": 7}, "step 7"),
         ({"height": 0}, "64 x 0 pixels"),
-        ({"height": 4000}, "it needs at least"),
+        ({"height": 4000}, "4000"),
     ],
 )
-def test_sizes_that_contradict_each_other_are_refused(change: dict, said: str) -> None:
+def test_sizes_that_contradict_each_other_are_refused(change: dict, named: str) -> None:
     image = message("rgb8", RGB)
     image.__dict__.update(change)
-    with pytest.raises(ImageError, match=said):
+    with pytest.raises(ImageError, match=named):
         decode_colour(image)
 
 
@@ -122,7 +122,7 @@ def test_compressed_images_are_decoded_and_cut_ones_refused() -> None:
     jpeg = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
     assert np.abs(decode_compressed(jpeg).astype(int) - RGB).mean() < 12
     for data in (jpeg[: len(jpeg) // 2], b"", b"no image at all", png[:40]):
-        with pytest.raises(ImageError, match=f"compressed image of {len(data)} bytes"):
+        with pytest.raises(ImageError, match=rf"\b{len(data)} bytes"):
             decode_compressed(data)
 
 
@@ -135,8 +135,8 @@ def test_palette_labels_are_read_as_indices(tmp_path) -> None:
     image.save(tmp_path / "a.png")
     assert np.array_equal(read_label(tmp_path / "a.png"), ids)
     Image.fromarray(RGB).save(tmp_path / "b.png")
-    with pytest.raises(ImageError, match="mode RGB"):
+    with pytest.raises(ImageError, match=r"b\.png.*RGB"):
         read_label(tmp_path / "b.png")
     assert np.array_equal(read_rgb(tmp_path / "b.png"), RGB)
-    with pytest.raises(ImageError, match=r"c\.png is missing"):
+    with pytest.raises(ImageError, match=r"c\.png"):
         read_rgb(tmp_path / "c.png")

@@ -62,31 +62,31 @@ def test_a_scaled_camera_sees_the_same_directions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         ({"width": 0}, "0 x 480"),
         ({"matrix": ((float("nan"), 0, 0), (0, 1, 0), (0, 0, 1))}, "focal lengths"),
         ({"matrix": ((0.0, 0, 0), (0, 0, 0), (0, 0, 0))}, "focal lengths"),
-        ({"matrix": ((375, 375, 240), (375, 375, 240), (0, 0, 1))}, "it must be .fx s cx, 0 fy cy"),
-        ({"matrix": ((400, 0, 320), (0, 410, 240), (0, 0, 0))}, "it must be .fx s cx, 0 fy cy"),
+        ({"matrix": ((375, 375, 240), (375, 375, 240), (0, 0, 1))}, "cx"),
+        ({"matrix": ((400, 0, 320), (0, 410, 240), (0, 0, 0))}, "cx"),
         ({"matrix": ((400, 2, 320), (0, 410, 240), (0, 0, 1)), "distortion": (0.1,) * 4}, "skew"),
-        ({"distortion": (0.1, 0.1, 0.0)}, "has 3 coefficients; 'plumb_bob' takes 0, 4, 5, 8"),
+        ({"distortion": (0.1, 0.1, 0.0)}, " 3 .*'plumb_bob'"),
         (
             {"distortion": (0.1,) * 5, "model": "equidistant"},
-            "5 coefficients; 'equidistant'",
+            " 5 .*'equidistant'",
         ),
         ({"distortion": (float("inf"),)}, "distortion D"),
-        ({"model": "magic"}, "'magic'; supported: plumb_bob"),
+        ({"model": "magic"}, "'magic'.*plumb_bob"),
     ],
 )
-def test_unusable_intrinsics_are_refused(change: dict, said: str) -> None:
+def test_unusable_intrinsics_are_refused(change: dict, named: str) -> None:
     values = {"width": 640, "height": 480, "matrix": K} | change
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         CameraModel(**values)
 
 
 def test_an_image_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="640 x 480 pixels but the image has 640 x 200"):
+    with pytest.raises(ValueError, match=r"640 x 480.*640 x 200"):
         CAMERAS["rectified"].scaled(640, 200)
 
 
@@ -109,7 +109,7 @@ def test_of_a_rectified_image_p_counts_and_no_distortion() -> None:
     raw = to_camera(camera_info(), rectified=False)
     assert raw.matrix == ((500, 0, 320), (0, 510, 240), (0, 0, 1))
     assert raw.distortion == (0.1, 0, 0, 0, 0)
-    with pytest.raises(ValueError, match="no projection matrix P"):
+    with pytest.raises(ValueError, match=r"\bP\b"):
         to_camera(camera_info(p=[0.0] * 12), rectified=True)
 
 
@@ -131,19 +131,19 @@ def test_binning_alone_is_that_of_the_whole_sensor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "named"),
     [
         (
             {"roi": (300, 60, 400, 300)},
-            "region of interest 400 x 300 at \\(300, 60\\), binned by 1",
+            "400 x 300.*\\(300, 60\\)",
         ),
-        ({"roi": (640, 0, 0, 480)}, "region of interest 0 x 480 at \\(640, 0\\)"),
-        ({"binning_x": 1000}, "binned by 1000 x 1, is no part of the sensor's 640 x 480 pixels"),
+        ({"roi": (640, 0, 0, 480)}, "0 x 480.*\\(640, 0\\)"),
+        ({"binning_x": 1000}, "1000 x 1.*640 x 480"),
     ],
 )
-def test_a_region_that_is_no_part_of_the_sensor_is_refused(changes: dict, said: str) -> None:
+def test_a_region_that_is_no_part_of_the_sensor_is_refused(changes: dict, named: str) -> None:
     if "roi" in changes:
         names = ("x_offset", "y_offset", "width", "height")
         changes = {"roi": SimpleNamespace(**dict(zip(names, changes["roi"], strict=True)))}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         to_camera(camera_info(**changes), rectified=False)

@@ -1,6 +1,7 @@
 """The costmap against the synthetic world's truth: how far free means free."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,9 +26,15 @@ def test_geometry_alone_keeps_what_is_promised() -> None:
     assert scores.sure >= 0.87
 
 
-def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drives and turns of a few frames, and few updates that are timed."""
     monkeypatch.setattr(costmap_bench, "FRAMES", 5)
+    monkeypatch.setattr(costmap_bench, "TURN", (6.0, 2))
+    monkeypatch.setattr(costmap_bench, "_update_ms", partial(costmap_bench._update_ms, repeats=4))
 
+
+def test_a_labeller_that_takes_all_for_road_is_found_out(short: None) -> None:
     def careless(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
         road = np.full_like(frame.source.view.label, ID["road"])
         return pipeline.labelled_frame(frame, road, np.full_like(road, 255))
@@ -36,9 +43,11 @@ def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.Mon
     assert scores.occupied_not_free < 0.05
 
 
-def test_the_command_writes_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> None:
-    monkeypatch.setattr(costmap_bench, "FRAMES", 5)
-    monkeypatch.setattr(costmap_bench, "TURN", (6.0, 2))
+def test_the_command_writes_its_figures(
+    short: None, monkeypatch: pytest.MonkeyPatch, tmp_path, capsys
+) -> None:
+    one_scene = partial(bench_costmap, seeds=[702])
+    monkeypatch.setattr(costmap_bench, "bench_costmap", one_scene)
     out = tmp_path / "scores.json"
     assert main(["bench", "costmap", "--json", str(out)]) == 0
     assert set(json.loads(out.read_text())) >= {

@@ -108,35 +108,35 @@ def test_messages_of_this_package_are_written_and_read(tmp_path: Path) -> None:
 
 
 def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
-    with pytest.raises(BagError, match="no bag at"):
+    with pytest.raises(BagError, match=str(tmp_path / "nothing")):
         BagReader(tmp_path / "nothing")
     (tmp_path / "broken.mcap").write_bytes(b"\x89MCAP0\r\n broken")
-    with pytest.raises(BagError, match=r"broken\.mcap is no readable bag"):
+    with pytest.raises(BagError, match=r"broken\.mcap"):
         BagReader(tmp_path / "broken.mcap")
     whole = next(drive_bag.glob("*.mcap")).read_bytes()
     for length in (0, 8, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.mcap").write_bytes(whole[:length])
-        with pytest.raises(BagError, match="mcap recover"):
+        with pytest.raises(BagError, match=r"cut\.mcap.*mcap recover"):
             BagReader(tmp_path / "cut.mcap")
-    with pytest.raises(BagError, match="cannot be written"):
+    with pytest.raises(BagError, match=str(drive_bag)):
         BagWriter(drive_bag)
-    with pytest.raises(BagError, match=r"no .jpg"):
+    with pytest.raises(BagError, match=rf"\.jpg.*{tmp_path}"):
         bag_create.image_files(tmp_path, None, None)
-    with pytest.raises(BagError, match="no readable video"):
+    with pytest.raises(BagError, match=r"none\.mp4"):
         bag_create.read_video(tmp_path / "none.mp4")
 
 
 def test_the_camera_of_a_bag_is_found_or_asked_for(drive_bag: Path) -> None:
     with BagReader(drive_bag) as bag:
         topics = bag.topics
-    with pytest.raises(BagError, match="no image topic '/front'; its image topics: /camera/depth"):
+    with pytest.raises(BagError, match=r"'/front'.*/camera/depth"):
         find_image_topic(topics, "/front")
     blind = tuple(t for t in topics if "image" not in t.name)
-    with pytest.raises(BagError, match="holds no camera images; it holds"):
+    with pytest.raises(BagError, match=r"images.*/camera/camera_info"):
         find_image_topic(blind)
     one = find_image_topic(topics)
     two = (*topics, type(one)("/rear/image_raw", one.type, 3))
-    with pytest.raises(BagError, match=r"several cameras.*--topic.*/rear/image_raw"):
+    with pytest.raises(BagError, match=r"--topic.*/rear/image_raw"):
         find_image_topic(two)
 
 
@@ -151,5 +151,5 @@ def test_calibration_files_of_both_kinds_are_read(tmp_path: Path) -> None:
     )
     assert read_calibration(tmp_path / "a.yaml") == read_calibration(tmp_path / "b.json")
     (tmp_path / "c.yaml").write_text("nothing: here")
-    with pytest.raises(ValueError, match=r"c\.yaml cannot be used.*camera_calibration"):
+    with pytest.raises(ValueError, match=r"c\.yaml.*camera_calibration"):
         read_calibration(tmp_path / "c.yaml")

@@ -32,4 +32,4 @@ def test_stream_and_plain_form_are_measured_side_by_side(
 def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["bench", "core", "--size", size])
-    assert "it must be HEIGHTxWIDTH in pixels, at least 32x32" in capsys.readouterr().err
+    assert "HEIGHTxWIDTH" in capsys.readouterr().err

@@ -47,17 +47,17 @@ def test_images_to_the_node_and_bare_pushes_are_measured(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (("--model", "nonesuch"), "no model bundle 'nonesuch'"),
-        (("--rate", "0"), "--rate is 0.0 and --seconds 20.0; both must be positive"),
-        (("--precision", "float8"), "precision is 'float8'; allowed: auto, float32"),
+        (("--model", "nonesuch"), ("'nonesuch'",)),
+        (("--rate", "0"), ("--rate", "0.0")),
+        (("--precision", "float8"), ("precision", "'float8'")),
     ],
 )
-def test_mistakes_get_one_line(arguments: tuple[str, ...], said: str, capsys) -> None:
+def test_mistakes_get_one_line(arguments: tuple[str, ...], named: tuple[str, ...], capsys) -> None:
     assert main(["bench", "node", *arguments]) == 1
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert all(name in error for name in named) and error.count("\n") == 1
 
 
 @pytest.mark.slow

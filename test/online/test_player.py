@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from rosgraph_msgs.msg import Clock
@@ -19,20 +17,14 @@ from stmem_ros.io.output_topics import NODE
 
 
 def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
-    peer: Peer, tmp_path: Path
+    peer: Peer, start_stmem, tmp_path: Path
 ) -> None:
     create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=4, rate=10.0)
     images = peer.collect(Image, "/renamed")
     clocks = peer.collect(Clock, "/clock")
     static = peer.collect(TFMessage, "/tf_static", LATCHED)
-    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "bag", "play"]
-    command += [str(tmp_path / "bag"), "--loop", "--remap", "/camera/image_raw:=/renamed"]
-    player = subprocess.Popen(command)
-    try:
-        peer.wait(lambda: len(images) >= 12, "two whole rounds of images")
-    finally:
-        player.terminate()
-        player.wait(timeout=20)
+    start_stmem("bag", "play", tmp_path / "bag", "--loop", "--remap", "/camera/image_raw:=/renamed")
+    peer.wait(lambda: len(images) >= 12, "two whole rounds of images")
     stamps = [round(m.header.stamp.nanosec / 1e8) for m in images]
     first = stamps.index(0)
     assert stamps[first : first + 8] == [0, 1, 2, 3, 0, 1, 2, 3]
@@ -42,21 +34,18 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     assert statistics.median(steps) < 0.05  # it runs between messages, which are 0.1 s apart
 
 
-def test_what_the_node_makes_of_a_bag_is_recorded(
-    peer: Peer, start_node, small_bundle: Path, tmp_path: Path
-) -> None:
+def test_what_the_node_makes_of_a_bag_is_recorded(start_node, start_stmem, tmp_path: Path) -> None:
     create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=4, rate=10.0)
     parameters = {"use_sim_time": "true", "image_reliability": "reliable"}
     start_node(
         *("-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
         *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")),
     )
-    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "bag", "play"]
-    command += [str(tmp_path / "bag"), "--record", str(tmp_path / "out"), "--rate", "0.1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("4 images played, 4 labelled")
-    with BagReader(tmp_path / "out") as bag, BagReader(tmp_path / "bag") as played:
+    output = tmp_path / "out"
+    player = start_stmem("bag", "play", tmp_path / "bag", "--record", output, "--rate", "0.1")
+    assert player.exit_code(timeout=120) == 0, player.text()
+    assert "4 images played, 4 labelled" in player.text()
+    with BagReader(output) as bag, BagReader(tmp_path / "bag") as played:
         counts = {t.name.removeprefix(f"{NODE}/"): t.count for t in bag.topics}
         stamps = [bag.decode(r).header.stamp for r in bag.records({f"{NODE}/label"})]
         assert bag.start >= played.start  # also what was latched before the clock ran

@@ -47,14 +47,12 @@ def test_chains_are_joined_in_both_directions(buffer: TransformBuffer) -> None:
 
 
 def test_frames_that_are_not_connected_fail_at_once(buffer: TransformBuffer) -> None:
-    with pytest.raises(FramesNotConnectedError, match="'moon' to 'odom'"):
+    with pytest.raises(FramesNotConnectedError, match=r"'moon'.*'odom'"):
         buffer.lookup("odom", "moon", 0, timeout=60)
 
 
 def test_a_time_outside_what_is_known_is_named(buffer: TransformBuffer) -> None:
-    with pytest.raises(
-        TransformError, match=r"at 5\.000 s: odom -> base is known from 0\.000 to 1"
-    ):
+    with pytest.raises(TransformError, match=r"5\.000 s.*odom.*base.*0\.000.*1\.000"):
         buffer.lookup("odom", "base", 5 * S, timeout=0.05)
 
 
