@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,18 +43,20 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.demo import DemoSummary, Recording, write_report
     from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
-    from stmem_ros.io.bags import BagReader
-    from stmem_ros.io.output_folder import claim_folder, mark_folder, renew_folder
+    from stmem_ros.io.bags import BagReader, is_rectified
+    from stmem_ros.io.output_folder import Earlier, claim_folder, mark_folder, renew_folder
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
+    from stmem_ros.parameters import DEFAULTS
 
     if options.rate is not None and not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
     out: Path = options.out
     try:
         read_info(bundle_folder(options.model))
-        claim_folder(out, [path for path in (options.bag, options.video) if path], options.force)
+        inputs = [path for path in (options.bag, options.video) if path]
+        claim_folder(out, inputs, options.force, Earlier(("summary.json", "overlay.mp4"), FOLDERS))
         if options.bag is None:
             _clear(out)
             source_path = out / "input"
@@ -70,9 +73,14 @@ def run(options: argparse.Namespace) -> int:
             topics = find_cameras(source.topics, ("",), choice)[""]
             if options.bag is not None:
                 _clear(out)
-            node = PlayedNode(options.model, options.device)
+            parameters = replace(
+                DEFAULTS,
+                model=options.model,
+                device=options.device,
+                rectified=is_rectified(topics.image),
+            )
             renew_folder(out / "log")
-            done = replay_online(source, topics, out, node, options.rate)
+            done = replay_online(source, topics, out, PlayedNode(parameters), options.rate)
             mark_folder(out / "output")
             recording = Recording(source, topics.image, out / "output")
             summary = DemoSummary(

@@ -15,7 +15,12 @@ from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.baseline import check_baseline
 from stmem_ros.evaluation.results.comparison import Comparison
-from stmem_ros.evaluation.results.folder import EvaluationFolder, RecordingFolder
+from stmem_ros.evaluation.results.folder import (
+    EARLIER_EVALUATION,
+    EARLIER_RECORDING,
+    EvaluationFolder,
+    RecordingFolder,
+)
 from stmem_ros.evaluation.results.online_figures import gather_online
 from stmem_ros.evaluation.results.summary import (
     Configuration,
@@ -123,7 +128,8 @@ def evaluate_bags(
     tasks, unreadable = _tasks(bags, models, options, folder, play_online is not None)
     if not tasks:
         raise ValueError(_all_problems(unreadable))
-    claim_folder(out, [*bags, *(path for b in bundles if (path := Path(b)).is_dir())], force)
+    inputs = [*bags, *(path for b in bundles if (path := Path(b)).is_dir())]
+    claim_folder(out, inputs, force, EARLIER_EVALUATION)
     _clear(folder, keep_tasks=jobs.resume)
     outcomes = [*unreadable, *_finish(tasks, jobs, folder, play_online)]
     if all(outcome.error is not None for outcome in outcomes):
@@ -241,7 +247,7 @@ def _play(task: BagTask, play_online: OnlinePlayer, folder: EvaluationFolder) ->
     """Play a task's bag to the real node; the task then knows the recording."""
     recording = folder.recording(task.bag, task.model)
     try:
-        renew_folder(recording.path)
+        renew_folder(recording.path, EARLIER_RECORDING)
         play_online(task, recording)
     except (OSError, ValueError) as error:
         return TaskOutcome(task, one_line(error))

@@ -277,6 +277,11 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     return cameras[0]
 
 
+def is_rectified(image: Topic) -> bool:
+    """Whether the images of a topic are rectified, as its name tells."""
+    return "rect" in image.name
+
+
 def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
     """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
 

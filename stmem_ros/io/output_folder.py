@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = ".stmem"
@@ -14,12 +15,28 @@ class OutputError(ValueError):
     """A folder cannot take results; the message names it, what is in the way and what to do."""
 
 
-def claim_folder(path: Path, inputs: Sequence[Path] = (), force: bool = False) -> None:
+@dataclass(frozen=True)
+class Earlier:
+    """How to tell a folder that a version without markers made.
+
+    Attributes:
+        files: names of files in it, all of them there.
+        folders: names of folders in it that were made too.
+    """
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+
+
+def claim_folder(
+    path: Path, inputs: Sequence[Path] = (), force: bool = False, earlier: Earlier | None = None
+) -> None:
     """Make a folder for results and mark it, or take over one that is marked.
 
     Args:
         inputs: files and folders that are read; none may lie in the folder.
         force: take over a folder that holds other things; what is in it stays.
+        earlier: takes over also what an earlier version made.
 
     Raises:
         OutputError: it contains an input, is no folder, or holds things that are not ours.
@@ -29,6 +46,7 @@ def claim_folder(path: Path, inputs: Sequence[Path] = (), force: bool = False) -
             raise OutputError(f"output folder {path} contains the input {source}; choose another")
     if path.exists() and not path.is_dir():
         raise OutputError(f"output folder {path} is a file; choose another")
+    _mark_earlier(path, earlier)
     if not force and (other := _first_entry(path)) is not None and not _is_marked(path):
         raise OutputError(
             f"output folder {path} holds what stmem did not make, such as {other.name!r}; choose "
@@ -59,15 +77,24 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def renew_folder(path: Path) -> None:
+def renew_folder(path: Path, earlier: Earlier | None = None) -> None:
     """An empty, marked folder in the place of one that is marked or empty, or of none.
 
     Raises:
         OutputError: the one that is there holds things that are not ours.
     """
+    _mark_earlier(path, earlier)
     remove_folder(path)
     path.mkdir(parents=True)
     mark_folder(path)
+
+
+def _mark_earlier(path: Path, earlier: Earlier | None) -> None:
+    """Mark a folder, and those in it, that an earlier version made."""
+    if earlier is not None and all((path / name).is_file() for name in earlier.files):
+        for folder in (path, *(path / name for name in earlier.folders)):
+            if folder.is_dir():
+                mark_folder(folder)
 
 
 def _is_marked(path: Path) -> bool:

@@ -38,7 +38,7 @@ from stmem_ros.frames import (
 )
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
-from stmem_ros.io.bags import POINTS, BagReader
+from stmem_ros.io.bags import POINTS, BagReader, is_rectified
 from stmem_ros.io.images import ImageError, decode_depth, decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
@@ -116,7 +116,7 @@ class BagReplay:
             self._no_rules = str(error)
         rectified = options.rectified
         if rectified is None:
-            rectified = any("rect" in topics.image.name for topics in self.cameras.values())
+            rectified = any(is_rectified(topics.image) for topics in self.cameras.values())
         config = replace(config, rectified=rectified, transform_timeout=0.0)
         self._pipeline = Pipeline(model, rules, config, self._transforms)
 

@@ -14,7 +14,7 @@ from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.evaluation.metrics.figures import timing_figures
 from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
-from stmem_ros.evaluation.results.folder import TaskFolder
+from stmem_ros.evaluation.results.folder import EARLIER_TASK, TaskFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
@@ -51,7 +51,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folder = task.results
-    renew_folder(folder.path)
+    renew_folder(folder.path, EARLIER_TASK)
     rules = _rules(model, task.parameters.cost_rules)
     scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.parameters.grid, rules)
     with BagReader(Path(task.path)) as bag:
