@@ -101,8 +101,8 @@ def find_cameras(
     chosen = [name for name in (choice.image, choice.info, choice.label) if name]
     if chosen:
         raise BagError(
-            f"topic {chosen[0]} is chosen, but there are several cameras: the topics of each lie in "
-            f"its namespace ({', '.join(cameras)})"
+            f"topic {chosen[0]} is chosen, but there are several cameras: the topics of each lie "
+            f"in its namespace ({', '.join(cameras)})"
         )
     unnamed = TopicChoice(points=choice.points, depth=choice.depth)
     return {camera: _find_camera(topics, camera, unnamed) for camera in cameras}
