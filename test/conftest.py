@@ -100,7 +100,8 @@ def small_run(tmp_path: Path) -> Path:
     for i, (name, (stf, mar)) in enumerate(VARIANTS.items()):
         architecture = dataclasses.replace(SMALL, stf=stf, mar=mar)
         model = Segmenter(architecture)
-        model.load_state_dict({k: v for k, v in full.items() if k in model.state_dict()})
+        parts = model.state_dict().keys()
+        model.load_state_dict({name: full[name] for name in parts})
         model.classifier.weight.data += i
         bank = None
         if model.mar is not None:

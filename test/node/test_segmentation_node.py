@@ -459,7 +459,7 @@ def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node)
     peer.wait_until_active()
     send = peer.image_sender()
     image = np.random.default_rng(0).integers(0, 256, (720, 960, 3), np.uint8)
-    sent = 30
+    sent = 12
     for i in range(sent):
         send(image, 100 + i / 30)
         time.sleep(0.02)
