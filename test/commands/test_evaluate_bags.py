@@ -14,6 +14,7 @@ from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
+from stmem_ros.evaluation.report import page
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.io.parquet import read_rows
@@ -48,6 +49,12 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "other"
     save_bundle(folder, model, ModelInfo("other", SMALL, CAMVID, height=96), bank)
     return folder
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the report takes as long as a short bag; tests of other things leave it away."""
+    monkeypatch.setattr(page, "write_report", lambda folder: folder / "report.html")
 
 
 def evaluate(out: Path, *arguments: object, code: int = 0) -> dict:
@@ -98,6 +105,7 @@ def test_the_results_say_what_was_evaluated_and_with_what(
         tmp_path / "out", bag, "--model", small_bundle, "--drop", 0.2, "--seed", 5, "--json", copy
     )
     assert json.loads(copy.read_text()) == metrics
+    assert (tmp_path / "out" / "report.html").is_file()
     assert metrics["configuration"]["replay"]["drop"] == 0.2
     assert metrics["configuration"]["bags"] == {"drive": str(bag)}
     bundle = metrics["models"]["small"]["bundle"]
@@ -120,6 +128,7 @@ def test_the_results_say_what_was_evaluated_and_with_what(
     assert read_rows(tmp_path / "out" / "timings.parquet").num_rows == one["figures"]["labelled"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_two_runs_are_equal_but_for_what_was_measured(
     tmp_path: Path, bag: Path, small_bundle: Path
 ) -> None:
@@ -129,6 +138,7 @@ def test_two_runs_are_equal_but_for_what_was_measured(
     assert frames[0] == frames[1]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_bag_with_damaged_frames_finishes_and_names_them(
     tmp_path: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +169,7 @@ def test_a_bag_with_damaged_frames_finishes_and_names_them(
     assert f"damaged: {len(reasons)} frames" in out and "frame 5 " in out
 
 
+@pytest.mark.usefixtures("no_report")
 def test_gaps_of_the_bag_are_named_and_those_of_drops_are_not(
     tmp_path: Path, small_bundle: Path
 ) -> None:
@@ -174,6 +185,7 @@ def test_gaps_of_the_bag_are_named_and_those_of_drops_are_not(
     assert few["models"]["small"]["bags"]["gap"]["faults"] == []
 
 
+@pytest.mark.usefixtures("no_report")
 def test_bags_that_give_nothing_are_told_and_the_others_scored(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +227,7 @@ def test_models_side_by_side_and_a_baseline_tell_what_differs(
     assert "interval" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +246,7 @@ def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
     assert baseline.is_file() and not (tmp_path / "after").exists()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_limits_set_the_exit_code(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +261,7 @@ def test_limits_set_the_exit_code(
     assert metrics["models"]["small"]["totals"]["latency_p50_ms"] >= 150
 
 
+@pytest.mark.usefixtures("no_report")
 def test_several_processes_give_the_same_results_as_one(
     tmp_path: Path, bag: Path, small_bundle: Path
 ) -> None:
@@ -258,6 +273,7 @@ def test_several_processes_give_the_same_results_as_one(
     assert one["models"]["small"]["totals"]["frames"] == 2 * COUNT
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_resumed_run_keeps_what_is_finished_and_still_true(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,17 @@ def config_path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose stages ``frame`` and ``stf`` are trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    config = load_config(folder / "tiny.yaml")
+    for stage in ("frame", "stf"):
+        train_stage(stage, config, data, folder / "run")
+    return folder / "run"
+
+
 def weights(bundle: Path) -> dict[str, torch.Tensor]:
     return load_bundle(bundle, "cpu").state_dict()
 
@@ -134,11 +145,9 @@ def test_a_gpu_trains_in_reduced_precision(data: Path, tmp_path: Path, config_pa
 
 
 def test_stf_training_leaves_backbone_and_head_untouched(
-    data: Path, tmp_path: Path, config_path: Path
+    trained: Path,
 ) -> None:
-    config = load_config(config_path)
-    frame = weights(train_stage("frame", config, data, tmp_path, resume=False))
-    stf = weights(train_stage("stf", config, data, tmp_path, resume=False))
+    frame, stf = weights(trained / "frame"), weights(trained / "stf")
     frozen = [key for key in frame if key.startswith(("backbone", "head"))]
     assert all(torch.equal(frame[key], stf[key]) for key in frozen)
     assert not torch.equal(frame["classifier.weight"], stf["classifier.weight"])
@@ -150,11 +159,10 @@ def test_a_stage_names_the_stage_it_lacks(data: Path, tmp_path: Path, config_pat
 
 
 def test_mar_learns_on_the_built_memory(
-    data: Path, tmp_path: Path, config_path: Path, small_bundle: Path
+    data: Path, trained: Path, tmp_path: Path, config_path: Path
 ) -> None:
     config = load_config(config_path)
-    train_stage("frame", config, data, tmp_path, resume=False)
-    bundle = train_stage("stf", config, data, tmp_path, resume=False)
+    bundle = shutil.copytree(trained / "stf", tmp_path / "stf")
     with pytest.raises(FileNotFoundError, match="stmem memory build mar"):
         train_stage("mar", config, data, tmp_path, resume=False)
     model = load_bundle(bundle, "cpu")
@@ -172,10 +180,10 @@ def test_mar_learns_on_the_built_memory(
 
 
 def test_mar_can_be_trained_on_the_frame_network_alone(
-    data: Path, tmp_path: Path, config_path: Path
+    data: Path, trained: Path, tmp_path: Path, config_path: Path
 ) -> None:
     config = load_config(config_path)
-    train_stage("frame", config, data, tmp_path)
+    shutil.copytree(trained / "frame", tmp_path / "frame")
     small_bank().save(tmp_path / "frame_mar.memory.safetensors")
     trained = load_bundle(train_stage("frame_mar", config, data, tmp_path), "cpu")
     assert trained.stf is None and trained.mar is not None
@@ -184,13 +192,13 @@ def test_mar_can_be_trained_on_the_frame_network_alone(
 
 
 def test_a_centred_network_goes_on_training_causally(
-    data: Path, tmp_path: Path, config_path: Path
+    data: Path, trained: Path, tmp_path: Path, config_path: Path
 ) -> None:
     config = load_config(config_path)
     centred = dataclasses.replace(
         config, architecture=dataclasses.replace(config.architecture, causal=False)
     )
-    train_stage("frame", config, data, tmp_path)
+    shutil.copytree(trained / "frame", tmp_path / "frame")
     start = train_stage("stf", centred, data, tmp_path)
     before = weights(start)
     causal = train_stage("stf", config, data, tmp_path / "causal", start=start)
