@@ -285,13 +285,17 @@ def is_rectified(image: Topic) -> bool:
 def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
     """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
 
+    What a segmentation node published is no reference: beside its labels are its statistics.
+
     Raises:
         BagError: the wanted topic is not in the bag.
     """
     if wanted is not None:
         return _named([t for t in topics if t.type == RAW], wanted, "label")
+    names = {topic.name for topic in topics}
     for topic in topics:
-        if topic.type == RAW and "label" in topic.name:
+        is_output = f"{topic.name.rpartition('/')[0]}/statistics" in names
+        if topic.type == RAW and "label" in topic.name and not is_output:
             return topic
     return None
 

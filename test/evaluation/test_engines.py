@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from support.bags import jpeg, panorama, write_bag
 
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
+from stmem_ros.evaluation.tasks import engines
 from stmem_ros.evaluation.tasks.engines import JobOptions
 
 ON_CPU = EvaluationOptions(device="cpu")
@@ -131,3 +134,31 @@ def test_a_bag_that_fails_on_ray_is_tried_again_and_reported(
     assert errors["bag00"] is None and "bag01" in (errors["bag01"] or "")
     failed = deterministic(out)["failed"]
     assert [f["bag"] for f in failed] == ["bag01"]
+
+
+class BreakingPool:
+    """A pool that breaks after its first task, before the second one is handed over."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._used = False
+
+    def __enter__(self) -> BreakingPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: object, task: object) -> Future[None]:
+        if self._used:
+            raise BrokenProcessPool
+        self._used = True
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+def test_a_process_that_dies_between_two_tasks_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", BreakingPool)
+    tasks = ["first", "second", "third"]
+    outcomes = list(engines.run_in_processes(tasks, jobs=1))
+    assert [(o.task, o.error) for o in outcomes] == [(task, None) for task in tasks]

@@ -16,6 +16,7 @@ from stmem_ros.io.bags import (
     BagError,
     BagReader,
     BagWriter,
+    Topic,
     find_image_topic,
     find_info_topic,
     find_label_topic,
@@ -153,3 +154,11 @@ def test_calibration_files_of_both_kinds_are_read(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("nothing: here")
     with pytest.raises(ValueError, match=r"c\.yaml.*camera_calibration"):
         read_calibration(tmp_path / "c.yaml")
+
+
+def test_what_a_segmentation_node_published_is_no_reference() -> None:
+    own = [Topic(f"/segmentation_node/front/{name}", RAW, 1) for name in ("label", "statistics")]
+    assert find_label_topic(tuple(own)) is None
+    reference = Topic("/truth/label", RAW, 1)
+    assert find_label_topic((*own, reference)) == reference
+    assert find_label_topic(tuple(own), own[0].name) == own[0]  # where it is asked for

@@ -92,8 +92,14 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
             broken = False
             while running or (remaining and not broken):
                 while remaining and not broken and len(running) < jobs:
-                    task = remaining.popleft()
-                    running[pool.submit(run_in_worker, task)] = task
+                    try:
+                        future = pool.submit(run_in_worker, remaining[0])
+                    except BrokenProcessPool:  # between two tasks: none is lost
+                        broken = True
+                    else:
+                        running[future] = remaining.popleft()
+                if not running:
+                    break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     task, error = running.pop(future), future.exception()

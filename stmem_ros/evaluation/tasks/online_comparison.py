@@ -106,14 +106,15 @@ class OnlineComparison:
 
     def _online(self, frame: ReplayedFrame) -> ReplayedFrame:
         """The same image with what the node published for it."""
+        # All are taken, so that none waits for a frame that has passed.
         label = self._labels.take(frame.stamp)
+        confidence = self._confidences.take(frame.stamp)
+        statistics = self._statistics.take(frame.stamp)
+        grid = self._grid_messages.take(frame.stamp)
         if label is None or frame.rgb is None:
             state = FrameState.INVALID if frame.rgb is None else FrameState.DROPPED
             reason = frame.reason if frame.rgb is None else "no label came"
             return ReplayedFrame(frame.index, frame.stamp, frame.received, state, reason)
-        confidence = self._confidences.take(frame.stamp)
-        statistics = self._statistics.take(frame.stamp)
-        grid = self._grid_messages.take(frame.stamp)
         restart = frame.restart
         ring_emptied = statistics is not None and statistics.ring_length == 1
         if restart is None and self._has_labelled and ring_emptied:
