@@ -89,49 +89,74 @@ def bench_core(
     _keep_memory_if_large(model, size, cameras)
     window = model.architecture.window
     images = scrolling(window + repeats, size)
-    stream = StreamingSegmenter(model, execution=execution)
-    several = [StreamingSegmenter(model, execution=execution) for _ in range(cameras)]
-    network = stream.runner
-    again = network.fusion()  # for the logits, which a stream does not give
-    times: dict[str, list[float]] = {form: [] for form in FORMS}
-    agree, difference = [], 0.0
+    forms = _Forms(model, execution, cameras)
     for i, image in enumerate(images):
-        with torch.inference_mode():
-            fused = again.push(network.features(prepared(model, image)))
-            logits = stream.core.classify(network.refine(fused))
-        start = time.perf_counter()
-        result = stream.push(image, i / RATE)
-        together = time.perf_counter()
-        if cameras > 1:
-            push_together(several, [image] * cameras, [i / RATE] * cameras)
-        if i < window:
-            continue
-        times["together"].append(time.perf_counter() - together)
-        times["streaming"].append(together - start)
-        for stage in STAGES:
-            times[stage].append(getattr(result.timings, stage))
-        start = time.perf_counter()
-        label, plain_logits = run_plain(model, images[i - window + 1 : i + 1])
-        times["plain"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        run_floor(model, image)
-        times["floor"].append(time.perf_counter() - start)
-        agree.append((result.label == label).mean())
-        difference = max(difference, float((logits - plain_logits).abs().max()))
-    ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in times.items()}
+        forms.push(image, i / RATE, is_timed=i >= window)
+        if i >= window:
+            forms.compare(images[i - window + 1 : i + 1])
+    ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in forms.times.items()}
     return CoreTimes(
-        ms["plain"],
-        ms["streaming"],
-        ms["floor"],
-        difference,
-        float(np.mean(agree)),
-        form_memory_mb(name, size, device, "streaming", execution),
-        form_memory_mb(name, size, device, "plain", execution),
-        {stage: ms[stage] for stage in STAGES},
-        network.execution.precision,
-        cameras,
-        ms["together"] if cameras > 1 else None,
+        plain_ms=ms["plain"],
+        streaming_ms=ms["streaming"],
+        floor_ms=ms["floor"],
+        max_abs_diff=forms.largest_difference,
+        argmax_agreement=float(np.mean(forms.agreements)),
+        peak_memory_mb=form_memory_mb(name, size, device, "streaming", execution),
+        plain_peak_memory_mb=form_memory_mb(name, size, device, "plain", execution),
+        stages_ms={stage: ms[stage] for stage in STAGES},
+        precision=forms.stream.runner.execution.precision,
+        cameras=cameras,
+        together_ms=ms["together"] if cameras > 1 else None,
     )
+
+
+class _Forms:
+    """The forms of a network, which take turns frame by frame.
+
+    Attributes:
+        times: seconds per frame of each of ``FORMS``.
+        agreements: share of the pixels labelled alike by stream and plain form, per frame.
+        largest_difference: of their logits.
+    """
+
+    def __init__(self, model: BundledSegmenter, execution: Execution, cameras: int) -> None:
+        self.times: dict[str, list[float]] = {form: [] for form in FORMS}
+        self.agreements: list[float] = []
+        self.largest_difference = 0.0
+        self.stream = StreamingSegmenter(model, execution=execution)
+        self._model = model
+        self._cameras = [StreamingSegmenter(model, execution=execution) for _ in range(cameras)]
+        self._fusion = self.stream.runner.fusion()  # for the logits, which a stream does not give
+
+    def push(self, image: np.ndarray, stamp: float, is_timed: bool) -> None:
+        """Push a frame through the stream, and through those of several cameras together."""
+        network = self.stream.runner
+        with torch.inference_mode():
+            fused = self._fusion.push(network.features(prepared(self._model, image)))
+            self._logits = self.stream.core.classify(network.refine(fused))
+        started = time.perf_counter()
+        self._segmentation = self.stream.push(image, stamp)
+        pushed = time.perf_counter()
+        cameras = len(self._cameras)
+        if cameras > 1:
+            push_together(self._cameras, [image] * cameras, [stamp] * cameras)
+        if is_timed:
+            self.times["together"].append(time.perf_counter() - pushed)
+            self.times["streaming"].append(pushed - started)
+            for stage in STAGES:
+                self.times[stage].append(getattr(self._segmentation.timings, stage))
+
+    def compare(self, images: list[np.ndarray]) -> None:
+        """Run plain form and floor on the window that the newest frame completes."""
+        started = time.perf_counter()
+        label, logits = run_plain(self._model, images)
+        self.times["plain"].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        run_floor(self._model, images[-1])
+        self.times["floor"].append(time.perf_counter() - started)
+        self.agreements.append(float((self._segmentation.label == label).mean()))
+        difference = float((self._logits - logits).abs().max())
+        self.largest_difference = max(self.largest_difference, difference)
 
 
 def load_model(name: str, device: str) -> BundledSegmenter:
