@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -324,6 +324,13 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
     others = {n: v for n, v in values.items() if not n.startswith(group)}
     others["cameras"] = tuple(values["cameras"])
     return NodeParameters(grid=GridConfig(**grid), **others)
+
+
+def parameter_values(parameters: NodeParameters) -> dict[str, Any]:
+    """The values by their ROS names, as ``node_parameters`` takes them."""
+    values = {f.name: getattr(parameters, f.name) for f in fields(parameters) if f.name != "grid"}
+    values["cameras"] = list(parameters.cameras)
+    return values | {f"costmap.{name}": value for name, value in asdict(parameters.grid).items()}
 
 
 def read_parameter_file(path: Path, node_name: str = "segmentation_node") -> NodeParameters:

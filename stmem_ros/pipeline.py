@@ -195,10 +195,10 @@ class Pipeline:
     def finish(self) -> tuple[RefusedFrame, ...]:
         """The stream ends: the frames that a centred model has not labelled."""
         text = "a centred model needs frames that follow; none did"
-        left = [frame for waiting in self._waiting.values() for frame in waiting]
+        remaining = [frame for waiting in self._waiting.values() for frame in waiting]
         for waiting in self._waiting.values():
             waiting.clear()
-        return tuple(RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in left)
+        return tuple(RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in remaining)
 
     def swap_memory(self, bank: MemoryBank) -> None:
         """Use another memory bank from the next frame on; ``load_memory`` checks that it fits."""
@@ -236,9 +236,9 @@ class Pipeline:
             return []
         text = f"the stream began anew before its label came: {restart.text}"
         waiting = self._waiting[camera]
-        left = [RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in waiting]
+        refused = [RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in waiting]
         waiting.clear()
-        return left
+        return refused
 
     def _target(self, frame: CameraFrame, segmentation: Segmentation) -> LabelledFrame | None:
         """The frame that the labels belong to; None where it has them already."""
@@ -290,13 +290,13 @@ class Pipeline:
     ) -> MapResult:
         frame, base = labelled.frame, self.config.base_frame
         camera = to_camera(camera_info, self.config.rectified)
-        begun = time.monotonic()
+        started = time.monotonic()
         patience = self.config.transform_timeout
         camera_from_base = self._transforms.lookup(
             frame.frame_id.lstrip("/"), base, frame.stamp, patience
         )
-        left = max(0.0, patience - (time.monotonic() - begun))
-        odom_from_base = self._odometry(frame.stamp, left)
+        remaining = max(0.0, patience - (time.monotonic() - started))
+        odom_from_base = self._odometry(frame.stamp, remaining)
         update = mapper.update(
             labelled.label,
             labelled.confidence,

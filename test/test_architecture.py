@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "stmem_ros"
 # From the bottom up; a part imports parts of lower layers alone. Top-level modules are parts too.
 LAYERS = (
-    ("classes", "stamps", "resources", "configuration"),
+    ("classes", "stamps", "resources", "configuration", "signals"),
     ("geometry", "drawing"),
     ("io",),
     ("model",),

@@ -12,11 +12,21 @@ import yaml
 from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.io.bags import COMPRESSED, RAW, types
-from stmem_ros.io.output_topics import DIAGNOSTICS, GRID, POINTS, OutputTopic, output_topics
+from stmem_ros.io.output_topics import (
+    DIAGNOSTICS,
+    OCCUPANCY_GRID,
+    POINTS,
+    OutputTopic,
+    output_topics,
+)
 
 CONFIG = Path(__file__).parent.parent / "config"
-PANELS = {"Image": {RAW, COMPRESSED}, "3D": {GRID, POINTS}, "DiagnosticSummary": {DIAGNOSTICS}}
-DISPLAYS = {"Image": {RAW, COMPRESSED}, "Map": {GRID}, "PointCloud2": {POINTS}}
+PANELS = {
+    "Image": {RAW, COMPRESSED},
+    "3D": {OCCUPANCY_GRID, POINTS},
+    "DiagnosticSummary": {DIAGNOSTICS},
+}
+DISPLAYS = {"Image": {RAW, COMPRESSED}, "Map": {OCCUPANCY_GRID}, "PointCloud2": {POINTS}}
 
 
 @pytest.fixture(params=[CAMVID, CITYSCAPES], ids=["camvid", "cityscapes"])
@@ -90,6 +100,6 @@ def test_rviz_shows_topics_of_the_node_with_their_quality_of_service(published: 
 
 
 def test_both_show_every_grid(published: dict) -> None:
-    grids = {name for name, topic in published.items() if topic.type == GRID}
+    grids = {name for name, topic in published.items() if topic.type == OCCUPANCY_GRID}
     assert grids <= {topic for _, topic in shown_by_foxglove()}
     assert grids <= {display["Topic"]["Value"] for display in rviz_displays()}

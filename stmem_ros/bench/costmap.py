@@ -24,8 +24,8 @@ from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
 
-GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
-CONFIG = PipelineConfig(grid=GRID)
+STREET_GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
+CONFIG = PipelineConfig(grid=STREET_GRID)
 CAMERA_INFO = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, CAMERA_FRAME))
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
 FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
@@ -158,19 +158,19 @@ def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray
     in_view, shown = _visible(frame, x, y)
     occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
     free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
-    mine, real = grid.label == ID["road"], truth == ID["road"]
+    predicted, true = grid.label == ID["road"], truth == ID["road"]
     visible = shown & (kind[truth] == Kind.GROUND)
     return np.array(
         [
             (occupied & ~free).sum(),
             occupied.sum(),
-            (mine & real).sum(),
-            (mine | sure & real).sum(),
+            (predicted & true).sum(),
+            (predicted | sure & true).sum(),
             (visible & (grid.cost >= 0)).sum(),
             (visible & sure).sum(),
             visible.sum(),
-            (visible & mine & real).sum(),
-            (visible & (mine | real)).sum(),
+            (visible & predicted & true).sum(),
+            (visible & (predicted | true)).sum(),
         ],
         float,
     )
@@ -184,7 +184,9 @@ def _visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     pixels, inside = CAMERA.project(seen)
     column, row = np.rint(pixels[inside]).astype(int).T
     in_view, shown = np.zeros(len(points), bool), np.zeros(len(points), bool)
-    near = np.hypot(*(points[:, :2] - frame.world_from_base[:2, 3]).T)[inside] < GRID.max_range
+    near = (
+        np.hypot(*(points[:, :2] - frame.world_from_base[:2, 3]).T)[inside] < STREET_GRID.max_range
+    )
     depth = frame.view.depth[row, column]
     in_view[inside] = near
     shown[inside] = near & (np.abs(depth - seen[inside, 2]) < 0.05 * seen[inside, 2])

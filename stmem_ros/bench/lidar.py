@@ -24,14 +24,14 @@ from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.metrics.point_cells import HIGH, LOW, cells_with, sort_cells
 from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic
+from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic, is_rectified
 from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
 from stmem_ros.stamps import nanoseconds
 
 RANGE = 25.0  # m around the base
-GRID = GridConfig(size=52.0, max_range=RANGE)
+LIDAR_GRID = GridConfig(size=52.0, max_range=RANGE)
 DIRECTIONS = 1440  # a turn is divided into, to tell what lies behind an obstacle
 HEADROOM = 2.5  # m; what is higher does not close a direction
 
@@ -123,7 +123,7 @@ def bench_lidar(
         image = find_image_topic(reader.topics)
         transforms = TransformBuffer(keep=float("inf"))
         pipelines = [
-            Pipeline(model, rules, _config(resolution, "rect" in image.name), transforms)
+            Pipeline(model, rules, _config(resolution, is_rectified(image)), transforms)
             for resolution in resolutions
         ]
         for number, seen in enumerate(read_frames(reader, image, files, transforms)):
@@ -146,7 +146,7 @@ def _config(resolution: float, rectified: bool) -> PipelineConfig:
         rectified=rectified,
         inference_height=NEVER,
         transform_timeout=0.0,
-        grid=replace(GRID, resolution=resolution),
+        grid=replace(LIDAR_GRID, resolution=resolution),
     )
 
 

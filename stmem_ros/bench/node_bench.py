@@ -20,6 +20,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -117,7 +118,7 @@ def bench_node(
     with TemporaryDirectory() as folder:
         os.environ.update(private_environment(Path(folder)))
         with NodeProcess(parameters, {}, Path(folder) / "node.log") as process:
-            rclpy.init()
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             camera = _Camera(frames, images, rate)
             executor = SingleThreadedExecutor()
             executor.add_node(camera.node)

@@ -119,6 +119,7 @@ def _run_bags(options: argparse.Namespace) -> int:
             options.out,
             options.baseline,
             _online_player(options, parameters) if options.online else None,
+            options.force,
         )
         report = write_report(options.out)
         if options.json:
@@ -188,7 +189,7 @@ def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> O
         ValueError: the node has several cameras.
     """
     from stmem_ros.evaluation.replay.bag_moments import find_cameras
-    from stmem_ros.io.bags import BagReader
+    from stmem_ros.io.bags import BagReader, is_rectified
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 
@@ -200,14 +201,14 @@ def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> O
     def play(task: BagTask, recording: RecordingFolder) -> None:
         with BagReader(Path(task.path)) as bag:
             cameras = find_cameras(bag.topics, parameters.cameras, task.options.topics)
-            ((camera, topics),) = cameras.items()
-            node = PlayedNode(
-                model=task.bundle,
-                device=task.device,
-                camera=camera,
-                threads=task.threads,
-                parameter_file=options.params,
+            (topics,) = cameras.values()
+            rectified = task.options.rectified
+            if rectified is None:
+                rectified = is_rectified(topics.image)
+            played_with = dataclasses.replace(
+                task.parameters, model=task.bundle, device=task.device, rectified=rectified
             )
+            node = PlayedNode(played_with, task.threads)
             try:
                 played = replay_online(bag, topics, recording.path, node, rate)
             except (NodeProcessError, ReplayError) as error:

@@ -49,6 +49,20 @@ def semantic_grid(
     )
 
 
+def read_semantic_grid(message: Any) -> GridSnapshot:
+    """The grid of a stmem_ros/SemanticGrid, of ROS or of a bag, without its layers."""
+    shape = (message.info.height, message.info.width)
+    cost = np.asarray(message.cost, np.uint8).astype(np.int16)
+    return GridSnapshot(
+        origin=(message.info.origin.position.x, message.info.origin.position.y),
+        resolution=message.info.resolution,
+        label=np.asarray(message.label, np.uint8).reshape(shape),
+        cost=np.where(cost > 100, -1, cost).astype(np.int8).reshape(shape),
+        confidence=np.asarray(message.confidence, np.uint8).reshape(shape),
+        layers={},
+    )
+
+
 def label_info(messages: MessageFactory, model: str, rules: CostRules, header: Any) -> Any:
     """stmem_ros/LabelInfo: the label set of the bundle named ``model``."""
     return messages.make(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,12 @@ from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.baseline import check_baseline
 from stmem_ros.evaluation.results.comparison import Comparison
-from stmem_ros.evaluation.results.folder import EvaluationFolder, RecordingFolder
+from stmem_ros.evaluation.results.folder import (
+    EARLIER_EVALUATION,
+    EARLIER_RECORDING,
+    EvaluationFolder,
+    RecordingFolder,
+)
 from stmem_ros.evaluation.results.online_figures import gather_online
 from stmem_ros.evaluation.results.summary import (
     Configuration,
@@ -32,6 +37,7 @@ from stmem_ros.evaluation.tasks.engines import (
     run_on_ray,
 )
 from stmem_ros.io.bags import BagError, BagReader
+from stmem_ros.io.output_folder import OutputError, claim_folder, remove_folder, renew_folder
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 from stmem_ros.parameters import DEFAULTS, NodeParameters
 
@@ -96,6 +102,7 @@ def evaluate_bags(
     out: Path,
     baseline: Path | None = None,
     play_online: OnlinePlayer | None = None,
+    force: bool = False,
 ) -> Evaluation:
     """Replay each bag through each model and leave the results in ``out`` (results/folder.py).
 
@@ -105,6 +112,7 @@ def evaluate_bags(
         bundles: shipped names or folders.
         baseline: ``metrics.json`` of an earlier run to compare with.
         play_online: None: bags are not replayed online.
+        force: write into ``out`` though it holds other things.
 
     Raises:
         ValueError: a model, the device, the engine or the baseline cannot be used, or no bag gave
@@ -117,12 +125,15 @@ def evaluate_bags(
     if baseline is not None:
         classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
         check_baseline(baseline, classes, unique_names(bags), folder)
-    _clear(folder, keep_tasks=jobs.resume)
     tasks, unreadable = _tasks(bags, models, options, folder, play_online is not None)
+    if not tasks:
+        raise ValueError(_all_problems(unreadable))
+    inputs = [*bags, *(path for b in bundles if (path := Path(b)).is_dir())]
+    claim_folder(out, inputs, force, EARLIER_EVALUATION)
+    _clear(folder, keep_tasks=jobs.resume)
     outcomes = [*unreadable, *_finish(tasks, jobs, folder, play_online)]
     if all(outcome.error is not None for outcome in outcomes):
-        problems = dict.fromkeys(f"{outcome.task.bag}: {outcome.error}" for outcome in outcomes)
-        raise ValueError("; ".join(problems))
+        raise ValueError(_all_problems(outcomes))
     results = [BagResult.read(o.task.results) for o in outcomes if o.error is None]
     failures = [Failure(o.task.bag, o.task.model, o.error) for o in outcomes if o.error is not None]
     paths = {outcome.task.bag: outcome.task.path for outcome in outcomes}
@@ -143,20 +154,27 @@ def unique_names(paths: Sequence[str | Path]) -> list[str]:
     """A name for each path: its last part, numbered where it occurs again."""
     names: list[str] = []
     for path in paths:
-        name = Path(path).name.removesuffix(".mcap").removesuffix(".db3").removesuffix(".bag")
-        name = name or "bag"
+        name = Path(path).resolve().name or "bag"
+        for suffix in (".mcap", ".db3", ".bag"):
+            name = name.removesuffix(suffix)
         count = sum(n == name or n.startswith(f"{name}~") for n in names)
         names.append(f"{name}~{count + 1}" if count else name)
     return names
 
 
 def _clear(folder: EvaluationFolder, keep_tasks: bool) -> None:
-    """Make the folder, without the results of an earlier run."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    """Remove the results of an earlier run."""
     for path in (folder.metrics, folder.frames, folder.timings, folder.online):
         path.unlink(missing_ok=True)
     if not keep_tasks:
-        shutil.rmtree(folder.tasks, ignore_errors=True)
+        for task in folder.tasks.glob("*/*/"):
+            with suppress(OutputError):  # what is not ours stays
+                remove_folder(task)
+
+
+def _all_problems(outcomes: Sequence[TaskOutcome]) -> str:
+    """Why nothing came of any bag, one line."""
+    return "; ".join(dict.fromkeys(f"{o.task.bag}: {o.error}" for o in outcomes))
 
 
 def _tasks(
@@ -228,9 +246,8 @@ def _finish(
 def _play(task: BagTask, play_online: OnlinePlayer, folder: EvaluationFolder) -> TaskOutcome:
     """Play a task's bag to the real node; the task then knows the recording."""
     recording = folder.recording(task.bag, task.model)
-    shutil.rmtree(recording.path, ignore_errors=True)
-    recording.path.mkdir(parents=True)
     try:
+        renew_folder(recording.path, EARLIER_RECORDING)
         play_online(task, recording)
     except (OSError, ValueError) as error:
         return TaskOutcome(task, one_line(error))

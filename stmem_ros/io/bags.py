@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ from rosbags.typesys.store import Typestore
 
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.resources import resource
+from stmem_ros.stamps import nanoseconds
 
 RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -173,6 +175,36 @@ class BagReader:
         return record.data
 
 
+class StampedMessages:
+    """Messages of a topic, taken by their stamps in the order they were published.
+
+    Attributes:
+        unmatched: messages passed over because no image has their stamp.
+    """
+
+    def __init__(self, bag: BagReader, topic: str, stamps: set[int]) -> None:
+        self.unmatched = 0
+        self._messages = self._read(bag, topic, stamps)
+        self._next = next(self._messages, None)
+
+    def take(self, stamp: int) -> Any:
+        """The message with this stamp, None if it is not the next."""
+        if self._next is None or self._next[0] != stamp:
+            return None
+        message = self._next[1]
+        self._next = next(self._messages, None)
+        return message
+
+    def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
+        for record in bag.records({topic}):
+            message = bag.decode(record)
+            stamp = nanoseconds(message.header.stamp)
+            if stamp in stamps:
+                yield stamp, message
+            else:
+                self.unmatched += 1
+
+
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
@@ -198,8 +230,12 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        finally:
+            if kind is not None:  # half a bag is none
+                shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Finish the file."""
@@ -239,6 +275,11 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
             + ", ".join(t.name for t in cameras)
         )
     return cameras[0]
+
+
+def is_rectified(image: Topic) -> bool:
+    """Whether the images of a topic are rectified, as its name tells."""
+    return "rect" in image.name
 
 
 def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:

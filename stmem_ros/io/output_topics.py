@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stmem_ros.io.bags import COMPRESSED, RAW
 
 NODE = "/segmentation_node"
-GRID = "nav_msgs/msg/OccupancyGrid"
+OCCUPANCY_GRID = "nav_msgs/msg/OccupancyGrid"
 POINTS = "sensor_msgs/msg/PointCloud2"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 LABEL_INFO = "stmem_ros/msg/LabelInfo"
@@ -52,8 +52,8 @@ def output_topics(
             for name, kind in of_each_camera
         ),
         OutputTopic(f"{NODE}/label_info", LABEL_INFO, latched=True),
-        OutputTopic(f"{NODE}/costmap", GRID, latched=True),
-        *(OutputTopic(f"{NODE}/layers/{name}", GRID, latched=True) for name in layers),
+        OutputTopic(f"{NODE}/costmap", OCCUPANCY_GRID, latched=True),
+        *(OutputTopic(f"{NODE}/layers/{name}", OCCUPANCY_GRID, latched=True) for name in layers),
         OutputTopic(f"{NODE}/grid", SEMANTIC_GRID, latched=True),
         OutputTopic(f"{NODE}/points", POINTS),
         OutputTopic("/diagnostics", DIAGNOSTICS),

@@ -79,7 +79,7 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
     for name, (stf, mar) in VARIANTS.items():
         architecture = dataclasses.replace(full.architecture, stf=stf, mar=mar)
         model = BundledSegmenter(dataclasses.replace(full.info, architecture=architecture))
-        own = {
+        variant_state = {
             key.removeprefix(f"{name}."): value.float()
             for key, value in extra.items()
             if key.startswith(f"{name}.")
@@ -87,7 +87,7 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
         wanted = model.state_dict().keys()
         shared = {key: value for key, value in full.state_dict().items() if key in wanted}
         try:
-            model.load_state_dict(shared | own)
+            model.load_state_dict(shared | variant_state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise BundleError(f"{folder / FILE} does not fit the bundle: {reason}") from error

@@ -43,9 +43,13 @@ def convert_checkpoint(
     state = renamed(_read(path))
     architecture = _architecture(path, state)
     classes = _classes(architecture.classes)
-    model = BundledSegmenter(ModelInfo(name, architecture, classes, height))
-    own = model.state_dict()
-    wanted = {k: v.shape for k, v in own.items() if not k.endswith("num_batches_tracked")}
+    info = ModelInfo(name=name, architecture=architecture, classes=classes, height=height)
+    model = BundledSegmenter(info)
+    wanted = {
+        key: value.shape
+        for key, value in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
     problems = [f"missing {key}" for key in wanted if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in wanted]
     problems += [
@@ -61,7 +65,7 @@ def convert_checkpoint(
         return model, None
     per_class = item_classes(architecture.classes, architecture.items_per_class)
     keys, values = model.mar.keys.detach(), model.mar.values.detach()
-    return model, MemoryBank(keys, values, per_class, "published")
+    return model, MemoryBank(keys=keys, values=values, classes=per_class, rule="published")
 
 
 def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
@@ -86,7 +90,7 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
         raise CheckpointError(f"{keys} holds {items} items, no multiple of {classes} classes")
     per_class = item_classes(classes, items // classes)
     try:
-        return MemoryBank(arrays[0], arrays[1], per_class, "published")
+        return MemoryBank(keys=arrays[0], values=arrays[1], classes=per_class, rule="published")
     except ValueError as error:
         raise CheckpointError(f"{keys}, {values}: {error}") from error
 

@@ -76,11 +76,11 @@ class MemoryBank:
                 if missing := {"keys", "values", "classes"} - names:
                     raise ValueError(f"{path} is no memory bank: it lacks {sorted(missing)}")
                 return MemoryBank(
-                    file.get_tensor("keys").float(),
-                    file.get_tensor("values").float(),
-                    file.get_tensor("classes").long(),
-                    (file.metadata() or {}).get("rule", "unknown"),
-                    file.get_tensor("places") if "places" in names else None,
+                    keys=file.get_tensor("keys").float(),
+                    values=file.get_tensor("values").float(),
+                    classes=file.get_tensor("classes").long(),
+                    rule=(file.metadata() or {}).get("rule", "unknown"),
+                    places=file.get_tensor("places") if "places" in names else None,
                 )
         except (OSError, SafetensorError) as error:
             raise ValueError(f"memory bank {path} cannot be read: {error}") from error

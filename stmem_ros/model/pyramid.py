@@ -16,14 +16,14 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def twice(x: Tensor, size: Sequence[int]) -> Tensor:
+def upsample_twofold(x: Tensor, size: Sequence[int]) -> Tensor:
     """Enlarge a level by two, cut to the ``size`` of the finer one.
 
     Odd levels are halved to half a pixel more: stretched to the finer one's size, what they hold
     would lie up to a coarse pixel beside its place.
     """
-    twofold = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-    return twofold[..., : size[0], : size[1]]
+    larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return larger[..., : size[0], : size[1]]
 
 
 class PyramidPooling(nn.Module):
@@ -91,11 +91,11 @@ class FeaturePyramidHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         half, quarter, eighth, sixteenth, coarsest = features
         x = self.context(coarsest)
-        x = self.lateral16(sixteenth) + twice(x, sixteenth.shape[-2:])
+        x = self.lateral16(sixteenth) + upsample_twofold(x, sixteenth.shape[-2:])
         x = self.merge16(F.relu(x))
-        x = self.lateral8(eighth) + twice(x, eighth.shape[-2:])
+        x = self.lateral8(eighth) + upsample_twofold(x, eighth.shape[-2:])
         x = self.merge8(F.relu(x))
-        x = self.lateral4(quarter) + twice(x, quarter.shape[-2:])
+        x = self.lateral4(quarter) + upsample_twofold(x, quarter.shape[-2:])
         # An odd number of rows or columns at 1/2 lacks half a pixel at 1/4.
         x = x + self.detail(F.pad(half, (0, half.shape[-1] % 2, 0, half.shape[-2] % 2)))
         return self.merge4(F.relu(x))

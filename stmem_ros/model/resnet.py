@@ -56,8 +56,8 @@ class ResNetV1c(nn.Module):
             stage: list[nn.Module] = []
             for i in range(blocks):
                 # The first block of a dilated stage keeps the dilation of the stage before.
-                own = max(1, dilation // 2) if i == 0 else dilation
-                stage.append(Bottleneck(inputs, width, stride if i == 0 else 1, own))
+                block_dilation = max(1, dilation // 2) if i == 0 else dilation
+                stage.append(Bottleneck(inputs, width, stride if i == 0 else 1, block_dilation))
                 inputs = width * EXPANSION
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)

@@ -39,7 +39,7 @@ class Architecture:
         hidden: feed-forward width of the published STF.
         block: rows and columns of a block of the published STF, in feature pixels.
         positions: rows and columns of the published STF's position tables.
-        items_per_class: memory items of the published MAR a class; the light one has one.
+        items_per_class: memory items of the published MAR per class; the light one has one.
         form: ``published``, STF and MAR as in the paper; ``light``, what an on-board computer can
             afford: AlignedFusion and PrototypeRefinement; causal, with an on-board backbone.
         zoom: how much images are enlarged before the backbone: what is thin needs pixels.
@@ -88,7 +88,7 @@ class Architecture:
 
     @property
     def stride(self) -> float:
-        """Input pixels to a feature pixel."""
+        """Input pixels per feature pixel, on each side."""
         head = FeaturePyramidHead if self.backbone in REPEATS else PyramidPoolingHead
         return head.stride / self.zoom
 
@@ -109,7 +109,7 @@ PRESETS["psp101"] = replace(PRESETS["psp50"], backbone="resnet101")
 
 
 class Segmenter(nn.Module):
-    """Backbone and head a frame, STF over the window, MAR, 1x1 classifier.
+    """Backbone and head per frame, STF over the window, MAR, 1x1 classifier.
 
     Called on normalised float frames N x T x 3 x H x W it returns logits N x classes x H x W of the
     target frame: the plain form, every frame through the backbone. The parts are public so that a
@@ -136,7 +136,13 @@ class Segmenter(nn.Module):
         self.stf: SpatialTemporalFusion | AlignedFusion | None = None
         if a.stf and a.form == "published":
             self.stf = SpatialTemporalFusion(
-                a.channels, a.heads, a.hidden, a.block, a.window, a.positions, a.target
+                channels=a.channels,
+                heads=a.heads,
+                hidden=a.hidden,
+                block=a.block,
+                window=a.window,
+                positions=a.positions,
+                target=a.target,
             )
         elif a.stf:
             self.stf = AlignedFusion(a.channels, EfficientNetLite.channels[1], a.window, a.reach)
@@ -176,7 +182,7 @@ class Segmenter(nn.Module):
         n, t = frames.shape[:2]
         if t != self.architecture.window:
             raise ValueError(
-                f"frames hold {t} frames a window; this model takes {self.architecture.window}"
+                f"frames hold {t} frames per window; this model takes {self.architecture.window}"
             )
         window = self.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
         logits = self.classify(self.refine(self.fuse(window)))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import gc
-import math
-import threading
-import time
+import traceback
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -23,9 +20,6 @@ from std_srvs.srv import Trigger
 
 from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
-from stmem_ros.drawing import overlay
-from stmem_ros.frames import CameraFrame, LabelledFrame
-from stmem_ros.io.images import ImageError, encode_jpeg
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -33,57 +27,39 @@ from stmem_ros.model.bundle import (
     load_bundle,
     load_memory,
 )
-from stmem_ros.msg import FrameStatistics, LabelInfo
+from stmem_ros.msg import LabelInfo
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
-from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
-from stmem_ros.node.mailbox import Mailbox
+from stmem_ros.node.image_worker import ImageWorker, device_memory
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
-from stmem_ros.node.ros_messages import (
-    ROS_MESSAGES,
-    scaled_camera_info,
-    to_rgb,
-    vision_label_info,
-)
+from stmem_ros.node.ros_messages import ROS_MESSAGES, vision_label_info
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.parameters import NodeParameters, pipeline_config
 from stmem_ros.pipeline import Pipeline
-from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import swap_memory
-from stmem_ros.streaming.segmenter import RestartKind
 
-SILENCE = 2.0  # seconds without an image that diagnostics warn about
-
-
-@dataclass(frozen=True)
-class TakenImage:
-    """What a frame of the pipeline was made from.
-
-    Attributes:
-        taken: when it was taken out of the mailbox, perf_counter seconds.
-        convert: seconds it took to become an array.
-    """
-
-    stream: CameraStream
-    arrival: Arrival
-    taken: float
-    convert: float
+Transition = Callable[..., TransitionCallbackReturn]
 
 
-@dataclass(frozen=True)
-class PublishedLabels:
-    """A frame whose labels are published; its statistics go out when the costmap is done with it.
+def logged(result: TransitionCallbackReturn) -> Callable[[Transition], Transition]:
+    """Transitions that log what they raise, which rclpy swallows; their ``result`` then."""
 
-    Attributes:
-        statistics: of all stages before the costmap.
-        taken: when its image was taken, perf_counter seconds.
-    """
+    def decorate(transition: Transition) -> Transition:
+        @functools.wraps(transition)
+        def call(node: SegmentationNode, state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return transition(node, state)
+            except (ValueError, FileNotFoundError) as error:  # of the user's making: one line
+                node.get_logger().fatal(str(error))
+            except Exception:
+                node.get_logger().fatal(f"{transition.__name__}: {traceback.format_exc()}")
+            return result
 
-    stream: CameraStream
-    statistics: FrameStatistics
-    taken: float
+        return call
+
+    return decorate
 
 
 class SegmentationNode(LifecycleNode):
@@ -91,157 +67,164 @@ class SegmentationNode(LifecycleNode):
 
     It turns messages into frames of the pipeline, and what comes out of that into messages; all
     that is decided about them, the pipeline decides. Subscription callbacks only leave the newest
-    image in a mailbox. One thread labels all images that wait there and publishes their labels; a
-    second one fuses these into the costmap. That one may wait for late transforms; then it goes on
-    with each camera's newest labels.
+    image for the :class:`ImageWorker`.
     Topics, parameters and services: docs/node.md.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("segmentation_node", **options)
         declare_parameters(self)
-        self._configured = False
-        self._failed = False
+        self._started = True  # so far
         self._streams: dict[str, CameraStream] = {}
-        self._stop = threading.Event()
-        self._segmenting: threading.Thread | None = None
-        self._mapping: threading.Thread | None = None
-        self._logged_reasons: set[str] = set()
+        self._worker: ImageWorker | None = None
+        self._resources = ExitStack()  # undoes what configure has made
+        self._configured = False
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value:
             self._autostart_timer = self.create_timer(0.0, self._autostart)
 
     @property
     def failed(self) -> bool:
-        """Whether it could not start by itself; the reason was logged."""
-        return self._failed
+        """Whether it could not start by itself, or cannot work any more; the reason was logged."""
+        return not self._started or bool(self._worker and self._worker.broken)
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        self._failed = any(
-            step() != TransitionCallbackReturn.SUCCESS
+        self._started = all(
+            step() == TransitionCallbackReturn.SUCCESS
             for step in (self.trigger_configure, self.trigger_activate)
         )
 
     # Lifecycle
 
+    @logged(TransitionCallbackReturn.FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            p = self._settings = read_parameters(self)
-            model = in_own_thread(lambda: self._load_model(p))
-            rules = self._load_rules(p, model)
-            self._transforms = listen_to_transforms(self)
-            self._pipeline = in_own_thread(lambda: self._make_pipeline(p, model, rules))
-        except (ValueError, FileNotFoundError) as error:
-            self.get_logger().fatal(str(error))
-            return TransitionCallbackReturn.FAILURE
-        self._model = model
-        self._images: Mailbox[Arrival] = Mailbox()
-        self._labels_queue: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
-        for name in p.cameras:
-            self._streams[name] = CameraStream(self, name, p, self._on_image)
-        self._costmap = CostmapOutput(self, p, rules)
-        self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._label_info.publish(label_info(ROS_MESSAGES, model.info.name, rules, header))
-        self._vision_info = None
-        if VisionLabelInfo is not None:
-            self._vision_info = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
-            self._vision_info.publish(vision_label_info(rules, header))
-        self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
-        self._diagnostics = Diagnostics(self)
-        self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
-        self._configured = True
-        self.get_logger().info(
-            f"model {model.info.name!r} on {self._pipeline.device} in {self._pipeline.precision}, "
-            f"{len(model.info.classes)} classes, waiting for images on "
-            + ", ".join(self.resolve_topic_name(s.image_topic) for s in self._streams.values())
-        )
+            self._configure(read_parameters(self))
+        except BaseException:
+            self._release()
+            raise
         return TransitionCallbackReturn.SUCCESS
 
+    @logged(TransitionCallbackReturn.ERROR)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for stream in self._streams.values():
             stream.counters = Counters()
-        self._images, self._labels_queue = Mailbox(), LatestLabelsQueue()
         self._costmap.updates = 0
-        self._stop.clear()
-        self._segmenting = threading.Thread(
-            target=self._segment_all, name="segmentation", daemon=True
-        )
-        self._mapping = threading.Thread(target=self._map_all, name="costmap", daemon=True)
-        self._segmenting.start()
-        self._mapping.start()
+        self._worker = ImageWorker(self, self._pipeline, self._streams, self._costmap)
+        self._worker.start()
         return super().on_activate(state)
 
+    @logged(TransitionCallbackReturn.ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_work()
         return super().on_deactivate(state)
 
+    @logged(TransitionCallbackReturn.ERROR)
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._configured = False
-        for stream in self._streams.values():
-            stream.destroy(self)
-        self._streams.clear()
-        self._costmap.destroy()
-        self._transforms.close()
-        self._diagnostics.destroy()
-        self.destroy_publisher(self._label_info)
-        if self._vision_info is not None:
-            self.destroy_publisher(self._vision_info)
-        self.destroy_service(self._reset_service)
-        self.destroy_timer(self._diagnostics_timer)
-        del self._model, self._pipeline, self._transforms
-        gc.collect()  # a stream's functions refer to it: it would keep the model
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._release()
         return TransitionCallbackReturn.SUCCESS
 
+    @logged(TransitionCallbackReturn.ERROR)
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_work()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged(TransitionCallbackReturn.ERROR)
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Whatever transition failed, the node is unconfigured after it, and holds nothing."""
+        self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         self._stop_work()
         super().destroy_node()
 
-    def _stop_work(self) -> None:
-        self._stop.set()
-        if self._segmenting is not None and self._mapping is not None:
-            self._segmenting.join()
-            self._mapping.join()
-            self._segmenting = self._mapping = None
+    def _configure(self, parameters: NodeParameters) -> None:
+        """Make all that works; what is made is undone by ``_release``, in the reverse order."""
+        self._settings = parameters
+        undo = self._resources.callback
+        self._model = in_own_thread(lambda: self._load_model(parameters))
+        rules = self._load_rules(parameters)
+        self._transforms = listen_to_transforms(self)
+        undo(self._transforms.close)
+        self._pipeline = self._make_pipeline(parameters, rules)
+        for name in parameters.cameras:
+            stream = CameraStream(self, name, parameters, self._model, self._on_image)
+            undo(stream.destroy, self)
+            self._streams[name] = stream
+        self._costmap = CostmapOutput(self, parameters, rules)
+        undo(self._costmap.destroy)
+        self._publish_label_info(rules)
+        undo(self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
+        self._diagnostics = Diagnostics(self)
+        undo(self._diagnostics.destroy)
+        undo(self.destroy_timer, self.create_timer(1.0, self._diagnose))
+        self._configured = True
+        info = self._model.info
+        self.get_logger().info(
+            f"model {info.name!r} on {self._pipeline.device} in {self._pipeline.precision}, "
+            f"{len(info.classes)} classes, waiting for images on "
+            + ", ".join(self.resolve_topic_name(s.image_topic) for s in self._streams.values())
+        )
 
-    def _load_model(self, p: NodeParameters) -> BundledSegmenter:
-        model = load_bundle(p.model, p.device)
+    def _publish_label_info(self, rules: CostRules) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg())
+        publisher = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
+        self._resources.callback(self.destroy_publisher, publisher)
+        publisher.publish(label_info(ROS_MESSAGES, self._model.info.name, rules, header))
+        if VisionLabelInfo is not None:
+            publisher = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
+            self._resources.callback(self.destroy_publisher, publisher)
+            publisher.publish(vision_label_info(rules, header))
+
+    def _release(self) -> None:
+        """Undo what ``_configure`` has made, all or a part of it."""
+        self._stop_work()
+        self._configured = False
+        self._resources.close()
+        self._streams.clear()
+        for name in ("_model", "_pipeline", "_costmap", "_transforms"):
+            self.__dict__.pop(name, None)
+        gc.collect()  # a stream's functions refer to it: it would keep the model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _stop_work(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
+
+    def _load_model(self, parameters: NodeParameters) -> BundledSegmenter:
+        model = load_bundle(parameters.model, parameters.device)
         if not model.architecture.causal:
             raise BundleError(
-                f"model {p.model!r} is centred: it needs a frame of the future; "
+                f"model {parameters.model!r} is centred: it needs a frame of the future; "
                 "use a causal bundle on a vehicle, and this one with `stmem evaluate`"
             )
-        if p.memory_bank:
-            swap_memory(model, load_memory(Path(p.memory_bank), model))
+        if parameters.memory_bank:
+            swap_memory(model, load_memory(Path(parameters.memory_bank), model))
         return model
 
-    def _make_pipeline(
-        self, p: NodeParameters, model: BundledSegmenter, rules: CostRules
-    ) -> Pipeline:
+    def _load_rules(self, parameters: NodeParameters) -> CostRules:
+        classes = self._model.info.classes
+        if parameters.cost_rules:
+            return load_rules(Path(parameters.cost_rules), classes)
+        return default_rules(classes)
+
+    def _make_pipeline(self, parameters: NodeParameters, rules: CostRules) -> Pipeline:
+        config = pipeline_config(parameters)
         with warnings.catch_warnings(record=True) as caught:
-            pipeline = Pipeline(model, rules, pipeline_config(p), self._transforms)
+            pipeline = in_own_thread(lambda: Pipeline(self._model, rules, config, self._transforms))
         for warning in caught:
             self.get_logger().warning(str(warning.message))
         return pipeline
 
-    @staticmethod
-    def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
-        if p.cost_rules:
-            return load_rules(Path(p.cost_rules), model.info.classes)
-        return default_rules(model.info.classes)
-
     # Callbacks: none of them works on images
 
     def _on_image(self, camera: str, arrival: Arrival) -> None:
-        if self._segmenting is not None:
-            self._images.put(camera, arrival)
+        if self._worker is not None:
+            self._worker.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._pipeline.reset()
@@ -262,210 +245,19 @@ class SegmentationNode(LifecycleNode):
                     reason = str(error)
         return SetParametersResult(successful=not reason, reason=reason)
 
-    # The thread that labels
-
-    def _segment_all(self) -> None:
-        while not self._stop.is_set():
-            arrivals = self._images.take(timeout=0.1)
-            try:
-                self._segment(arrivals)
-            except Exception as error:  # a bad frame must not end the node
-                if not self.context.ok():
-                    return
-                for camera in arrivals:
-                    self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
-
-    def _segment(self, arrivals: dict[str, Arrival]) -> None:
-        """Label the images of all cameras that wait, together."""
-        taken = time.perf_counter()
-        frames = [
-            frame
-            for camera, arrival in arrivals.items()
-            if (frame := self._frame(self._streams[camera], arrival, taken)) is not None
-        ]
-        result = self._pipeline.label(frames)
-        for refused in result.refused:
-            self._refuse(refused.frame.source.stream, refused.text)
-        for labelled in result.labelled:
-            self._publish(labelled)
-
-    def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
-        """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
-        begun = time.perf_counter()
-        try:
-            rgb = to_rgb(arrival.image)
-        except ImageError as error:
-            self._refuse(stream, str(error))
-            return None
-        header = arrival.image.header
-        return CameraFrame(
-            camera=stream.name,
-            rgb=rgb,
-            stamp=nanoseconds(header.stamp),
-            frame_id=header.frame_id,
-            source=TakenImage(stream, arrival, taken, time.perf_counter() - begun),
-        )
-
-    def _publish(self, labelled: LabelledFrame) -> None:
-        """Publish the labels, and hand them over to the costmap."""
-        begun = time.perf_counter()
-        source: TakenImage = labelled.frame.source
-        stream, header = source.stream, source.arrival.image.header
-        if labelled.restart is not None:
-            self.get_logger().warning(f"ring emptied: {labelled.restart.text}")
-            stream.counters.late += labelled.restart.kind is RestartKind.TIME_WENT_BACK
-        stream.counters.labelled += 1
-        self._publish_label(stream, header, labelled)
-        now = self.get_clock().now().nanoseconds
-        statistics = FrameStatistics(
-            header=header,
-            **dataclasses.asdict(labelled.timings),
-            convert=source.convert,
-            publish=time.perf_counter() - begun,
-            latency=(now - labelled.frame.stamp) / 1e9,
-            ring_length=labelled.window,
-            ring_capacity=self._pipeline.window,
-            frames_dropped=self._images.dropped(stream.name),
-            frames_late=stream.counters.late,
-            frames_invalid=stream.counters.invalid,
-            device=str(self._pipeline.device),
-            device_memory=_device_memory(self._pipeline.device),
-        )
-        published = PublishedLabels(stream, statistics, source.taken)
-        self._labels_queue.put(stream.name, published, labelled)
-
-    def _publish_label(
-        self,
-        stream: CameraStream,
-        header: Header,
-        labelled: LabelledFrame,
-    ) -> None:
-        label, confidence = labelled.label, labelled.confidence
-        if stream.label_camera_info is not None:
-            stride = self._model.architecture.stride
-            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
-            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            if stream.info is not None:
-                with suppress(ValueError):  # the costmap's diagnostics name it
-                    info = scaled_camera_info(stream.info, *size, header)
-                    stream.label_camera_info.publish(info)
-        if stream.label.get_subscription_count():
-            stream.label.publish(ROS_MESSAGES.image(label, header))
-        if stream.confidence.get_subscription_count():
-            stream.confidence.publish(ROS_MESSAGES.image(confidence, header))
-        raw = stream.overlay.get_subscription_count()
-        jpeg = stream.overlay_jpeg.get_subscription_count()
-        if raw or jpeg:
-            picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
-            if raw:
-                stream.overlay.publish(ROS_MESSAGES.image(picture, header))
-            if jpeg:
-                data = encode_jpeg(picture)
-                stream.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
-
-    # The thread that fuses labels into the costmap
-
-    def _map_all(self) -> None:
-        assert self._segmenting is not None
-        while True:
-            last = not self._segmenting.is_alive()
-            taken = self._labels_queue.take(timeout=0.1)
-            if taken is None:
-                if last:
-                    return
-                continue
-            published, labelled = taken
-            try:
-                self._map(published, labelled)
-            except Exception as error:  # bad labels must not end the node
-                if not self.context.ok():
-                    return
-                reason = f"{type(error).__name__}: {error}"
-                self._costmap.fail(published.stream, reason)
-                self._refuse(published.stream, reason)
-
-    def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
-        """Fuse labels that are still wanted, and publish the statistics of their frame."""
-        begun = time.perf_counter()
-        stream, statistics = published.stream, published.statistics
-        try:
-            # While the node stops nothing takes in the transforms that labels may wait for.
-            if labelled is not None and not self._stop.is_set():
-                depth = labelled.frame.source.arrival.depth
-                result = self._pipeline.fuse(labelled, stream.info, depth)
-                if result is not None:
-                    self._costmap.publish(stream, labelled, result)
-                    statistics.costmap = time.perf_counter() - begun
-        finally:
-            statistics.total = time.perf_counter() - published.taken
-            stream.statistics.publish(statistics)
-
-    def _refuse(self, stream: CameraStream, reason: str) -> None:
-        """Count a frame that cannot be used; each reason is logged once."""
-        stream.counters.invalid += 1
-        stream.counters.last_error = reason
-        if reason not in self._logged_reasons:
-            self._logged_reasons.add(reason)
-            self.get_logger().error(f"image on {stream.image_topic} not used: {reason}")
-
     # Diagnostics
 
     def _diagnose(self) -> None:
+        worker = self._worker
         for stream in self._streams.values():
-            self._diagnose_input(stream)
-        device = next(self._model.parameters()).device
-        self._diagnostics.add(
-            "Model",
-            "",
-            {"model": self._model.info.name, "device": device, "memory": _device_memory(device)},
-        )
-        age = None if self._costmap.updated is None else time.monotonic() - self._costmap.updated
-        self._diagnostics.add(
-            "Costmap",
-            self._costmap.problem,
-            {
-                "updates": self._costmap.updates,
-                "skipped": sum(self._labels_queue.replaced(name) for name in self._streams),
-                "age_s": "never" if age is None else f"{age:.2f}",
-            },
-        )
-        self._diagnostics.publish()
-
-    def _diagnose_input(self, stream: CameraStream) -> None:
-        c = stream.counters
-        now = time.monotonic()
-        topic = self.resolve_topic_name(stream.image_topic)
-        problem = ""
-        if c.last_image is None:
-            problem = f"no image yet on {topic}{stream.paired_with}"
-        elif now - c.last_image > SILENCE:
-            problem = f"no image on {topic}{stream.paired_with} for {now - c.last_image:.1f} s"
-        elif c.last_error and c.invalid:
-            problem = f"{c.invalid} images not used, last: {c.last_error}"
-        if not stream.paired_with and c.infos >= 20 and 2 * c.received < c.infos:
-            loss = (
-                f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are "
-                "lost on the way; use the shared-memory profile (docs/middleware.md) or "
-                "image_reliability: reliable"
-            )
-            problem = problem or loss
-            if "loss" not in self._logged_reasons:
-                self._logged_reasons.add("loss")
+            topic = self.resolve_topic_name(stream.image_topic)
+            if (loss := stream.loss(topic)) and not stream.loss_logged:
+                stream.loss_logged = True
                 self.get_logger().warning(loss)
-        self._diagnostics.add(
-            f"Input {stream.name}".strip(),
-            problem,
-            {
-                "received": c.received,
-                "labelled": c.labelled,
-                "dropped": self._images.dropped(stream.name),
-                "late": c.late,
-                "invalid": c.invalid,
-            },
-        )
-
-
-def _device_memory(device: torch.device) -> int:
-    """Bytes held on a GPU, 0 on a CPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+            dropped = 0 if worker is None else worker.dropped(stream.name)
+            self._diagnostics.add_input(stream, topic, dropped)
+        device = self._pipeline.device
+        broken = "" if worker is None else worker.broken
+        self._diagnostics.add_model(self._model.info.name, device, device_memory(device), broken)
+        self._diagnostics.add_costmap(self._costmap, 0 if worker is None else worker.skipped)
+        self._diagnostics.publish()

@@ -16,6 +16,7 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -47,7 +48,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
     command = [sys.executable, "-m", "stmem_ros.online.image_probe", str(width), str(height)]
     command += ["reliable"] if reliable else []
     receiver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = Node("stmem_doctor")
         publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=5))
@@ -72,7 +73,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
 
 def receive(width: int, height: int, reliable: bool) -> None:
     """Take images until they stop; print how long each was on its way, ms."""
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_doctor_receiver")
     times: list[float] = []
     last = time.monotonic() + TIMEOUT

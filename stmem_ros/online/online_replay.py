@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from stmem_ros.evaluation.replay.bag_moments import CameraTopics
@@ -40,6 +41,7 @@ from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
 from stmem_ros.online.player import BagPlayer
 from stmem_ros.online.recorder import Recorder
+from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
@@ -56,18 +58,12 @@ class PlayedNode:
     """The node that a bag is played to.
 
     Attributes:
-        model: shipped bundle or a bundle's folder.
-        device: torch device.
-        camera: its only camera's name, as of parameter ``cameras``.
+        parameters: what it is told; with one camera.
         threads: CPU threads of its network, None: as many as it likes.
-        parameter_file: of all other parameters, None: the defaults.
     """
 
-    model: str
-    device: str
-    camera: str = ""
+    parameters: NodeParameters
     threads: int | None = None
-    parameter_file: Path | None = None
 
 
 def replay_online(
@@ -86,28 +82,26 @@ def replay_online(
     """
     os.environ.update(private_environment(out / "log"))
     compressed = topics.image.type == COMPRESSED
-    parameters: dict[str, object] = {
+    (camera,) = node.parameters.cameras
+    values = parameter_values(node.parameters) | {
         "use_sim_time": True,
-        "model": node.model,
-        "device": node.device,
+        "autostart": True,
         "image_transport": "compressed" if compressed else "raw",
         "image_reliability": "reliable",
+        "label_size": "image",
     }
-    if node.parameter_file is None:
-        parameters["rectified"] = "rect" in topics.image.name
     inputs = {
         "image_raw/compressed" if compressed else "image_raw": topics.image,
         "camera_info": topics.info,
         "depth": topics.depth,
     }
-    prefix = f"{node.camera}/" if node.camera else ""
+    prefix = f"{camera}/" if camera else ""
     remaps = {prefix + name: topic.name for name, topic in inputs.items() if topic is not None}
-    log = out / "node.log"
-    with NodeProcess(parameters, remaps, log, node.threads, node.parameter_file) as process:
+    with NodeProcess(values, remaps, out / "node.log", node.threads) as process:
         output = RecordingFolder(out).output
         try:
             return _play_and_record(
-                bag, topics.image, None, {}, output, rate, process.check_alive, node.camera
+                bag, topics.image, None, {}, output, rate, process.check_alive, camera
             )
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
@@ -254,7 +248,7 @@ class _Run:
 
 @contextmanager
 def _spinning_node() -> Iterator[Node]:
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
     executor = SingleThreadedExecutor()
     executor.add_node(node)

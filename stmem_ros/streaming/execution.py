@@ -36,7 +36,7 @@ class Execution:
             decides the labels stays float32: places of an aligned fusion, MAR, scores.
         compile: by torch.compile; takes a C++ compiler (Triton on a GPU) and, at each new image
             size, minutes.
-        cuda_graphs: what a frame launches on a GPU is recorded once an image size, and replayed.
+        cuda_graphs: what a frame launches on a GPU is recorded once per image size, and replayed.
     """
 
     precision: str = "auto"
@@ -63,7 +63,7 @@ class Execution:
 
 
 class Runner:
-    """The network of all streams of a model, run as an execution says; use :func:`runner`."""
+    """The network of all streams of a model, run as an execution says: a :func:`shared_runner`."""
 
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
@@ -74,10 +74,10 @@ class Runner:
         if self.device.type == "cuda":  # else autocast would convert them for each frame
             self.core.backbone.to(DTYPES[execution.precision])
             self.core.head.to(DTYPES[execution.precision])
-        self._call = self.caller()
-        self._features = self.prepared(self.core.features, reduced=True)
-        self._refine = self.prepared(self.core.refine, reduced=False)
-        self._decode = self.prepared(self.core.decode, reduced=False)
+        self._call = self.make_caller()
+        self._features = self.prepare(self.core.features, reduced=True)
+        self._refine = self.prepare(self.core.refine, reduced=False)
+        self._decode = self.prepare(self.core.decode, reduced=False)
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images N x 3 x H x W to features N x C x h x w."""
@@ -95,7 +95,7 @@ class Runner:
         """Labels uint8 and probabilities, N x H x W, of refined features."""
         return self._call(self._decode, refined, height, width)
 
-    def prepared(self, function: Callable[..., Any], reduced: bool) -> Callable[..., Any]:
+    def prepare(self, function: Callable[..., Any], reduced: bool) -> Callable[..., Any]:
         """A function of tensors at the execution's precision, compiled if that is asked for."""
         function = self.at_precision(function, reduced)
         if not self.execution.compile:
@@ -112,13 +112,13 @@ class Runner:
         def run(features: Tensor, *others: Any) -> Any:
             if dtype == torch.float32:
                 return function(features.float(), *others)
-            # Each weight is used once a frame: there is nothing to cache.
+            # Each weight is used once per frame: there is nothing to cache.
             with torch.autocast(device, dtype, cache_enabled=False):
                 return function(features, *others)
 
         return run
 
-    def caller(self) -> Callable[..., Any]:
+    def make_caller(self) -> Callable[..., Any]:
         """What calls prepared functions: by their CUDA graphs, if that is asked for."""
         return CudaGraphs() if self.execution.cuda_graphs else _call
 
@@ -133,10 +133,10 @@ class RunnerFusion:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._fusion = runner.core.fusion()
-        reduced = not self._fusion.float32
+        reduced = not self._fusion.needs_float32
         self._push = runner.at_precision(self._fusion.push, reduced)
-        self._call = runner.caller()
-        self._step = runner.prepared(self._resumed, reduced)
+        self._call = runner.make_caller()
+        self._step = runner.prepare(self._push_from_state, reduced)
         self._state: State | None = None
         self._shape: torch.Size | None = None  # of the features
         self._stateless = runner.execution.compile or runner.execution.cuda_graphs
@@ -150,7 +150,7 @@ class RunnerFusion:
         fused = self._push(features)
         if self._stateless:
             if features.shape != self._shape:  # what was recorded uses tensors of that size
-                self._call, self._shape = self._runner.caller(), features.shape
+                self._call, self._shape = self._runner.make_caller(), features.shape
             self._state = tuple(x.clone() for x in self._fusion.state())
         return fused
 
@@ -159,7 +159,7 @@ class RunnerFusion:
         self._fusion.reset()
         self._state = None
 
-    def _resumed(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def _push_from_state(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         self._fusion.resume(state, (features.shape[-2], features.shape[-1]))
         return (self._fusion.push(features), *self._fusion.state())
 
@@ -172,7 +172,7 @@ _runners: WeakKeyDictionary[BundledSegmenter, dict[Execution, Runner]] = WeakKey
 
 
 @torch.inference_mode()
-def runner(model: BundledSegmenter, execution: Execution) -> Runner:
+def shared_runner(model: BundledSegmenter, execution: Execution) -> Runner:
     """What runs a model; one for each way to run it, however many streams ask for it.
 
     Warns, once, of a precision that the model's labels were not checked in.
@@ -202,5 +202,5 @@ def swap_memory(model: BundledSegmenter, bank: MemoryBank) -> None:
     assert model.mar is not None
     model.mar.keys.copy_(bank.keys)
     model.mar.values.copy_(bank.values)
-    for made in _runners.get(model, {}).values():
-        made.core.fold_memory()
+    for runner in _runners.get(model, {}).values():
+        runner.core.fold_memory()

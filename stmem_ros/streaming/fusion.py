@@ -18,10 +18,10 @@ class StreamFusion(Protocol):
     """Features 1 x C x h x w of frames in their order; a stream begins with its first, repeated.
 
     Attributes:
-        float32: whether less precision would spoil it.
+        needs_float32: whether less precision would spoil it.
     """
 
-    float32: bool
+    needs_float32: bool
 
     def push(self, features: Tensor) -> Tensor:
         """Fused features of the window's target frame."""
@@ -42,7 +42,7 @@ class StreamFusion(Protocol):
 class SingleFrame:
     """No fusion: a network without STF."""
 
-    float32 = False
+    needs_float32 = False
 
     def push(self, features: Tensor) -> Tensor:
         return features
@@ -60,7 +60,7 @@ class SingleFrame:
 class TokenFusion:
     """The published STF: the ring keeps each frame's tokens and projections."""
 
-    float32 = False
+    needs_float32 = False
 
     def __init__(self, folded: FoldedFusion) -> None:
         self._folded = folded
@@ -93,7 +93,7 @@ class TokenFusion:
 class AlignedWindowFusion:
     """The light form: where the things of the last frame are in earlier ones, and these frames."""
 
-    float32 = True  # half precision tells places in a wide image to half a pixel
+    needs_float32 = True  # half precision tells places in a wide image to half a pixel
 
     def __init__(self, fusion: FoldedAlignment | AlignedFusion) -> None:
         self._fusion = fusion

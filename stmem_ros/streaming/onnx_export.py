@@ -40,11 +40,11 @@ class StreamStep(nn.Module):
     def __init__(self, model: BundledSegmenter, size: tuple[int, int]) -> None:
         super().__init__()
         architecture = model.architecture
-        sides = Fraction(architecture.stride).limit_denominator(1000).numerator
-        if architecture.zoom != 1 and any(side % sides for side in size):
+        multiple = Fraction(architecture.stride).limit_denominator(1000).numerator
+        if architecture.zoom != 1 and any(side % multiple for side in size):
             raise ValueError(
                 f"size is {size[0]}x{size[1]}; the model enlarges images by {architecture.zoom}, "
-                f"for which ONNX needs multiples of {sides} pixels"
+                f"for which ONNX needs multiples of {multiple} pixels"
             )
         self._info = model.info
         self._core = StreamingCore(model, cpu_kernels=False)
@@ -54,8 +54,8 @@ class StreamStep(nn.Module):
         self._size = size
         first = self._features(torch.zeros(1, *size, 3, dtype=torch.uint8))
         self._feature_size = (first.shape[-2], first.shape[-1])
-        whole = (round(side * architecture.stride) for side in self._feature_size)
-        self._whole = tuple(whole)  # pixels of all features; what lies beyond the image is cut off
+        # Pixels of all features; what lies beyond the image is cut off.
+        self._score_size = tuple(round(side * architecture.stride) for side in self._feature_size)
         self._fusion.push(first)
         self.empty_state: State = tuple(torch.zeros_like(x) for x in self._fusion.state())
 
@@ -63,10 +63,10 @@ class StreamStep(nn.Module):
         self._fusion.resume(state, self._feature_size)
         fused = self._fusion.push(self._features(image))
         logits = self._core.classify(self._core.refine(fused))
-        scores = F.interpolate(logits, self._whole, mode="bilinear", align_corners=False)
+        scores = F.interpolate(logits, self._score_size, mode="bilinear", align_corners=False)
         height, width = self._size
-        sure, label = scores[..., :height, :width].softmax(dim=1).max(dim=1)
-        confidence = (sure * 255).round().to(torch.uint8)
+        probability, label = scores[..., :height, :width].softmax(dim=1).max(dim=1)
+        confidence = (probability * 255).round().to(torch.uint8)
         return (label.to(torch.uint8), confidence, logits, *self._fusion.state())
 
     def _features(self, image: Tensor) -> Tensor:

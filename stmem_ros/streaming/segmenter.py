@@ -16,10 +16,10 @@ import torch
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.execution import Execution, runner, swap_memory
+from stmem_ros.streaming.execution import Execution, shared_runner, swap_memory
 from stmem_ros.streaming.ring import Ring
 
-SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
+SMALLEST = 32  # pixels per side: one pixel of the coarsest feature map
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,16 @@ class Segmentation:
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
         timings: seconds per stage.
-        restart: why the stream began anew with this frame, None if it did not.
+        Segmentation(
+            label=label,
+            confidence=confidence,
+            stamp=target.stamp,
+            window=len(stream.ring),
+            timings=timings,
+            restart=restart,
+        )
+        for label, confidence, target, stream, restart in zip(
+            labels, confidences, targets, streams, restarts, strict=True
     """
 
     label: np.ndarray
@@ -118,7 +127,7 @@ class StreamingSegmenter:
         self.max_gap = max_gap
         self.inference_height = inference_height
         self.device = next(model.parameters()).device
-        self.runner = runner(model, execution)
+        self.runner = shared_runner(model, execution)
         self.core = self.runner.core
         self.fusion = self.runner.fusion()
         self.ring: Ring[Frame] = Ring(model.architecture.window if model.stf is not None else 1)
@@ -208,7 +217,7 @@ def push_together(
     results: dict[int, Segmentation] = {}
     try:
         for size in dict.fromkeys(sizes):
-            members = [i for i, own in enumerate(sizes) if own == size]
+            members = [i for i, other in enumerate(sizes) if other == size]
             batch = _push_batch(
                 size,
                 [streams[i] for i in members],
@@ -233,47 +242,55 @@ def _push_batch(
     """Of checked images, all of which the network sees at ``size``."""
     network, info = streams[0].runner, streams[0].model.info
     clock = _StageClock(network.device)
-    rgb = torch.from_numpy(np.stack([_resized(image, size) for image in images]))
+    rgb = torch.from_numpy(np.stack([_resize(image, size) for image in images]))
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")
     features = network.features(batch)
     clock.stage_ends("backbone")
 
     restarts, targets, fused = [], [], []
-    for stream, image, stamp, own in zip(streams, images, stamps, features.split(1), strict=True):
+    inputs = zip(streams, images, stamps, features.split(1), strict=True)
+    for stream, image, stamp, frame_features in inputs:
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
         restart = stream._restart(frame)
         if restart is not None:
             stream.reset()
         restarts.append(restart)
         targets.append(stream._append(frame))
-        fused.append(stream.fusion.push(own))
+        fused.append(stream.fusion.push(frame_features))
     clock.stage_ends("stf")
     refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
-    label, sure = network.decode(refined, *size)
-    labels, confidences = label.cpu().numpy(), (sure * 255).round_().to(torch.uint8).cpu().numpy()
+    label, probability = network.decode(refined, *size)
+    confidence = (probability * 255).round_().to(torch.uint8)
     sizes = [target.size for target in targets]
-    whole_labels = [_whole(*pair) for pair in zip(labels, sizes, strict=True)]
-    whole_confidences = [_whole(*pair) for pair in zip(confidences, sizes, strict=True)]
+    labels = [_restore(*pair) for pair in zip(label.cpu().numpy(), sizes, strict=True)]
+    confidences = [_restore(*pair) for pair in zip(confidence.cpu().numpy(), sizes, strict=True)]
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
-        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restart)
+        Segmentation(
+            label=label,
+            confidence=confidence,
+            stamp=target.stamp,
+            window=len(stream.ring),
+            timings=timings,
+            restart=restart,
+        )
         for label, confidence, target, stream, restart in zip(
-            whole_labels, whole_confidences, targets, streams, restarts, strict=True
+            labels, confidences, targets, streams, restarts, strict=True
         )
     ]
 
 
-def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image as the network sees it."""
     if size == rgb.shape[:2]:
         return rgb
     return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _whole(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _restore(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Labels or confidences at the size of the image they belong to."""
     if size == values.shape:
         return values

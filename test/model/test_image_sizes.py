@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
-from stmem_ros.model.pyramid import twice
+from stmem_ros.model.pyramid import upsample_twofold
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -16,7 +16,7 @@ from stmem_ros.streaming.segmenter import StreamingSegmenter
 def test_a_level_of_a_cut_map_is_the_cut_level(size: tuple[int, int]) -> None:
     coarse = torch.randn(1, 3, 7, 9)
     whole = F.interpolate(coarse, (14, 18), mode="bilinear", align_corners=False)
-    assert torch.equal(twice(coarse, size), whole[..., : size[0], : size[1]])
+    assert torch.equal(upsample_twofold(coarse, size), whole[..., : size[0], : size[1]])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
 from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, COMPRESSED, POINTS, RAW, TF, types
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.io.messages import MessageFactory
-from stmem_ros.io.output_topics import GRID, LABEL_INFO, SEMANTIC_GRID
+from stmem_ros.io.output_topics import LABEL_INFO, OCCUPANCY_GRID, SEMANTIC_GRID
 from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 from stmem_ros.stamps import header_stamp, nanoseconds
 
@@ -59,8 +59,8 @@ KINDS = {
         for name, camera in CAMERAS.items()
     },
     "transform": (TF, lambda m, f, h: m.transform(POSE, "camera", h)),
-    "costmap": (GRID, occupancy(-1)),
-    "costmap, unseen cells free": (GRID, occupancy(0)),
+    "costmap": (OCCUPANCY_GRID, occupancy(-1)),
+    "costmap, unseen cells free": (OCCUPANCY_GRID, occupancy(0)),
     "grid": (SEMANTIC_GRID, lambda m, f, h: semantic_grid(m, f.map.update.grid, RULES, h)),
     "label_info": (LABEL_INFO, lambda m, f, h: label_info(m, "small", RULES, h)),
     "points": (POINTS, lambda m, f, h: obstacle_cloud(m, f.map.update, f.label, RULES, h)),

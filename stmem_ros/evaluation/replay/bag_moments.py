@@ -98,6 +98,12 @@ def find_cameras(
     """
     if len(cameras) == 1:
         return {cameras[0]: _find_camera(topics, cameras[0], choice)}
+    chosen = [name for name in (choice.image, choice.info, choice.label) if name]
+    if chosen:
+        raise BagError(
+            f"topic {chosen[0]} is chosen, but there are several cameras: the topics of each lie "
+            f"in its namespace ({', '.join(cameras)})"
+        )
     unnamed = TopicChoice(points=choice.points, depth=choice.depth)
     return {camera: _find_camera(topics, camera, unnamed) for camera in cameras}
 

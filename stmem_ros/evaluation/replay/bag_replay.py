@@ -38,7 +38,7 @@ from stmem_ros.frames import (
 )
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
-from stmem_ros.io.bags import POINTS, BagReader
+from stmem_ros.io.bags import POINTS, BagReader, is_rectified
 from stmem_ros.io.images import ImageError, decode_depth, decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
@@ -58,7 +58,7 @@ class _Source:
 
     moment: Moment
     latency: float | None
-    begun: float
+    started: float
     decoded: float
 
 
@@ -116,7 +116,7 @@ class BagReplay:
             self._no_rules = str(error)
         rectified = options.rectified
         if rectified is None:
-            rectified = any("rect" in topics.image.name for topics in self.cameras.values())
+            rectified = any(is_rectified(topics.image) for topics in self.cameras.values())
         config = replace(config, rectified=rectified, transform_timeout=0.0)
         self._pipeline = Pipeline(model, rules, config, self._transforms)
 
@@ -158,7 +158,7 @@ class BagReplay:
         lost: deque[ReplayedFrame] = deque()
         options = self._options
 
-        def arriving() -> Iterator[Arrival[Moment]]:
+        def arrivals() -> Iterator[Arrival[Moment]]:
             for moment in self._moments:
                 chance = np.random.default_rng([options.seed, moment.index]).random()
                 if chance < options.drop:
@@ -169,7 +169,7 @@ class BagReplay:
                     takes = options.latency.seconds(options.seed, moment.index)
                 yield Arrival(moment, moment.received / 1e9 / options.rate, takes)
 
-        for moment, latency in serve(arriving()):
+        for moment, latency in serve(arrivals()):
             for frame in lost:
                 yield frame, None
             lost.clear()
@@ -184,7 +184,7 @@ class BagReplay:
     # The pipeline
 
     def _label(self, moment: Moment, latency: float | None) -> Iterator[ReplayedFrame]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         if moment.message is None:
             yield _unlabelled(moment, FrameState.INVALID, moment.problem)
             return
@@ -202,7 +202,7 @@ class BagReplay:
             rgb=rgb,
             stamp=moment.stamp,
             frame_id=moment.message.header.frame_id,
-            source=_Source(moment, latency, begun, time.perf_counter()),
+            source=_Source(moment, latency, started, time.perf_counter()),
         )
         result = self._pipeline.label([frame])
         labelled_at = time.perf_counter()
@@ -218,7 +218,7 @@ class BagReplay:
         moment = source.moment
         reference, problem = self._checked_reference(moment.reference, labelled.label)
         mapped = self._fuse(labelled, moment)
-        ended = time.perf_counter()
+        finished = time.perf_counter()
         placed = mapped.placed
         steps = labelled.timings
         return ReplayedFrame(
@@ -241,15 +241,15 @@ class BagReplay:
             latency=source.latency,
             frame_id=labelled.frame.frame_id,
             timings=FrameTimings(
-                decode_image=1e3 * (newest.decoded - newest.begun),
+                decode_image=1e3 * (newest.decoded - newest.started),
                 upload=1e3 * steps.upload,
                 backbone=1e3 * steps.backbone,
                 stf=1e3 * steps.stf,
                 mar=1e3 * steps.mar,
                 decode=1e3 * steps.decode,
-                costmap=1e3 * (ended - labelled_at),
-                total=1e3 * (ended - newest.begun),
-                latency=1e3 * (labelled_at - newest.begun),
+                costmap=1e3 * (finished - labelled_at),
+                total=1e3 * (finished - newest.started),
+                latency=1e3 * (labelled_at - newest.started),
             ),
         )
 

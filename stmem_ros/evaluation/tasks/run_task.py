@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,7 +14,7 @@ from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.evaluation.metrics.figures import timing_figures
 from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
-from stmem_ros.evaluation.results.folder import TaskFolder
+from stmem_ros.evaluation.results.folder import EARLIER_TASK, TaskFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
@@ -24,6 +23,7 @@ from stmem_ros.evaluation.tasks.online_comparison import online_comparison
 from stmem_ros.evaluation.tasks.output_bag import output_bag
 from stmem_ros.evaluation.tasks.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
+from stmem_ros.io.output_folder import renew_folder
 from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.io.peak_memory import peak_memory_mb
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle, load_memory
@@ -41,7 +41,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
 
     Raises:
         BagError: the bag gives nothing: it is missing, unreadable, or has no camera.
-        BundleError, ValueError: the model or the device cannot be used.
+        BundleError, ValueError: the model, the device or the task's folder cannot be used.
     """
     start = time.perf_counter()
     torch.set_num_threads(task.threads)
@@ -51,8 +51,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folder = task.results
-    shutil.rmtree(folder.path, ignore_errors=True)
-    folder.path.mkdir(parents=True)
+    renew_folder(folder.path, EARLIER_TASK)
     rules = _rules(model, task.parameters.cost_rules)
     scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.parameters.grid, rules)
     with BagReader(Path(task.path)) as bag:

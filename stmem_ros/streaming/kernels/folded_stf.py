@@ -230,6 +230,7 @@ class FoldedAttention:
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
         """B x heads x L x ... to B x L x heads x ..."""
+        k, v = k.to(q.dtype), v.to(q.dtype)  # as newer autocasts do themselves
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask, scale=self._scale)
         return x.transpose(1, 2)
 

@@ -1,0 +1,241 @@
+"""The node's two threads: one labels images, one fuses their labels into the costmap."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from rclpy.node import Node
+
+from stmem_ros.frames import CameraFrame, LabelledFrame
+from stmem_ros.msg import FrameStatistics
+from stmem_ros.node.camera_stream import Arrival, CameraStream
+from stmem_ros.node.costmap_output import CostmapOutput
+from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
+from stmem_ros.node.mailbox import Mailbox
+from stmem_ros.node.ros_messages import to_rgb
+from stmem_ros.pipeline import Pipeline
+from stmem_ros.stamps import nanoseconds
+from stmem_ros.streaming.segmenter import RestartKind
+
+FAILURES = 5  # of the network in a row, after which it is taken for broken
+
+
+@dataclass(frozen=True)
+class TakenImage:
+    """What a frame of the pipeline was made from.
+
+    Attributes:
+        taken: when it was taken out of the mailbox, perf_counter seconds.
+        convert: seconds it took to become an array.
+    """
+
+    stream: CameraStream
+    arrival: Arrival
+    taken: float
+    convert: float
+
+
+@dataclass(frozen=True)
+class PublishedLabels:
+    """A frame whose labels are published; its statistics go out when the costmap is done with it.
+
+    Attributes:
+        statistics: of all stages before the costmap.
+        taken: when its image was taken, perf_counter seconds.
+    """
+
+    stream: CameraStream
+    statistics: FrameStatistics
+    taken: float
+
+
+class ImageWorker:
+    """Works on the newest image of each camera, from :meth:`start` to :meth:`stop`.
+
+    Images of all cameras that wait go through the pipeline together. The thread of the costmap may
+    wait for late transforms; then it goes on with each camera's newest labels.
+
+    Attributes:
+        broken: why the network does not work any more; empty while it does.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        pipeline: Pipeline,
+        streams: Mapping[str, CameraStream],
+        costmap: CostmapOutput,
+    ) -> None:
+        self.broken = ""
+        self._node = node
+        self._pipeline = pipeline
+        self._streams = streams
+        self._costmap = costmap
+        self._images: Mailbox[Arrival] = Mailbox()
+        self._labels: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
+        self._stopping = threading.Event()
+        self._failures = 0  # of the network, in a row
+        self._logged_reasons: set[tuple[str, str]] = set()  # camera, and reason without numbers
+        self._labelling = threading.Thread(target=self._label_images, name="labels", daemon=True)
+        self._mapping = threading.Thread(target=self._map_labels, name="costmap", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._labelling.start()
+        self._mapping.start()
+
+    def stop(self) -> None:
+        """End, once the image that is worked on is labelled."""
+        self._stopping.set()
+        self._labelling.join()
+        self._mapping.join()
+
+    def put(self, camera: str, arrival: Arrival) -> None:
+        """Leave an image; it takes the place of one that still waits."""
+        self._images.put(camera, arrival)
+
+    def dropped(self, camera: str) -> int:
+        """Images of a camera that newer ones replaced."""
+        return self._images.dropped(camera)
+
+    @property
+    def skipped(self) -> int:
+        """Labels that newer ones replaced before the costmap took them."""
+        return sum(self._labels.replaced(name) for name in self._streams)
+
+    # The thread that labels
+
+    def _label_images(self) -> None:
+        while not self._stopping.is_set() and not self.broken:
+            arrivals = self._images.take(timeout=0.1)
+            if not arrivals:
+                self._pipeline.label([])  # a new memory bank is loaded without an image, too
+                continue
+            taken = time.perf_counter()
+            frames = [self._frame(self._streams[c], a, taken) for c, a in arrivals.items()]
+            try:
+                self._label([frame for frame in frames if frame is not None])
+            except Exception as error:  # one bad frame must not end the node
+                if not self._node.context.ok():
+                    return
+                self._note_failure([self._streams[camera] for camera in arrivals], error)
+
+    def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
+        """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
+        started = time.perf_counter()
+        header = arrival.image.header
+        try:
+            rgb = to_rgb(arrival.image)
+        except Exception as error:  # whatever a decoder raises, the image alone is lost
+            self._refuse(stream, str(error) or type(error).__name__)
+            return None
+        return CameraFrame(
+            camera=stream.name,
+            rgb=rgb,
+            stamp=nanoseconds(header.stamp),
+            frame_id=header.frame_id,
+            source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
+        )
+
+    def _label(self, frames: list[CameraFrame]) -> None:
+        result = self._pipeline.label(frames)
+        for refused in result.refused:
+            self._refuse(refused.frame.source.stream, refused.text)
+        for labelled in result.labelled:
+            self._publish(labelled)
+        if result.labelled:
+            self._failures = 0
+
+    def _publish(self, labelled: LabelledFrame) -> None:
+        """Publish the labels, and hand them over to the costmap."""
+        started = time.perf_counter()
+        source: TakenImage = labelled.frame.source
+        stream, header = source.stream, source.arrival.image.header
+        if labelled.restart is not None:
+            self._node.get_logger().warning(f"ring emptied: {labelled.restart.text}")
+            stream.counters.late += labelled.restart.kind is RestartKind.TIME_WENT_BACK
+        stream.counters.labelled += 1
+        stream.publish_labels(labelled, header)
+        now = self._node.get_clock().now().nanoseconds
+        statistics = FrameStatistics(
+            header=header,
+            **dataclasses.asdict(labelled.timings),
+            convert=source.convert,
+            publish=time.perf_counter() - started,
+            latency=(now - labelled.frame.stamp) / 1e9,
+            ring_length=labelled.window,
+            ring_capacity=self._pipeline.window,
+            frames_dropped=self._images.dropped(stream.name),
+            frames_late=stream.counters.late,
+            frames_invalid=stream.counters.invalid,
+            device=str(self._pipeline.device),
+            device_memory=device_memory(self._pipeline.device),
+        )
+        published = PublishedLabels(stream, statistics, source.taken)
+        self._labels.put(stream.name, published, labelled)
+
+    # The thread that fuses labels into the costmap
+
+    def _map_labels(self) -> None:
+        while True:
+            last = not self._labelling.is_alive()
+            taken = self._labels.take(timeout=0.1)
+            if taken is None:
+                if last:
+                    return
+                continue
+            published, labelled = taken
+            try:
+                self._map(published, labelled)
+            except Exception as error:  # bad labels must not end the node
+                if not self._node.context.ok():
+                    return
+                self._costmap.fail(published.stream, f"{type(error).__name__}: {error}")
+
+    def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
+        """Fuse labels that are still wanted, and publish the statistics of their frame."""
+        started = time.perf_counter()
+        stream, statistics = published.stream, published.statistics
+        try:
+            # While the node stops nothing takes in the transforms that labels may wait for.
+            if labelled is not None and not self._stopping.is_set():
+                depth = labelled.frame.source.arrival.depth
+                result = self._pipeline.fuse(labelled, stream.info, depth)
+                if result is not None:
+                    self._costmap.publish(stream, labelled, result)
+                    statistics.costmap = time.perf_counter() - started
+        finally:
+            statistics.total = time.perf_counter() - published.taken
+            stream.statistics.publish(statistics)
+
+    # What goes wrong
+
+    def _note_failure(self, streams: list[CameraStream], error: Exception) -> None:
+        """Count a failure of the network; after several in a row it is taken for broken."""
+        reason = f"{type(error).__name__}: {error}"
+        for stream in streams:
+            self._refuse(stream, reason)
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self.broken = f"the network failed {self._failures} times in a row: {reason}"
+            self._node.get_logger().fatal(self.broken)
+
+    def _refuse(self, stream: CameraStream, reason: str) -> None:
+        """Count an image that cannot be used; each kind of reason is logged once per camera."""
+        stream.counters.invalid += 1
+        stream.counters.last_error = reason
+        kind = stream.name, re.sub(r"\d+", "#", reason)
+        if kind not in self._logged_reasons:
+            self._logged_reasons.add(kind)
+            self._node.get_logger().error(f"image on {stream.image_topic} not used: {reason}")
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes held on a GPU, 0 on a CPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
