@@ -31,8 +31,9 @@ EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val -
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
 
+# Two files of tests at a time, each on one core.
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .
