@@ -7,6 +7,7 @@ The node declares its ROS parameters from the table; ``config/segmentation.yaml`
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.execution import PRECISIONS, Execution
 
 TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}
+CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 # Parameters, and a group of them, that rclpy declares for every node.
 RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -319,6 +321,12 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
             f"parameter costmap.known is {known}; it must be less than costmap.limit, {limit}, "
             "else no cell is ever known"
         )
+    for name in values["cameras"]:
+        if name and not CAMERA_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"parameter cameras names {name!r}; a name holds letters, digits, _ and /, and no "
+                "part of it begins with a digit"
+            )
     group = "costmap."
     grid = {n.removeprefix(group): v for n, v in values.items() if n.startswith(group)}
     others = {n: v for n, v in values.items() if not n.startswith(group)}

@@ -5,12 +5,13 @@ module: they turn messages or records into frames, and its results into messages
 
 In the order of a frame's way:
 
-- An image that cannot be used is refused, and nothing else changes (``_usable``).
+- An image that cannot be used is refused, and nothing else changes (``_unusable``).
 - A stamp that goes back, a long gap or a new image size begins that camera's stream anew; a stamp
   that goes back begins a new *epoch*: what was seen before it is forgotten (``_begin_epoch``).
 - Labels of an earlier epoch are not fused, and the grid forgets with the epoch (``fuse``).
 - Without CameraInfo or a transform to the camera the grid stays as it is; without odometry it holds
-  the newest image alone; odometry that jumps is refused until it stays (``_place``).
+  the newest image alone (``_place``); odometry that jumps is refused until it stays
+  (costmap/motion.py).
 - Grids are published no faster than a rate (``MapResult.publish``).
 """
 
@@ -163,11 +164,16 @@ class Pipeline:
             usable = [f for f in frames if all(r.frame is not f for r in refused)]
             if not usable:
                 return LabelResult((), tuple(refused))
-            segmentations = push_together(
-                [self.streams[f.camera] for f in usable],
-                [f.rgb for f in usable],
-                [f.stamp / 1e9 for f in usable],
-            )
+            try:
+                segmentations = push_together(
+                    [self.streams[f.camera] for f in usable],
+                    [f.rgb for f in usable],
+                    [f.stamp / 1e9 for f in usable],
+                )
+            except Exception:
+                for frame in usable:
+                    self._waiting[frame.camera].clear()
+                raise
             restarts = [s.restart for s in segmentations if s.restart is not None]
             if any(r.kind is RestartKind.TIME_WENT_BACK for r in restarts):
                 self._begin_epoch()

@@ -38,4 +38,17 @@ def end_on_signals(exit_code: int, on_signal: Callable[[], None]) -> None:
 
     for number in SIGNALS:
         signal.signal(number, handle)
+    os.register_at_fork(after_in_child=_forget_signals)  # a child's signals are its own
     threading.Thread(target=end_after_grace, name="signals", daemon=True).start()
+
+
+def ignore_signals() -> None:
+    """The process ends already."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _forget_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)

@@ -16,8 +16,10 @@ from stmem_ros.parameters import (
     PARAMETERS,
     NodeParameters,
     node_parameters,
+    pipeline_config,
     read_parameter_file,
 )
+from stmem_ros.pipeline import PipelineConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -150,3 +152,13 @@ def test_values_are_given_by_their_ros_names() -> None:
     assert node_parameters({"costmap.size": 9.0, "cameras": ["a", "b"]}) == changed(
         grid=GridConfig(size=9.0), cameras=("a", "b")
     )
+
+
+def test_the_pipeline_has_the_nodes_defaults() -> None:
+    assert pipeline_config(DEFAULTS) == PipelineConfig()
+
+
+@pytest.mark.parametrize("name", ["/front", "front-left", "front left", "1cam", "front/"])
+def test_a_camera_whose_name_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"cameras.*{name}"):
+        node_parameters({"cameras": [name]})

@@ -189,6 +189,22 @@ def test_inference_height_may_be_the_trained_one_none_or_a_number(
     assert Pipeline(small_model, RULES, config, poses).streams[""].inference_height == expected
 
 
+def test_a_network_that_fails_once_labels_what_comes_then(
+    small_model: BundledSegmenter, poses: KnownPoses, frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(small_model, RULES, CONFIG, poses)
+    kinds(pipeline, frame(frames[0], 1.0))
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(pipeline.streams[""].runner, "refine", failing)
+        pipeline.label([frame(frames[1], 1.1)])
+    (labelled,) = pipeline.label([frame(frames[2], 1.2)]).labelled
+    assert labelled.frame.stamp == 1_200_000_000 and labelled.window == 1
+
+
+def failing(*_: object) -> None:
+    raise RuntimeError("device-side assert")
+
+
 # Labels to the grid
 
 

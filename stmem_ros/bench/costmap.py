@@ -89,8 +89,16 @@ def true_labels(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
 
 
 def model_labels(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
-    """The labels of the pipeline's model."""
-    return pipeline.label([frame]).labelled[0]
+    """The labels of the pipeline's model.
+
+    Raises:
+        ValueError: it gives this frame none.
+    """
+    result = pipeline.label([frame])
+    if not result.labelled:
+        reason = result.refused[0].text if result.refused else "the model is centred"
+        raise ValueError(f"frame at {frame.stamp / 1e9:.3f} s has no labels: {reason}")
+    return result.labelled[0]
 
 
 def bench_costmap(

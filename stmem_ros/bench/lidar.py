@@ -1,4 +1,4 @@
-"""How far a costmap of a real drive can be trusted: the mapper on a bag, against lidar.
+"""How far a costmap of a real drive can be trusted: the pipeline on a bag, against lidar.
 
 Nothing of it is learnt from the lidar: a bag gives images, camera_info and transforms, a folder the
 lidar points of its frames. Cells of the costmap are compared with the points that fall in them.

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
     from stmem_ros.io.bags import BagReader, is_rectified
-    from stmem_ros.io.output_folder import Earlier, claim_folder, mark_folder, renew_folder
+    from stmem_ros.io.output_folder import EarlierLayout, claim_folder, mark_folder, renew_folder
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         read_info(bundle_folder(options.model))
         inputs = [path for path in (options.bag, options.video) if path]
-        claim_folder(out, inputs, options.force, Earlier(("summary.json", "overlay.mp4"), FOLDERS))
+        claim_folder(
+            out, inputs, options.force, EarlierLayout(("summary.json", "overlay.mp4"), FOLDERS)
+        )
         if options.bag is None:
             _clear(out)
             source_path = out / "input"

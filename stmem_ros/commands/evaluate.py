@@ -109,6 +109,7 @@ def _run_bags(options: argparse.Namespace) -> int:
             latency=latency,
             rectified=parameters.rectified if options.params else None,
             depth=parameters.depth,
+            transport=parameters.image_transport if options.params else None,
         )
         _check_pace(options)
         evaluation = evaluate_bags(

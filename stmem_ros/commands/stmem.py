@@ -10,7 +10,7 @@ from importlib import import_module
 from multiprocessing import active_children
 
 from stmem_ros.commands.errors import CommandError
-from stmem_ros.signals import end_on_signals
+from stmem_ros.signals import end_on_signals, ignore_signals
 
 INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
@@ -60,6 +60,7 @@ def run() -> int:
     """The process ``stmem``: :func:`main`, which SIGINT and SIGTERM end soon, whatever it does."""
     end_on_signals(INTERRUPTED, _interrupt)
     status = main()
+    ignore_signals()
     if status == INTERRUPTED:
         for child in active_children():
             child.terminate()

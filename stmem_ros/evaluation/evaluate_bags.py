@@ -18,6 +18,7 @@ from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.folder import (
     EARLIER_EVALUATION,
     EARLIER_RECORDING,
+    EARLIER_TASK,
     EvaluationFolder,
     RecordingFolder,
 )
@@ -37,6 +38,7 @@ from stmem_ros.evaluation.tasks.engines import (
     run_on_ray,
 )
 from stmem_ros.io.bags import BagError, BagReader
+from stmem_ros.io.digests import file_digest
 from stmem_ros.io.output_folder import OutputError, claim_folder, remove_folder, renew_folder
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 from stmem_ros.parameters import DEFAULTS, NodeParameters
@@ -154,7 +156,9 @@ def unique_names(paths: Sequence[str | Path]) -> list[str]:
     """A name for each path: its last part, numbered where it occurs again."""
     names: list[str] = []
     for path in paths:
-        name = Path(path).resolve().name or "bag"
+        name = Path(path).name
+        if name in ("", ".."):
+            name = Path(path).resolve().name or "bag"
         for suffix in (".mcap", ".db3", ".bag"):
             name = name.removesuffix(suffix)
         count = sum(n == name or n.startswith(f"{name}~") for n in names)
@@ -169,7 +173,7 @@ def _clear(folder: EvaluationFolder, keep_tasks: bool) -> None:
     if not keep_tasks:
         for task in folder.tasks.glob("*/*/"):
             with suppress(OutputError):  # what is not ours stays
-                remove_folder(task)
+                remove_folder(task, EARLIER_TASK)
 
 
 def _all_problems(outcomes: Sequence[TaskOutcome]) -> str:
@@ -186,7 +190,9 @@ def _tasks(
 ) -> tuple[list[BagTask], list[TaskOutcome]]:
     """A task for each bag and model, and those whose bag cannot even be opened."""
     tasks, unreadable = [], []
-    settings = dataclasses.asdict(options) | {"online": online}
+    files = (options.parameters.cost_rules, options.parameters.memory_bank)
+    digests = [file_digest(Path(path)) for path in files if path]
+    settings = dataclasses.asdict(options) | {"online": online, "files": digests}
     for bag, path in zip(unique_names(bags), bags, strict=True):
         error = None
         frames, key = 0, ""

@@ -7,11 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @lru_cache
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a folder, by name."""
-    return {
-        f.name: hashlib.sha256(f.read_bytes()).hexdigest()
-        for f in sorted(folder.iterdir())
-        if f.is_file()
-    }
+    return {f.name: file_digest(f) for f in sorted(folder.iterdir()) if f.is_file()}

@@ -16,7 +16,7 @@ class OutputError(ValueError):
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierLayout:
     """How to tell a folder that a version without markers made.
 
     Attributes:
@@ -29,13 +29,17 @@ class Earlier:
 
 
 def claim_folder(
-    path: Path, inputs: Sequence[Path] = (), force: bool = False, earlier: Earlier | None = None
+    path: Path,
+    inputs: Sequence[Path] = (),
+    force: bool = False,
+    earlier: EarlierLayout | None = None,
 ) -> None:
     """Make a folder for results and mark it, or take over one that is marked.
 
     Args:
         inputs: files and folders that are read; none may lie in the folder.
-        force: take over a folder that holds other things; what is in it stays.
+        force: write into a folder that holds other things, which stay; files that have the names
+            of results are written over.
         earlier: takes over also what an earlier version made.
 
     Raises:
@@ -47,13 +51,15 @@ def claim_folder(
     if path.exists() and not path.is_dir():
         raise OutputError(f"output folder {path} is a file; choose another")
     _mark_earlier(path, earlier)
-    if not force and (other := _first_entry(path)) is not None and not _is_marked(path):
+    other = None if _is_marked(path) else _first_entry(path)
+    if other is not None and not force:
         raise OutputError(
             f"output folder {path} holds what stmem did not make, such as {other.name!r}; choose "
             "another, or --force to write beside it"
         )
     path.mkdir(parents=True, exist_ok=True)
-    mark_folder(path)
+    if other is None:
+        mark_folder(path)
 
 
 def mark_folder(path: Path) -> None:
@@ -61,12 +67,13 @@ def mark_folder(path: Path) -> None:
     (path / MARKER).write_text(MARKER_TEXT)
 
 
-def remove_folder(path: Path) -> None:
+def remove_folder(path: Path, earlier: EarlierLayout | None = None) -> None:
     """Remove a folder that is marked or empty; nothing is done where there is none.
 
     Raises:
         OutputError: it holds things that are not ours.
     """
+    _mark_earlier(path, earlier)
     other = _first_entry(path)
     if other is not None and not _is_marked(path):
         raise OutputError(
@@ -77,21 +84,22 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def renew_folder(path: Path, earlier: Earlier | None = None) -> None:
+def renew_folder(path: Path, earlier: EarlierLayout | None = None) -> None:
     """An empty, marked folder in the place of one that is marked or empty, or of none.
 
     Raises:
         OutputError: the one that is there holds things that are not ours.
     """
-    _mark_earlier(path, earlier)
-    remove_folder(path)
+    remove_folder(path, earlier)
     path.mkdir(parents=True)
     mark_folder(path)
 
 
-def _mark_earlier(path: Path, earlier: Earlier | None) -> None:
+def _mark_earlier(path: Path, earlier: EarlierLayout | None) -> None:
     """Mark a folder, and those in it, that an earlier version made."""
-    if earlier is not None and all((path / name).is_file() for name in earlier.files):
+    if _is_marked(path) or earlier is None:
+        return
+    if all((path / name).is_file() for name in earlier.files):
         for folder in (path, *(path / name for name in earlier.folders)):
             if folder.is_dir():
                 mark_folder(folder)

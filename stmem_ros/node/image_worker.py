@@ -6,6 +6,7 @@ import dataclasses
 import re
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,7 +82,7 @@ class ImageWorker:
         self._labels: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
         self._stopping = threading.Event()
         self._failures = 0  # of the network, in a row
-        self._logged_reasons: set[tuple[str, str]] = set()  # camera, and reason without numbers
+        self._logged_kinds: set[tuple[str, str]] = set()  # camera, and text without numbers
         self._labelling = threading.Thread(target=self._label_images, name="labels", daemon=True)
         self._mapping = threading.Thread(target=self._map_labels, name="costmap", daemon=True)
 
@@ -114,17 +115,14 @@ class ImageWorker:
     def _label_images(self) -> None:
         while not self._stopping.is_set() and not self.broken:
             arrivals = self._images.take(timeout=0.1)
-            if not arrivals:
-                self._pipeline.label([])  # a new memory bank is loaded without an image, too
-                continue
-            taken = time.perf_counter()
-            frames = [self._frame(self._streams[c], a, taken) for c, a in arrivals.items()]
+            streams = [self._streams[camera] for camera in arrivals]
             try:
-                self._label([frame for frame in frames if frame is not None])
-            except Exception as error:  # one bad frame must not end the node
+                self._label(arrivals)
+            except Exception:  # what cannot be published must not end the node
                 if not self._node.context.ok():
                     return
-                self._note_failure([self._streams[camera] for camera in arrivals], error)
+                for stream in streams:
+                    self._log_once(stream, traceback.format_exc())
 
     def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
         """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
@@ -143,14 +141,22 @@ class ImageWorker:
             source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
         )
 
-    def _label(self, frames: list[CameraFrame]) -> None:
-        result = self._pipeline.label(frames)
+    def _label(self, arrivals: Mapping[str, Arrival]) -> None:
+        """Label images of different cameras; without any, a new memory bank is loaded alone."""
+        taken = time.perf_counter()
+        made = [self._frame(self._streams[c], arrival, taken) for c, arrival in arrivals.items()]
+        frames = [frame for frame in made if frame is not None]
+        try:
+            result = self._pipeline.label(frames)
+        except Exception as error:  # one failure of the network must not end the node
+            self._note_failure([frame.source.stream for frame in frames], error)
+            return
+        if result.labelled:
+            self._failures = 0
         for refused in result.refused:
             self._refuse(refused.frame.source.stream, refused.text)
         for labelled in result.labelled:
             self._publish(labelled)
-        if result.labelled:
-            self._failures = 0
 
     def _publish(self, labelled: LabelledFrame) -> None:
         """Publish the labels, and hand them over to the costmap."""
@@ -197,6 +203,7 @@ class ImageWorker:
                 if not self._node.context.ok():
                     return
                 self._costmap.fail(published.stream, f"{type(error).__name__}: {error}")
+                self._log_once(published.stream, traceback.format_exc())
 
     def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
         """Fuse labels that are still wanted, and publish the statistics of their frame."""
@@ -227,13 +234,17 @@ class ImageWorker:
             self._node.get_logger().fatal(self.broken)
 
     def _refuse(self, stream: CameraStream, reason: str) -> None:
-        """Count an image that cannot be used; each kind of reason is logged once per camera."""
+        """Count an image that cannot be used."""
         stream.counters.invalid += 1
         stream.counters.last_error = reason
-        kind = stream.name, re.sub(r"\d+", "#", reason)
-        if kind not in self._logged_reasons:
-            self._logged_reasons.add(kind)
-            self._node.get_logger().error(f"image on {stream.image_topic} not used: {reason}")
+        self._log_once(stream, f"image on {stream.image_topic} not used: {reason}")
+
+    def _log_once(self, stream: CameraStream, text: str) -> None:
+        """Log an error; each kind once per camera: numbers do not make another kind."""
+        kind = stream.name, re.sub(r"\d+", "#", text)
+        if kind not in self._logged_kinds:
+            self._logged_kinds.add(kind)
+            self._node.get_logger().error(text)
 
 
 def device_memory(device: torch.device) -> int:

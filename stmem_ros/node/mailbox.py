@@ -1,4 +1,4 @@
-"""A one-place mailbox a camera: the newest image waits, what it replaces is counted."""
+"""A one-place mailbox per camera: the newest image waits, what it replaces is counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Holds at most one item a key; written by callbacks, emptied by one worker."""
+    """Holds at most one item per key; written by callbacks, emptied by one worker."""
 
     def __init__(self) -> None:
         self._items: dict[str, T] = {}

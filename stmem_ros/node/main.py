@@ -41,10 +41,11 @@ def main() -> int:
         while not node.failed and not stop.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=WAKE_UP)
     finally:
+        failed = node.failed
         executor.shutdown()  # else its guard condition may be collected before it, which it reports
         node.destroy_node()
         rclpy.try_shutdown()
-    return int(node.failed)
+    return int(failed)
 
 
 if __name__ == "__main__":

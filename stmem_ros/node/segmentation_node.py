@@ -75,6 +75,7 @@ class SegmentationNode(LifecycleNode):
         super().__init__("segmentation_node", **options)
         declare_parameters(self)
         self._started = True  # so far
+        self._is_broken = False
         self._streams: dict[str, CameraStream] = {}
         self._worker: ImageWorker | None = None
         self._resources = ExitStack()  # undoes what configure has made
@@ -86,7 +87,8 @@ class SegmentationNode(LifecycleNode):
     @property
     def failed(self) -> bool:
         """Whether it could not start by itself, or cannot work any more; the reason was logged."""
-        return not self._started or bool(self._worker and self._worker.broken)
+        worker = self._worker
+        return not self._started or self._is_broken or (worker is not None and bool(worker.broken))
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -194,6 +196,7 @@ class SegmentationNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
+            self._is_broken = bool(worker.broken)
 
     def _load_model(self, parameters: NodeParameters) -> BundledSegmenter:
         model = load_bundle(parameters.model, parameters.device)

@@ -73,16 +73,7 @@ class Segmentation:
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
         timings: seconds per stage.
-        Segmentation(
-            label=label,
-            confidence=confidence,
-            stamp=target.stamp,
-            window=len(stream.ring),
-            timings=timings,
-            restart=restart,
-        )
-        for label, confidence, target, stream, restart in zip(
-            labels, confidences, targets, streams, restarts, strict=True
+        restart: why the stream began anew with this frame, None if it did not.
     """
 
     label: np.ndarray

@@ -9,7 +9,13 @@ import pytest
 from stmem_ros.commands.stmem import main
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagWriter
-from stmem_ros.io.output_folder import OutputError, claim_folder, remove_folder, renew_folder
+from stmem_ros.io.output_folder import (
+    EarlierLayout,
+    OutputError,
+    claim_folder,
+    remove_folder,
+    renew_folder,
+)
 
 
 def test_a_folder_of_ones_own_is_taken_over_again(tmp_path: Path) -> None:
@@ -38,6 +44,30 @@ def test_a_folder_that_holds_other_things_is_refused_unless_forced(tmp_path: Pat
 def test_a_folder_that_contains_an_input_is_refused_though_forced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="drive"):
         claim_folder(tmp_path, [tmp_path / "bags" / "drive"], force=True)
+
+
+def test_what_was_forced_once_is_refused_again_and_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("work of years")
+    claim_folder(tmp_path, force=True)
+    for refused in (claim_folder, remove_folder):
+        with pytest.raises(OutputError, match=r"thesis\.txt"):
+            refused(tmp_path)
+
+
+def test_a_folder_of_an_earlier_version_is_known_by_its_files(tmp_path: Path) -> None:
+    earlier = EarlierLayout(("summary.json",), ("output",))
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "one.mcap").write_bytes(b"bytes")
+    with pytest.raises(OutputError, match="output"):
+        claim_folder(tmp_path, earlier=earlier)
+    (tmp_path / "summary.json").write_text("{}")
+    claim_folder(tmp_path, earlier=earlier)
+    remove_folder(tmp_path / "output")
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "two.mcap").write_bytes(b"bytes")
+    claim_folder(tmp_path, earlier=earlier)  # it is marked by now: what came since is not ours
+    with pytest.raises(OutputError, match="two"):
+        remove_folder(tmp_path / "output")
 
 
 def test_half_a_bag_is_none(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class TopicChoice:
         image, info, label, points: topics of the camera, its calibration, reference labels, lidar
             or depth to compare with.
         depth: whether images come with depth that places their labels.
+        transport: ``raw`` or ``compressed``, of images that the bag has in both.
     """
 
     image: str | None = None
@@ -44,6 +45,7 @@ class TopicChoice:
     label: str | None = None
     points: str | None = None
     depth: bool = False
+    transport: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,30 +100,43 @@ def find_cameras(
     """
     if len(cameras) == 1:
         return {cameras[0]: _find_camera(topics, cameras[0], choice)}
-    chosen = [name for name in (choice.image, choice.info, choice.label) if name]
+    names = (choice.image, choice.info, choice.label, choice.points)
+    chosen = [name for name in names if name]
     if chosen:
         raise BagError(
             f"topic {chosen[0]} is chosen, but there are several cameras: the topics of each lie "
             f"in its namespace ({', '.join(cameras)})"
         )
-    unnamed = TopicChoice(points=choice.points, depth=choice.depth)
-    return {camera: _find_camera(topics, camera, unnamed) for camera in cameras}
+    return {camera: _find_camera(topics, camera, choice) for camera in cameras}
 
 
 def _find_camera(topics: tuple[Topic, ...], camera: str, choice: TopicChoice) -> CameraTopics:
-    inside = tuple(t for t in topics if t.name.startswith(f"/{camera}/")) if camera else topics
-    image = find_image_topic(topics if choice.image else inside, choice.image)
-    label = find_label_topic(topics if choice.label else inside, choice.label)
+    own = tuple(t for t in topics if t.name.startswith(f"/{camera}/")) if camera else topics
+    if choice.image:
+        image = find_image_topic(topics, choice.image)
+    else:
+        image = find_image_topic(_transported(own, choice.transport))
+    label = find_label_topic(topics if choice.label else own, choice.label)
     depth = None
     if choice.depth and (depth := find_depth_topic(topics, image)) is None:
         raise BagError(f"the bag holds no depth images beside {image.name}, but depth is true")
     return CameraTopics(
         image=image,
-        info=find_info_topic(topics, image, choice.info),
+        info=find_info_topic(topics if choice.info else own, image, choice.info),
         label=label,
         points=find_points_topic(topics, image, choice.points),
         depth=depth,
     )
+
+
+def _transported(topics: tuple[Topic, ...], transport: str | None) -> tuple[Topic, ...]:
+    """Topics without the images of the other transport, where each is there in both."""
+    if transport is None:
+        return topics
+    names = {topic.name for topic in topics}
+    both = {name for name in names if f"{name}/compressed" in names}
+    unwanted = both if transport == "compressed" else {f"{name}/compressed" for name in both}
+    return tuple(topic for topic in topics if topic.name not in unwanted)
 
 
 class BagMoments:

@@ -39,7 +39,7 @@ from stmem_ros.frames import (
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import POINTS, BagReader, is_rectified
-from stmem_ros.io.images import ImageError, decode_depth, decode_image, writeable
+from stmem_ros.io.images import decode_depth, decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
@@ -194,8 +194,9 @@ class BagReplay:
             return
         try:
             rgb = writeable(decode_image(moment.message))
-        except ImageError as error:
-            yield _unlabelled(moment, FrameState.INVALID, str(error))
+        except Exception as error:  # whatever a decoder raises, the image alone is lost
+            reason = str(error) or type(error).__name__
+            yield _unlabelled(moment, FrameState.INVALID, reason)
             return
         frame = CameraFrame(
             camera=moment.camera,

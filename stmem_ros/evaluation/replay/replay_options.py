@@ -23,6 +23,8 @@ class ReplayOptions:
         seed: of what is left to chance.
         rectified: whether the images are; None: told by the topic's name.
         depth: images come with depth images, which place their labels; others are not labelled.
+        transport: ``raw`` or ``compressed``, of images that the bag has in both; None: a bag that
+            has both is refused.
 
     Raises:
         ValueError: a value is not allowed; the message names it.
@@ -40,6 +42,7 @@ class ReplayOptions:
     seed: int = 1
     rectified: bool | None = None
     depth: bool = False
+    transport: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed, fits in (
@@ -61,4 +64,5 @@ class ReplayOptions:
             label=self.label_topic,
             points=self.points_topic,
             depth=self.depth,
+            transport=self.transport,
         )

@@ -23,7 +23,7 @@ class BagResult:
 
     Attributes:
         bag, model, path, key: of the task.
-        topics: names of the topics read, by what they hold (``ReplayTopics``); None: not there.
+        topics: names of the topics read, by what they hold (``CameraTopics``); None: not there.
         classes: of the model.
         sums: of all frames.
         faults: the first frames that something is wrong with; ``faulty``: how many there are.

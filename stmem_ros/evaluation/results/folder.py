@@ -20,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stmem_ros.io.output_folder import Earlier
+from stmem_ros.io.output_folder import EarlierLayout
 
 FRAMES = "frames.parquet"
 TIMINGS = "timings.parquet"
 ONLINE = "online.json"
-EARLIER_TASK = Earlier(("result.json", FRAMES))
-EARLIER_RECORDING = Earlier(("played.json",))
-EARLIER_EVALUATION = Earlier(("metrics.json", FRAMES))
+EARLIER_TASK = EarlierLayout(("result.json", FRAMES))
+EARLIER_RECORDING = EarlierLayout(("played.json",))
+EARLIER_EVALUATION = EarlierLayout(("metrics.json", FRAMES))
 PICTURES = ("camera", "label", "reference", "errors", "grid")  # in the order they are shown
 
 

@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
@@ -87,7 +89,11 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
     remaining = deque(tasks)
     while remaining:
         context = multiprocessing.get_context("spawn")  # torch and fork do not agree
-        with ProcessPoolExecutor(min(jobs, len(remaining)), mp_context=context) as pool:
+        others = multiprocessing.active_children()
+        with (
+            ProcessPoolExecutor(min(jobs, len(remaining)), mp_context=context) as pool,
+            _ended_with_us(others),
+        ):
             running: dict[Future[None], BagTask] = {}
             broken = False
             while running or (remaining and not broken):
@@ -108,6 +114,18 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
                         yield TaskOutcome(task, "its process died")
                     else:
                         yield TaskOutcome(task, None if error is None else one_line(error))
+
+
+@contextmanager
+def _ended_with_us(others: Sequence[BaseProcess]) -> Iterator[None]:
+    """Processes that were started since, but ``others``, end with an interrupt of this one."""
+    try:
+        yield
+    except BaseException:
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.terminate()
+        raise
 
 
 def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iterator[TaskOutcome]:

@@ -114,7 +114,14 @@ class OnlineComparison:
         if label is None or frame.rgb is None:
             state = FrameState.INVALID if frame.rgb is None else FrameState.DROPPED
             reason = frame.reason if frame.rgb is None else "no label came"
-            return ReplayedFrame(frame.index, frame.stamp, frame.received, state, reason)
+            return ReplayedFrame(
+                camera=frame.camera,
+                index=frame.index,
+                stamp=frame.stamp,
+                received=frame.received,
+                state=state,
+                reason=reason,
+            )
         restart = frame.restart
         ring_emptied = statistics is not None and statistics.ring_length == 1
         if restart is None and self._has_labelled and ring_emptied:
