@@ -83,7 +83,9 @@ def test_a_command_ends_with_130(tmp_path: Path, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50))
-def test_the_node_ends_with_0_at_any_moment(seed: int, small_bundle: Path) -> None:
+def test_the_node_ends_with_0_at_any_moment(
+    seed: int, small_bundle: Path, ros_domain: None
+) -> None:
     chance = random.Random(seed)
     number = chance.choice([signal.SIGINT, signal.SIGTERM])
     process = start(*NODE, "-p", f"model:={small_bundle}")

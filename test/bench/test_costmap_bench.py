@@ -33,7 +33,10 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costmap_bench, "TURN", SHORT_TURN)
 
 
-def test_geometry_alone_keeps_what_is_promised(short_turns: None) -> None:
+def test_geometry_alone_keeps_what_is_promised(
+    short_turns: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costmap_bench, "FRAMES", 10)
     scores = bench_costmap(default_rules(CAMVID), seeds=[701, 702, 703])
     assert scores.occupied_not_free >= 0.99
     assert scores.drivable_iou >= 0.95

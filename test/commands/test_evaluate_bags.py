@@ -23,6 +23,7 @@ from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.streaming.segmenter import RestartKind
 
 COUNT = 20
+SHORT = 5
 
 
 def labels(seed: int) -> list[np.ndarray]:
@@ -37,6 +38,21 @@ def labels(seed: int) -> list[np.ndarray]:
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "drive"
     return write_bag(path, [jpeg(image) for image in panorama(COUNT)], labels(0))
+
+
+@pytest.fixture(scope="module")
+def short_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first frames of the bag."""
+    path = tmp_path_factory.mktemp("bags") / "short"
+    return write_bag(path, [jpeg(image) for image in panorama(SHORT)], labels(0)[:SHORT])
+
+
+@pytest.fixture(scope="module")
+def second_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As short, of another drive."""
+    path = tmp_path_factory.mktemp("bags") / "second"
+    images = [jpeg(image) for image in panorama(SHORT, seed=3)]
+    return write_bag(path, images, labels(1)[:SHORT])
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +146,9 @@ def test_the_results_say_what_was_evaluated_and_with_what(
 
 @pytest.mark.usefixtures("no_report")
 def test_two_runs_are_equal_but_for_what_was_measured(
-    tmp_path: Path, bag: Path, small_bundle: Path
+    tmp_path: Path, short_bag: Path, small_bundle: Path
 ) -> None:
-    runs = [evaluate(tmp_path / name, bag, "--model", small_bundle) for name in "ab"]
+    runs = [evaluate(tmp_path / name, short_bag, "--model", small_bundle) for name in "ab"]
     assert deterministic(runs[0]) == deterministic(runs[1])
     frames = [(tmp_path / name / "frames.parquet").read_bytes() for name in "ab"]
     assert frames[0] == frames[1]
@@ -248,49 +264,51 @@ def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
 
 @pytest.mark.usefixtures("no_report")
 def test_limits_set_the_exit_code(
-    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, short_bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = ("--fail-under", "miou=0.001", "--fail-over", "latency_p95_ms=100000")
-    evaluate(tmp_path / "kept", bag, "--model", small_bundle, *kept)
+    evaluate(tmp_path / "kept", short_bag, "--model", small_bundle, *kept)
     broken = ("--fail-under", "miou=0.999", "--fail-over", "iou.road=2")
-    evaluate(tmp_path / "broken", bag, "--model", small_bundle, *broken, code=3)
+    evaluate(tmp_path / "broken", short_bag, "--model", small_bundle, *broken, code=3)
     error = capsys.readouterr().err
     assert "small: miou" in error and "0.999" in error
     simulated = ("--latency-model", 150, "--fail-over", "latency_p95_ms=120")
-    metrics = evaluate(tmp_path / "slow", bag, "--model", small_bundle, *simulated, code=3)
+    metrics = evaluate(tmp_path / "slow", short_bag, "--model", small_bundle, *simulated, code=3)
     assert metrics["models"]["small"]["totals"]["latency_p50_ms"] >= 150
 
 
 @pytest.mark.usefixtures("no_report")
 def test_several_processes_give_the_same_results_as_one(
-    tmp_path: Path, bag: Path, small_bundle: Path
+    tmp_path: Path, short_bag: Path, second_bag: Path, small_bundle: Path
 ) -> None:
-    second = write_bag(tmp_path / "second", [jpeg(i) for i in panorama(COUNT, seed=3)], labels(1))
-    arguments = (bag, second, "--model", small_bundle)
+    arguments = (short_bag, second_bag, "--model", small_bundle)
     one = evaluate(tmp_path / "one", *arguments)
     two = evaluate(tmp_path / "two", *arguments, "--jobs", 2)
     assert deterministic(one) == deterministic(two)
-    assert one["models"]["small"]["totals"]["frames"] == 2 * COUNT
+    assert one["models"]["small"]["totals"]["frames"] == 2 * SHORT
 
 
 @pytest.mark.usefixtures("no_report")
 def test_a_resumed_run_keeps_what_is_finished_and_still_true(
-    tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    short_bag: Path,
+    second_bag: Path,
+    small_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    second = write_bag(tmp_path / "second", [jpeg(i) for i in panorama(COUNT, seed=3)], labels(1))
-    arguments = (bag, second, "--model", small_bundle)
+    arguments = (short_bag, second_bag, "--model", small_bundle)
     whole = evaluate(out, *arguments)
-    marks = {name: out / "bags" / name / "small" / "result.json" for name in ("drive", "second")}
+    marks = {name: out / "bags" / name / "small" / "result.json" for name in ("short", "second")}
     marks["second"].unlink()
-    before = marks["drive"].stat().st_mtime_ns
+    before = marks["short"].stat().st_mtime_ns
     resumed = evaluate(out, *arguments, "--resume")
     assert deterministic(resumed) == deterministic(whole)
-    assert marks["drive"].stat().st_mtime_ns == before
+    assert marks["short"].stat().st_mtime_ns == before
     assert BagResult.read(TaskFolder(marks["second"].parent)).bag == "second"
     assert "1 of 2 " in capsys.readouterr().out
     evaluate(out, *arguments, "--resume", "--drop", 0.3)  # another question
-    assert marks["drive"].stat().st_mtime_ns != before
+    assert marks["short"].stat().st_mtime_ns != before
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 def folder(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Path:
     """An evaluation of two bags, one with a damaged image, through two models."""
     root = tmp_path_factory.mktemp("report")
-    create_synthetic_bag(root / "street", "straight", seed=2, frames=6, rate=10.0)
+    create_synthetic_bag(root / "street", "straight", seed=2, frames=4, rate=10.0)
     cut_image(root / "street", root / "damaged", DAMAGED)
     other = root / "other"
     shutil.copytree(small_bundle, other)

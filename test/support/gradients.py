@@ -1,7 +1,4 @@
-"""Gradients of one global batch of the STF stage; run alone or by torchrun.
-
-python gradients.py CONFIG DATA OUT
-"""
+"""A process that computes gradients of one global batch of the STF stage: CONFIG DATA OUT."""
 
 import sys
 from pathlib import Path
@@ -17,7 +14,8 @@ from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stage_network import StageNetwork
 
-if __name__ == "__main__":
+
+def main() -> int:
     config = load_config(Path(sys.argv[1]))
     process = TrainingProcess.join()
     torch.manual_seed(0)
@@ -35,3 +33,4 @@ if __name__ == "__main__":
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])
     process.wait()
+    return 0

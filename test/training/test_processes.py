@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
+from support import gradients
+from support.forks import Fork
 
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 
-SCRIPT = Path(__file__).parent.parent / "support" / "gradients.py"
 CONFIG = """
 name: tiny
 dataset: camvid
@@ -26,10 +26,19 @@ mar: {epochs: 1, batch: 5, learning_rate: 1.0e-3}
 """
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
 def test_two_processes_give_the_gradients_of_one_with_the_same_global_batch(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five windows with unequal numbers of labelled pixels: the shares differ."""
+    """They find each other by the environment that torchrun gives them.
+
+    Five windows with unequal numbers of labelled pixels: the shares differ.
+    """
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     names = [f"f{i}" for i in range(5)]
@@ -42,22 +51,22 @@ def test_two_processes_give_the_gradients_of_one_with_the_same_global_batch(
     (tmp_path / "clips.json").write_text(json.dumps([clip]))
     (tmp_path / "config.yaml").write_text(CONFIG)
 
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
     found = {}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, launcher in (("one", []), ("two", torchrun)):
-        out = tmp_path / f"{name}.pt"
-        command = [sys.executable, *launcher, str(SCRIPT), str(tmp_path / "config.yaml")]
-        done = subprocess.run(
-            [*command, str(tmp_path), str(out)],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        found[name] = torch.load(out, weights_only=True)
-    assert (found["one"]["processes"], found["two"]["processes"]) == (1, 2)
-    one, two = found["one"]["gradients"], found["two"]["gradients"]
+    for count in (1, 2):
+        monkeypatch.setenv("WORLD_SIZE", str(count))
+        out = tmp_path / f"{count}.pt"
+        words = ["gradients", str(tmp_path / "config.yaml"), str(tmp_path), str(out)]
+        processes = []
+        for rank in range(count):
+            monkeypatch.setenv("RANK", str(rank))
+            processes.append(Fork(gradients.main, words, tmp_path / f"{count}_{rank}.log"))
+        for process in processes:
+            assert process.exit_code(timeout=240) == 0, process.text()
+        found[count] = torch.load(out, weights_only=True)
+    assert (found[1]["processes"], found[2]["processes"]) == (1, 2)
+    one, two = found[1]["gradients"], found[2]["gradients"]
     assert one.keys() == two.keys() and len(one) > 30
     for key, gradient in one.items():
         scale = float(gradient.abs().max())

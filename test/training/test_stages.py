@@ -34,12 +34,12 @@ CONFIG = """
 name: tiny
 dataset: camvid
 seed: 3
-synthetic: {windows: 1}
 architecture: {classes: 11, channels: 32, hidden: 32, block: [4, 5], positions: [6, 8]}
 frame: {epochs: 2, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
 stf: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
 mar: {epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {crop: [96, 128]}}
 """
+SYNTHETIC = CONFIG + "synthetic: {windows: 1}\n"  # which is rendered anew for each stage
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def config_path(tmp_path: Path) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose stages ``frame`` and ``stf`` are trained."""
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(CONFIG)
+    (folder / "tiny.yaml").write_text(SYNTHETIC)
     config = load_config(folder / "tiny.yaml")
     for stage in ("frame", "stf"):
         train_stage(stage, config, data, folder / "run")
@@ -114,7 +114,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 def test_ctrl_c_in_an_epoch_says_how_to_go_on(
     data: Path, tmp_path: Path, config_path: Path, start_stmem
 ) -> None:
-    config_path.write_text(CONFIG.replace("epochs: 2", "epochs: 4", 1))
+    config_path.write_text(SYNTHETIC.replace("epochs: 2", "epochs: 4", 1))
     run = tmp_path / "run"
     command = ("train", "frame", "--config", config_path, "--data", data, "--run")
     training = start_stmem(*command, run)
@@ -214,6 +214,7 @@ def test_a_centred_network_goes_on_training_causally(
 def test_the_best_epoch_on_held_out_sequences_is_kept(
     data: Path, tmp_path: Path, config_path: Path
 ) -> None:
+    config_path.write_text(SYNTHETIC)
     config = dataclasses.replace(load_config(config_path), holdout=("held",))
     bundle = train_stage("frame", config, data, tmp_path)
     training = load_bundle(bundle, "cpu").info.training
