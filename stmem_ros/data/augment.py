@@ -13,6 +13,7 @@ import numpy as np
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
+from stmem_ros.data.weather import change_weather
 from stmem_ros.io.images import jpeg_coded
 
 
@@ -45,6 +46,9 @@ class Augmentation:
         noise: largest standard deviation of pixel noise, in grey levels.
         occluder: probability that something covers a part of the earlier frames.
         degrade: probability that all frames are blurred by motion, and that they went through JPEG.
+        weather: probability of each change of light, weather and lens (:mod:`.weather`).
+        stretch: largest relative change of heights against widths, as by another camera height.
+        roll: largest rotation of the camera about its axis, radians.
     """
 
     crop: tuple[int, int] = (360, 480)
@@ -57,6 +61,9 @@ class Augmentation:
     noise: float = 8.0
     occluder: float = 0.3
     degrade: float = 0.0
+    weather: float = 0.0
+    stretch: float = 0.0
+    roll: float = 0.0
 
 
 def make_window(
@@ -109,6 +116,8 @@ def make_window(
         here, before = (cv2.cvtColor(views[t], cv2.COLOR_RGB2GRAY) for t in (target, target - 1))
         flow = optical_flow(here, before)
     window = _light(np.stack(views).astype(np.float32), settings, random)
+    if settings.weather:
+        window = change_weather(window, settings.weather, random)
     if frames > 1:
         window *= random.uniform(0.95, 1.05, (frames, 1, 1, 1)).astype(np.float32)
         if random.random() < settings.occluder:
@@ -133,13 +142,27 @@ def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Gener
         random.uniform(-1, 1) * max(0.0, size[0] * zoom - height) / 2 / zoom + size[0] / 2,
     ]
     mirror = -1.0 if random.random() < 0.5 else 1.0
-    return np.array(
+    view = np.array(
         [
             [mirror * zoom, 0, width / 2 - mirror * zoom * centre[0]],
             [0, zoom, height / 2 - zoom * centre[1]],
             [0, 0, 1],
         ]
     )
+    return _other_camera(settings, random) @ view if settings.stretch or settings.roll else view
+
+
+def _other_camera(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Affine map (3 x 3) of a crop about its centre: stretched in height, and rolled."""
+    height, width = settings.crop
+    stretch = (1 + settings.stretch) ** random.uniform(-1, 1)
+    angle = settings.roll * random.uniform(-1, 1)
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = np.array([[cos, -sin], [sin, cos]]) @ np.diag([1.0, stretch])
+    change, centre = np.eye(3), np.array([width / 2, height / 2])
+    change[:2, :2] = turned
+    change[:2, 2] = centre - turned @ centre
+    return change
 
 
 def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndarray:

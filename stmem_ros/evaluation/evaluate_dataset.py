@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from stmem_ros.data.dataset import SegmentationDataset
+from stmem_ros.data.label_sets import shared_groups
 from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
@@ -64,7 +65,8 @@ def evaluate(
 ) -> Scores:
     """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
-    Runs whose frames lie too far apart are streamed too, each frame on its own.
+    Runs whose frames lie too far apart are streamed too, each frame on its own. Where the label
+    sets differ, the groups that they share are scored (:mod:`stmem_ros.data.label_sets`).
 
     Args:
         stream: another way to use the model than :class:`StreamingSegmenter`.
@@ -73,15 +75,10 @@ def evaluate(
             scored.
 
     Raises:
-        ValueError: the model has other classes than the data set.
+        ValueError: the model's and the data set's classes share nothing that is known.
     """
-    names = [c.name for c in dataset.classes]
-    if names != [c.name for c in model.info.classes]:
-        raise ValueError(
-            f"the model's classes are {[c.name for c in model.info.classes]}; "
-            f"the data set's are {names}"
-        )
-    scorer = LabelScorer(len(names))
+    groups = shared_groups(model.info.classes, dataset.classes)
+    scorer = LabelScorer(len(groups.names))
     total = sum(len(clip.names) for clip in dataset.clips)
     stream = stream or StreamingSegmenter(model)
     seconds: list[float] = []
@@ -107,11 +104,14 @@ def evaluate(
                     continue  # a centred model labels its first frame twice
                 rgb, reference = references.pop(result.stamp)
                 confidence = getattr(result, "confidence", None)  # a rival need not give any
-                scorer.add(rgb, result.label, confidence, reference, result.stamp)
+                if reference is not None:
+                    reference = groups.of_dataset[reference]
+                label = groups.of_model[result.label]
+                scorer.add(rgb, label, confidence, reference, result.stamp)
     sums = scorer.sums
     return Scores.of(
         sums,
-        names,
+        list(groups.names),
         frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
         gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),
