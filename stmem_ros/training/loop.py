@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,28 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
 from stmem_ros.model.stf import SpatialTemporalFusion
-from stmem_ros.training.batches import Windows, batch_count, epoch_batches
+from stmem_ros.training.batches import (
+    Windows,
+    batch_count,
+    coarse_count,
+    epoch_batches,
+    epoch_order,
+)
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
+from stmem_ros.training.label_loss import LabelLoss
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
+from stmem_ros.training.weight_average import WeightAverage
+
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+CHECKPOINT_SECONDS = 120  # between two checkpoints in an epoch
 
 
 class StageNetwork(nn.Module):
     """What a stage computes; parts before the trained ones run without gradients.
 
-    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
+    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics;
+    with ``frozen_norms`` all batch norms keep their statistics.
 
     ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
     logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
@@ -39,7 +52,13 @@ class StageNetwork(nn.Module):
     agree, else one.
     """
 
-    def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: Segmenter,
+        stage: str,
+        frozen: tuple[str, ...] = (),
+        frozen_norms: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.frozen = [model.get_submodule(name) for name in frozen]
@@ -54,6 +73,8 @@ class StageNetwork(nn.Module):
             part.requires_grad_(True)
         for part in self.frozen:
             part.requires_grad_(False)
+        if frozen_norms:
+            self.frozen += [part for part in model.modules() if isinstance(part, BATCH_NORMS)]
 
     def train(self, mode: bool = True) -> StageNetwork:
         """Only trained parts leave evaluation mode: frozen batch norms must not move."""
@@ -111,7 +132,132 @@ class Progress:
     epoch: int = 0  # epochs done
     best_epoch: int = 0
     best_miou: float = -1.0
-    losses: list[float] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)  # of the epochs done
+    batches: list[float] = dataclasses.field(default_factory=list)  # losses, of the epoch begun
+
+
+class StageTraining:
+    """A stage's training as it goes on: weights, optimiser, average, progress, checkpoints."""
+
+    def __init__(
+        self,
+        network: StageNetwork,
+        config: TrainingConfig,
+        samples: Samples,
+        run: Path,
+        process: TrainingProcess,
+    ) -> None:
+        stage = network.stage
+        self.network, self.config, self.process = network, config, process
+        self.model = network.model.to(process.device)
+        self.settings = config.stage(stage)
+        self.samples = samples
+        self.coarse = coarse_count(samples, config)
+        self.count = batch_count(samples, config, stage)
+        self.criterion = label_loss(samples, self.settings).to(process.device)
+        self.optimiser = _optimiser(network, self.settings)
+        steps = self.count * self.settings.epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: _rate(step, steps)
+        )
+        self.average = WeightAverage(self.model, self.settings.average)
+        self.progress = Progress()
+        self.best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
+        self.checkpoint = run / f"{stage}.checkpoint.pt"
+        self.saved = time.monotonic()
+        self.parallel: nn.Module = network
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        if not self.checkpoint.is_file():
+            return
+        saved = torch.load(self.checkpoint, map_location=self.process.device, weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.average.state = saved["average"]
+        self.progress = Progress(**saved["progress"])
+        self.best = saved["best"]
+
+    def distribute(self) -> None:
+        """Train together with the other processes, if there are any."""
+        if self.process.count > 1:
+            if self.process.device.type == "cuda":
+                nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            self.parallel = DistributedDataParallel(self.network)
+
+    def train_epoch(self) -> None:
+        """Train what is left of the epoch."""
+        stage, config, process, progress = (
+            self.network.stage,
+            self.config,
+            self.process,
+            self.progress,
+        )
+        seed = [config.seed, STAGES.index(stage), progress.epoch]
+        settings = config.epoch(stage, progress.epoch)
+        windows = Windows(self.samples, *config.window(stage), settings, seed)
+        order = epoch_order(self.samples, self.coarse, self.count, seed)[len(progress.batches) :]
+        trained = [p for part in self.network.trained for p in part.parameters()]
+        self.network.train()
+        bar = tqdm(
+            epoch_batches(windows, order, process, config.workers),
+            desc=f"{stage} {progress.epoch + 1}/{self.settings.epochs}",
+            unit="batch",
+            total=self.count,
+            initial=len(progress.batches),
+            disable=process.rank > 0,
+        )
+        for rgb, label, flow in bar:
+            loss = step(
+                self.parallel,
+                self.model,
+                rgb,
+                label,
+                flow,
+                self.criterion,
+                process,
+                self.settings,
+                config.bfloat16,
+            )
+            self.optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, self.settings.clip)
+            self.optimiser.step()
+            self.schedule.step()
+            self.average.update()
+            progress.batches.append(process.total(loss.detach()).item() / process.count)
+            bar.set_postfix(loss=f"{np.mean(progress.batches[-20:]):.3f}")
+            if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+                self.save()
+        progress.epoch += 1
+        progress.losses.append(float(np.mean(progress.batches)))
+        progress.batches = []
+
+    def score(self, holdout: Samples, frames: int) -> float:
+        """mIoU on what was held out; the best weights so far are kept."""
+        with self.average.in_model():
+            miou = _score(self.network, holdout, frames, self.process)
+        if miou > self.progress.best_miou:
+            self.progress.best_epoch, self.progress.best_miou = self.progress.epoch, miou
+            self.best = copy.deepcopy(self.average.state)
+        return miou
+
+    def save(self) -> None:
+        """Write the checkpoint, if this is the process that does."""
+        self.saved = time.monotonic()
+        if self.process.rank == 0:
+            save_checkpoint(
+                self.checkpoint,
+                {
+                    "model": self.model.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "average": self.average.state,
+                    "progress": dataclasses.asdict(self.progress),
+                    "best": self.best,
+                },
+            )
 
 
 def train(
@@ -124,88 +270,32 @@ def train(
     process: TrainingProcess,
 ) -> TrainingResult:
     """Train a stage; ``network`` ends with the weights of the epoch that is kept."""
-    stage, model = network.stage, network.model.to(process.device)
-    settings = config.stage(stage)
-    if not settings.epochs:
+    stage, epochs = network.stage, config.stage(network.stage).epochs
+    if not epochs:
         return TrainingResult((), 0, None)
-    frames, target = config.window(stage)
-    weights = _loss_weights(samples, settings).to(process.device)
-    optimiser = _optimiser(network, settings)
-    count = batch_count(samples, settings)
-    steps = count * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    progress = Progress()
-    best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
-
-    checkpoint = run / f"{stage}.checkpoint.pt"
-    if resume and checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=process.device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
-        progress = Progress(**saved["progress"])
-        best = saved["best"]
-
-    parallel: nn.Module = network
-    if process.count > 1:
-        if process.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        parallel = DistributedDataParallel(network)
-    trained = [p for part in network.trained for p in part.parameters()]
+    training = StageTraining(network, config, samples, run, process)
+    if resume:
+        training.resume()
+    training.distribute()
+    progress = training.progress
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
-    for epoch in range(progress.epoch, settings.epochs):
-        seed = [config.seed, STAGES.index(stage), epoch]
-        windows = Windows(samples, frames, target, config.epoch(stage, epoch), seed)
-        batches = epoch_batches(windows, count, seed, process, config.workers)
-        network.train()
-        losses: list[float] = []
-        bar = tqdm(
-            batches,
-            desc=f"{stage} {epoch + 1}/{settings.epochs}",
-            unit="batch",
-            disable=process.rank > 0,
-        )
-        for rgb, label, flow in bar:
-            loss = step(
-                parallel, model, rgb, label, flow, weights, process, settings, config.bfloat16
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, settings.clip)
-            optimiser.step()
-            schedule.step()
-            losses.append(process.total(loss.detach()).item() / process.count)
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
-        progress.epoch = epoch + 1
-        progress.losses.append(float(np.mean(losses)))
-        if holdout is not None:
-            miou = _score(network, holdout, frames, process)
-            if miou > progress.best_miou:
-                progress.best_epoch, progress.best_miou = epoch + 1, miou
-                best = copy.deepcopy(model.state_dict())
+    while progress.epoch < epochs:
+        training.train_epoch()
+        miou = None if holdout is None else training.score(holdout, config.window(stage)[0])
         if board is not None:
-            board.add_scalar("loss", progress.losses[-1], epoch + 1)
-            board.add_scalar("learning_rate", schedule.get_last_lr()[0], epoch + 1)
-            if holdout is not None:
-                board.add_scalar("holdout_miou", miou, epoch + 1)
-            save_checkpoint(
-                checkpoint,
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "progress": dataclasses.asdict(progress),
-                    "best": best,
-                },
-            )
+            board.add_scalar("loss", progress.losses[-1], progress.epoch)
+            rate = training.schedule.get_last_lr()[0]
+            board.add_scalar("learning_rate", rate, progress.epoch)
+            if miou is not None:
+                board.add_scalar("holdout_miou", miou, progress.epoch)
+        training.save()
         process.wait()
     if board is not None:
         board.close()
-    if best is not None:
-        model.load_state_dict(best)
+    training.model.load_state_dict(training.best or training.average.state)
     return TrainingResult(
         tuple(progress.losses),
-        settings.epochs if holdout is None else progress.best_epoch,
+        epochs if holdout is None else progress.best_epoch,
         None if holdout is None else progress.best_miou,
     )
 
@@ -216,7 +306,7 @@ def step(
     rgb: Tensor,
     label: Tensor,
     flow: Tensor,
-    weights: Tensor,
+    criterion: LabelLoss,
     process: TrainingProcess,
     settings: StageConfig,
     bfloat16: bool,
@@ -234,10 +324,8 @@ def step(
     with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
         pair = network(images)
     logits = model.upsample(pair[:, -1], label.shape[-2], label.shape[-1])
-    total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
-    known = label[label != UNLABELLED]
-    share = process.total(weights[known].sum())
-    loss = total / share.clamp(min=1e-6) * process.count
+    share = process.total(criterion.share(label))
+    loss = criterion.total(logits, label) / share.clamp(min=1e-6) * process.count
     if settings.iou_loss:
         loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
     if pair.shape[1] > 1:
@@ -250,10 +338,11 @@ def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
     """One minus the mean IoU of the probabilities over the classes that the batch shows.
 
     Rare classes weigh as much as frequent ones, as they do in mIoU (Rahman and Wang, ISVC 2016).
-    Every second row and column is enough to estimate it.
+    Every second row and column is enough to estimate it. Labels that name no single class do not
+    count.
     """
     logits, label = logits[..., ::2, ::2], label[..., ::2, ::2]
-    known = label != UNLABELLED
+    known = label < logits.shape[1]
     truth = label[known]
     if not len(truth):
         return logits.sum() * 0
@@ -293,18 +382,22 @@ def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
 
 
 def class_weights(samples: Samples) -> Tensor:
-    """Weights 1/sqrt(frequency) of the classes, their mean over labelled pixels being 1."""
+    """Weights 1/sqrt(frequency) of the label values, their mean over labelled pixels being 1."""
+    values = len(samples.allowed)
     counts = np.zeros(256)
     indices = range(len(samples))
     for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
         counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
-    share = counts[: len(samples.classes)] / max(1.0, counts[: len(samples.classes)].sum())
+    share = counts[:values] / max(1.0, counts[:values].sum())
     weights = 1 / np.sqrt(np.maximum(share, 1e-6))
     return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)
 
 
-def _loss_weights(samples: Samples, settings: StageConfig) -> Tensor:
-    return class_weights(samples) if settings.class_balance else torch.ones(len(samples.classes))
+def label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
+    """The loss of a stage on its samples."""
+    allowed = torch.from_numpy(samples.allowed)
+    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
+    return LabelLoss(weights, allowed)
 
 
 def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:

@@ -10,9 +10,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from stmem_ros.model.segmenter import Segmenter
-from stmem_ros.training.batches import Windows, epoch_batches
+from stmem_ros.training.batches import Windows, epoch_batches, epoch_order
 from stmem_ros.training.config import load_config
-from stmem_ros.training.loop import StageNetwork, class_weights, step
+from stmem_ros.training.loop import StageNetwork, label_loss, step
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 
@@ -25,8 +25,9 @@ if __name__ == "__main__":
     samples = Samples(config, Path(sys.argv[2]), *config.window("stf"))
     windows = Windows(samples, *config.window("stf"), config.stf, [1])
     parallel = DistributedDataParallel(network) if process.count > 1 else network
-    for batch in epoch_batches(windows, 1, [2], process, workers=0):
-        step(parallel, model, *batch, class_weights(samples), process, config.stf, False).backward()
+    criterion = label_loss(samples, config.stf)
+    for batch in epoch_batches(windows, epoch_order(samples, 0, 1, [2]), process, workers=0):
+        step(parallel, model, *batch, criterion, process, config.stf, False).backward()
     trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])
