@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
@@ -19,10 +18,8 @@ from tqdm import tqdm
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.whole_file import whole_file
-from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
-from stmem_ros.model.stf import SpatialTemporalFusion
 from stmem_ros.training.batches import (
     Windows,
     batch_count,
@@ -31,83 +28,13 @@ from stmem_ros.training.batches import (
     epoch_order,
 )
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
-from stmem_ros.training.label_loss import LabelLoss
+from stmem_ros.training.losses import LabelLoss, inconsistency, label_loss, soft_iou_loss
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
+from stmem_ros.training.stage_network import StageNetwork
 from stmem_ros.training.weight_average import WeightAverage
 
-BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 CHECKPOINT_SECONDS = 120  # between two checkpoints in an epoch
-
-
-class StageNetwork(nn.Module):
-    """What a stage computes; parts before the trained ones run without gradients.
-
-    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics;
-    with ``frozen_norms`` all batch norms keep their statistics.
-
-    ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
-    logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
-    P windows that lie in the frames, earliest first. There are two where successive targets are to
-    agree, else one.
-    """
-
-    def __init__(
-        self,
-        model: Segmenter,
-        stage: str,
-        frozen: tuple[str, ...] = (),
-        frozen_norms: bool = False,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.frozen = [model.get_submodule(name) for name in frozen]
-        self.stage = stage
-        self.trained: list[nn.Module] = [model]
-        if stage != "frame":
-            newest = model.stf if stage == "stf" else model.mar
-            assert newest is not None
-            self.trained = [newest, model.classifier]
-        model.requires_grad_(False)
-        for part in self.trained:
-            part.requires_grad_(True)
-        for part in self.frozen:
-            part.requires_grad_(False)
-        if frozen_norms:
-            self.frozen += [part for part in model.modules() if isinstance(part, BATCH_NORMS)]
-
-    def train(self, mode: bool = True) -> StageNetwork:
-        """Only trained parts leave evaluation mode: frozen batch norms must not move."""
-        super().train(False)
-        if mode:
-            for part in self.trained:
-                part.train()
-        for part in self.frozen:
-            part.eval()
-        return self
-
-    def forward(self, frames: Tensor) -> Tensor:
-        model, (n, t) = self.model, frames.shape[:2]
-        with torch.set_grad_enabled(self.stage == "frame" and torch.is_grad_enabled()):
-            window = model.features(frames.flatten(0, 1)).unflatten(0, (n, t)).transpose(1, 2)
-        fused = window[:, :, 0]
-        if model.stf is not None:
-            with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused = self._fused(window, model.stf)
-        return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
-
-    def _fused(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
-        """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
-        length = self.model.architecture.window
-        if not isinstance(stf, AlignedFusion):
-            return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
-        # Two frames are matched once, whichever windows they are in.
-        followed, fused = None, []
-        for features in window.unbind(dim=2):
-            followed = stf.follow(followed, features)
-            if len(followed.frames) == length:
-                fused.append(stf.fuse(followed))
-        return torch.stack(fused, dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -332,72 +259,6 @@ def step(
         flow = flow.to(process.device)
         loss = loss + settings.consistency * inconsistency(pair[:, -1], pair[:, -2], flow)
     return loss
-
-
-def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """One minus the mean IoU of the probabilities over the classes that the batch shows.
-
-    Rare classes weigh as much as frequent ones, as they do in mIoU (Rahman and Wang, ISVC 2016).
-    Every second row and column is enough to estimate it. Labels that name no single class do not
-    count.
-    """
-    logits, label = logits[..., ::2, ::2], label[..., ::2, ::2]
-    known = label < logits.shape[1]
-    truth = label[known]
-    if not len(truth):
-        return logits.sum() * 0
-    probability = logits.softmax(dim=1).movedim(1, -1)[known]  # pixels x classes
-    of_truth = probability.gather(1, truth[:, None])[:, 0]
-    shared = torch.zeros_like(probability[0]).index_add(0, truth, of_truth)
-    count = torch.bincount(truth, minlength=logits.shape[1])
-    union = probability.sum(dim=0) + count - shared
-    return 1 - (shared / union)[count > 0].mean()
-
-
-def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
-    """How much the class probabilities of two successive frames differ along their motion.
-
-    Symmetric Kullback-Leibler divergence, mean over what both frames see. Labels alone do not ask
-    for it: where a network is unsure, any of its answers costs the same, steady or not.
-
-    Args:
-        newest, before: logits N x classes x h x w.
-        flow: N x H x W x 2, where each image pixel of ``newest`` lies in ``before``, as a shift.
-    """
-    height, width = flow.shape[1:3]
-    size = torch.tensor([width, height], device=flow.device)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=flow.device),
-        torch.arange(width, device=flow.device),
-        indexing="ij",
-    )
-    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
-    grid = F.interpolate(there.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
-    seen = (grid.abs().amax(dim=-1) <= 1).float()
-    log_newest = newest.log_softmax(dim=1)
-    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
-    carried = carried.clamp(min=1e-5)
-    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
-    return (divergence * seen).sum() / seen.sum().clamp(min=1)
-
-
-def class_weights(samples: Samples) -> Tensor:
-    """Weights 1/sqrt(frequency) of the label values, their mean over labelled pixels being 1."""
-    values = len(samples.allowed)
-    counts = np.zeros(256)
-    indices = range(len(samples))
-    for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
-        counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
-    share = counts[:values] / max(1.0, counts[:values].sum())
-    weights = 1 / np.sqrt(np.maximum(share, 1e-6))
-    return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)
-
-
-def label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
-    """The loss of a stage on its samples."""
-    allowed = torch.from_numpy(samples.allowed)
-    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
-    return LabelLoss(weights, allowed)
 
 
 def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:

@@ -20,9 +20,10 @@ from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import BEFORE, TrainingConfig
-from stmem_ros.training.loop import StageNetwork, train
+from stmem_ros.training.loop import train
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
+from stmem_ros.training.stage_network import StageNetwork
 
 
 def train_stage(

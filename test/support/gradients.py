@@ -12,9 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.batches import Windows, epoch_batches, epoch_order
 from stmem_ros.training.config import load_config
-from stmem_ros.training.loop import StageNetwork, label_loss, step
+from stmem_ros.training.loop import step
+from stmem_ros.training.losses import label_loss
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
+from stmem_ros.training.stage_network import StageNetwork
 
 if __name__ == "__main__":
     config = load_config(Path(sys.argv[1]))

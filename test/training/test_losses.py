@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.training.loop import inconsistency, soft_iou_loss
+from stmem_ros.training.losses import inconsistency, soft_iou_loss
 
 
 def sure(label: torch.Tensor, classes: int = 3) -> torch.Tensor:

@@ -25,7 +25,7 @@ from stmem_ros.model.bundle import load_bundle
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.config import load_config
-from stmem_ros.training.loop import class_weights
+from stmem_ros.training.losses import class_weights
 from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import imagenet_weights, train_stage
