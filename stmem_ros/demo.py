@@ -16,10 +16,10 @@ from stmem_ros.classes import SemanticClass
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME
-from stmem_ros.evaluation.report.templating import render
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, decode_label
+from stmem_ros.io.pages import render
 
 PANEL = 360  # height of the video, pixels
 

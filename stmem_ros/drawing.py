@@ -9,6 +9,12 @@ import numpy as np
 
 from stmem_ros.classes import UNLABELLED, SemanticClass, palette
 
+# Curves and bars that lie beside each other: the first few tell best apart.
+SERIES_COLOURS = (
+    "#2563ab", "#d9730d", "#1a7f37", "#8f3fae", "#b3261e", "#5b6470", "#5fa3d9", "#c9a227",
+    "#0f766e",
+)  # fmt: skip
+
 BEHIND = 5.0  # m shown behind the robot in the view from above
 AHEAD = 25.0  # m shown ahead of it
 NOTHING = (32, 32, 36)  # colour of cells never seen

@@ -6,12 +6,12 @@ import dataclasses
 import multiprocessing
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from stmem_ros.classes import CAMVID, CITYSCAPES
+from stmem_ros.io.peak_memory import peak_memory_mb
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     ModelInfo,
@@ -120,8 +120,8 @@ def bench_core(
         ms["floor"],
         difference,
         float(np.mean(agree)),
-        peak_memory_mb(name, size, device, "streaming", execution),
-        peak_memory_mb(name, size, device, "plain", execution),
+        form_memory_mb(name, size, device, "streaming", execution),
+        form_memory_mb(name, size, device, "plain", execution),
         {stage: ms[stage] for stage in STAGES},
         network.execution.precision,
         cameras,
@@ -176,15 +176,15 @@ def run_floor(model: BundledSegmenter, image: np.ndarray) -> np.ndarray:
     return scores.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
 
 
-def peak_memory_mb(
+def form_memory_mb(
     name: str, size: tuple[int, int], device: str, form: str, execution: Execution
 ) -> float:
     """Peak memory of a process of its own that runs one form for a few frames."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory_here, (name, size, device, form, execution))
+        return pool.apply(_run_form, (name, size, device, form, execution))
 
 
-def _peak_memory_here(
+def _run_form(
     name: str, size: tuple[int, int], device: str, form: str, execution: Execution
 ) -> float:
     model = load_model(name, device)
@@ -196,9 +196,4 @@ def _peak_memory_here(
         stream = StreamingSegmenter(model, execution=execution)
         for i, image in enumerate(images):
             stream.push(image, i / RATE)
-    used = next(model.parameters()).device
-    if used.type == "cuda":
-        return torch.cuda.max_memory_allocated(used) / 2**20
-    # Not getrusage: what it tells survives exec, so that a child is never below its parent.
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return peak_memory_mb(next(model.parameters()).device)

@@ -21,6 +21,7 @@ from stmem_ros.costmap.grid import GridConfig, GridSnapshot
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
+from stmem_ros.evaluation.metrics.point_cells import HIGH, LOW, cells_with, sort_cells
 from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME, ODOM_FRAME
 from stmem_ros.geometry.camera import CameraModel, to_camera
 from stmem_ros.geometry.transforms import TransformBuffer
@@ -28,8 +29,6 @@ from stmem_ros.io.bags import COMPRESSED, TF, BagReader, find_image_topic, find_
 from stmem_ros.io.images import decode_colour, decode_compressed
 
 RANGE = 25.0  # m around the base
-ABOVE = 0.3  # m over the ground; points higher than this stand in the way
-GROUND = 0.12  # m; points up to this from the plane are of the ground
 GRID = GridConfig(size=52.0, max_range=RANGE)
 DIRECTIONS = 1440  # a turn is divided into, to tell what lies behind an obstacle
 HEADROOM = 2.5  # m; what is higher does not close a direction
@@ -86,7 +85,12 @@ class LidarFrame:
 
 @dataclass(frozen=True)
 class LidarCells:
-    """What lidar says about the cells of a grid, bool rows x columns each."""
+    """What lidar says about the cells of a grid, bool rows x columns each.
+
+    Attributes:
+        occupied, ground: as of ``PointCells``.
+        open: ground before everything that stands in its direction.
+    """
 
     occupied: np.ndarray
     ground: np.ndarray
@@ -170,28 +174,20 @@ def read_frames(bag: Path, lidar: Path) -> Iterator[LidarFrame]:
 
 def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarray) -> LidarCells:
     """Sort the cells of a grid by the lidar points N x 3 (base frame, m) that fall in them."""
-    n = grid.label.shape[0]
-    place = _transformed(points, odom_from_base)[:, :2]
-    index = np.floor((place - grid.origin) / grid.resolution).astype(np.int64)
+    places = _transformed(points, odom_from_base)[:, :2]
+    heights = points[:, 2]
     distance = np.hypot(points[:, 0], points[:, 1])
-    near = (distance <= RANGE) & ((index >= 0) & (index < n)).all(axis=1)
-    cell = index[:, 1] * n + index[:, 0]
-
-    def holding(which: np.ndarray) -> np.ndarray:
-        held = np.zeros(n * n, bool)
-        held[cell[near & which]] = True
-        return held.reshape(n, n)
-
-    height = points[:, 2]
-    flat = np.abs(height) <= GROUND
-    ground = holding(flat) & ~holding(~flat)
+    near = distance <= RANGE
+    cells = sort_cells(grid, places[near], heights[near])
     direction = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) * DIRECTIONS
     direction = np.floor(direction).astype(np.int64) % DIRECTIONS
-    first = np.full(DIRECTIONS, np.inf)
-    stands = (height > ABOVE) & (height < HEADROOM)
-    np.minimum.at(first, direction[stands], distance[stands])
-    beyond = holding(flat & (distance >= first[direction]))
-    return LidarCells(holding(height > ABOVE), ground, ground & ~beyond)
+    nearest = np.full(DIRECTIONS, np.inf)
+    stands = (heights > HIGH) & (heights < HEADROOM)
+    np.minimum.at(nearest, direction[stands], distance[stands])
+    hidden = near & (np.abs(heights) <= LOW) & (distance >= nearest[direction])
+    return LidarCells(
+        cells.occupied, cells.ground, cells.ground & ~cells_with(grid, places[hidden])
+    )
 
 
 def lidar_picture(
@@ -205,9 +201,7 @@ def lidar_picture(
     camera = overlay(frame.rgb, label, rules.classes)
     pixels, inside = frame.camera.project(_transformed(frame.points, frame.camera_from_base))
     for (x, y), z in zip(pixels[inside].round().astype(int), frame.points[inside, 2], strict=True):
-        colour = (
-            (255, 60, 60) if z > ABOVE else (90, 255, 90) if abs(z) <= GROUND else (255, 255, 0)
-        )
+        colour = (255, 60, 60) if z > HIGH else (90, 255, 90) if abs(z) <= LOW else (255, 255, 0)
         cv2.circle(camera, (int(x), int(y)), 1, colour, -1)
     costmap = np.full((*grid.cost.shape, 3), 60, np.uint8)
     known, sure, lethal = grid.cost >= 0, grid.label != UNLABELLED, grid.cost >= 100

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
-COLOURS = (
-    "#2563ab",
-    "#5fa3d9",
-    "#1a7f37",
-    "#d9730d",
-    "#8f3fae",
-    "#5b6470",
-    "#b3261e",
-    "#c9a227",
-    "#0f766e",
-)
+from stmem_ros.drawing import SERIES_COLOURS
 
 
 def save_bars(path: Path, title: str, unit: str, bars: dict[str, dict[str, float]]) -> None:
@@ -32,7 +23,7 @@ def save_bars(path: Path, title: str, unit: str, bars: dict[str, dict[str, float
     from matplotlib.patches import Patch
 
     names = list(dict.fromkeys(name for parts in bars.values() for name in parts))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    colours = dict(zip(names, cycle(SERIES_COLOURS), strict=False))
     figure = Figure(figsize=(8, 1.2 + 0.45 * len(bars)), layout="constrained")
     axes = figure.subplots()
     for bar, parts in bars.items():

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -86,9 +87,8 @@ def check_ros() -> Finding:
 
 def check_messages() -> Finding:
     try:
-        import tf2_msgs.msg  # noqa: F401
-
-        import stmem_ros.msg  # noqa: F401
+        for name in ("stmem_ros.msg", "tf2_msgs.msg"):
+            import_module(name)
     except ImportError as error:
         return Finding("messages", False, str(error), "build them: colcon build, or pip install .")
     return Finding("messages", True, "stmem_ros.msg and tf2_msgs.msg import")

@@ -12,35 +12,31 @@ from tqdm import tqdm
 
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
-from stmem_ros.evaluation.replay.bag_task import (
-    FRAMES,
-    TIMINGS,
-    BagResult,
-    BagTask,
-    task_key,
+from stmem_ros.evaluation.results.bag_result import BagResult
+from stmem_ros.evaluation.results.baseline import check_baseline
+from stmem_ros.evaluation.results.comparison import Comparison
+from stmem_ros.evaluation.results.folder import EvaluationFolder, RecordingFolder
+from stmem_ros.evaluation.results.online_figures import gather_online
+from stmem_ros.evaluation.results.summary import (
+    Configuration,
+    Failure,
+    ModelScores,
+    write_summary,
 )
-from stmem_ros.evaluation.replay.engines import (
-    Ended,
-    Execution,
+from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome, task_key
+from stmem_ros.evaluation.tasks.engines import (
+    JobOptions,
     one_line,
     run_here,
     run_in_processes,
     run_on_ray,
 )
-from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online_comparison import gather_online
-from stmem_ros.evaluation.results.comparison import Comparison
-from stmem_ros.evaluation.results.metrics_file import (
-    METRICS,
-    ModelScores,
-    check_baseline,
-    write_results,
-)
 from stmem_ros.io.bags import BagError, BagReader, find_image_topic
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 
-BAGS = "bags"
-ONLINE = "online"
+# Plays a task's bag to the real node and leaves the recording in a folder; raises ValueError or
+# OSError if it cannot.
+OnlinePlayer = Callable[[BagTask, RecordingFolder], None]
 
 
 @dataclass(frozen=True)
@@ -75,78 +71,71 @@ class Evaluation:
         scores: of each model, by name.
         comparisons: of models, and with a baseline.
         results: of the tasks that gave something.
-        ended: how each task ended.
+        outcomes: how each task ended.
     """
 
     scores: dict[str, ModelScores]
     comparisons: tuple[Comparison, ...]
     results: tuple[BagResult, ...]
-    ended: tuple[Ended, ...]
+    outcomes: tuple[TaskOutcome, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every bag was read to its end by every model."""
+        return all(outcome.error is None for outcome in self.outcomes) and all(
+            result.error is None for result in self.results
+        )
 
 
 def evaluate_bags(
     bags: Sequence[Path],
     bundles: Sequence[str],
     options: EvaluationOptions,
-    execution: Execution,
+    jobs: JobOptions,
     out: Path,
     baseline: Path | None = None,
-    play_online: Callable[[BagTask, Path], None] | None = None,
+    play_online: OnlinePlayer | None = None,
 ) -> Evaluation:
-    """Replay each bag through each model and leave the results in ``out`` (metrics_file.py).
+    """Replay each bag through each model and leave the results in ``out`` (results/folder.py).
 
     Bags that give nothing are told of in the result; the others are scored.
 
     Args:
         bundles: shipped names or folders.
         baseline: ``metrics.json`` of an earlier run to compare with.
-        play_online: plays a task's bag to the real node and leaves what ``online.py`` reads in a
-            folder; raises ValueError or OSError if it cannot. None: bags are not replayed online.
+        play_online: None: bags are not replayed online.
 
     Raises:
         ValueError: a model, the device, the engine or the baseline cannot be used, or no bag gave
             anything.
     """
     resolve_device(options.device)
+    folder = EvaluationFolder(out)
     models = dict(zip(unique_names(bundles), bundles, strict=True))
     infos = {name: read_info(bundle_folder(bundle)) for name, bundle in models.items()}
     if baseline is not None:
-        if baseline.resolve() == (out / METRICS).resolve():
-            raise ValueError(f"the baseline {baseline} lies where results go; choose another --out")
         classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
-        check_baseline(baseline, classes, unique_names(bags))
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (METRICS, FRAMES, TIMINGS, ONLINE_FIGURES):
-        (out / name).unlink(missing_ok=True)
-    if not execution.resume:
-        shutil.rmtree(out / BAGS, ignore_errors=True)
-    tasks, unreadable = _tasks(bags, models, options, out, play_online is not None)
-    kept = [task for task in tasks if execution.resume and task.done]
-    left = [task for task in tasks if task not in kept]
-    if kept:
-        print(f"{len(kept)} of {len(tasks)} bags and models were finished before")
-    order = {(task.bag, task.model): i for i, task in enumerate(tasks)}
-    ended = unreadable + [Ended(task) for task in kept]
-    if play_online is not None:
-        played = [_played(task, play_online, out) for task in left]
-        left = [task for task in played if isinstance(task, BagTask)]
-        ended += [end for end in played if isinstance(end, Ended)]
-    ended += _worked_on(left, execution)
-    ended.sort(key=lambda e: order.get((e.task.bag, e.task.model), -1))
-    if all(e.error is not None for e in ended):
-        raise ValueError("; ".join(dict.fromkeys(f"{e.task.bag}: {e.error}" for e in ended)))
-    configuration = dataclasses.asdict(options) | {
-        "bags": {e.task.bag: e.task.path for e in ended},
-        "models": models,
-    }
-    scores, comparisons = write_results(
-        out, configuration, dataclasses.asdict(execution), models, ended, baseline
+        check_baseline(baseline, classes, unique_names(bags), folder)
+    _clear(folder, keep_tasks=jobs.resume)
+    tasks, unreadable = _tasks(bags, models, options, folder, play_online is not None)
+    outcomes = [*unreadable, *_finish(tasks, jobs, folder, play_online)]
+    if all(outcome.error is not None for outcome in outcomes):
+        problems = dict.fromkeys(f"{outcome.task.bag}: {outcome.error}" for outcome in outcomes)
+        raise ValueError("; ".join(problems))
+    results = [BagResult.read(o.task.results) for o in outcomes if o.error is None]
+    failures = [Failure(o.task.bag, o.task.model, o.error) for o in outcomes if o.error is not None]
+    paths = {outcome.task.bag: outcome.task.path for outcome in outcomes}
+    configuration = Configuration(
+        options=dataclasses.asdict(options) | {"bags": paths, "models": models},
+        execution=dataclasses.asdict(jobs),
+        bundles=models,
+        seed=options.replay.seed,
+        baseline=baseline,
     )
+    scores, comparisons = write_summary(folder, configuration, results, failures)
     if play_online is not None:
-        folders = {(e.task.bag, e.task.model): Path(e.task.folder) for e in ended if not e.error}
-        gather_online(folders, out)
-    results = tuple(BagResult.read(Path(e.task.folder)) for e in ended if e.error is None)
-    return Evaluation(scores, comparisons, results, tuple(ended))
+        gather_online(folder, results)
+    return Evaluation(scores, comparisons, tuple(results), tuple(outcomes))
 
 
 def unique_names(paths: Sequence[str | Path]) -> list[str]:
@@ -160,13 +149,22 @@ def unique_names(paths: Sequence[str | Path]) -> list[str]:
     return names
 
 
+def _clear(folder: EvaluationFolder, keep_tasks: bool) -> None:
+    """Make the folder, without the results of an earlier run."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for path in (folder.metrics, folder.frames, folder.timings, folder.online):
+        path.unlink(missing_ok=True)
+    if not keep_tasks:
+        shutil.rmtree(folder.tasks, ignore_errors=True)
+
+
 def _tasks(
     bags: Sequence[Path],
     models: dict[str, str],
     options: EvaluationOptions,
-    out: Path,
+    folder: EvaluationFolder,
     online: bool,
-) -> tuple[list[BagTask], list[Ended]]:
+) -> tuple[list[BagTask], list[TaskOutcome]]:
     """A task for each bag and model, and those whose bag cannot even be opened."""
     tasks, unreadable = [], []
     settings = dataclasses.asdict(options) | {"online": online}
@@ -182,50 +180,69 @@ def _tasks(
             if error is None:
                 key = task_key(path, bundle_folder(bundle), settings)
             task = BagTask(
-                bag,
-                model,
-                str(path.resolve()),
-                bundle if not Path(bundle).is_dir() else str(Path(bundle).resolve()),
-                options.device,
-                options.threads,
-                options.replay,
-                options.grid,
-                str((out / BAGS / bag / model).resolve()),
-                frames,
-                "",
-                key,
+                bag=bag,
+                model=model,
+                path=str(path.resolve()),
+                bundle=str(Path(bundle).resolve()) if Path(bundle).is_dir() else bundle,
+                device=options.device,
+                threads=options.threads,
+                options=options.replay,
+                grid=options.grid,
+                folder=str(folder.task(bag, model).path.resolve()),
+                frames=frames,
+                online="",
+                key=key,
             )
             if error is None:
                 tasks.append(task)
             else:
-                unreadable.append(Ended(task, error))
+                unreadable.append(TaskOutcome(task, error))
     return tasks, unreadable
 
 
-def _played(
-    task: BagTask, play_online: Callable[[BagTask, Path], None], out: Path
-) -> BagTask | Ended:
-    """The task with its replay through the real node."""
-    folder = (out / ONLINE / task.bag / task.model).resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _finish(
+    tasks: Sequence[BagTask],
+    jobs: JobOptions,
+    folder: EvaluationFolder,
+    play_online: OnlinePlayer | None,
+) -> list[TaskOutcome]:
+    """Work on the tasks that no earlier run has finished; outcomes in the order of the tasks."""
+    finished = [task for task in tasks if jobs.resume and task.is_finished]
+    if finished:
+        print(f"{len(finished)} of {len(tasks)} bags and models were finished before")
+    outcomes = [TaskOutcome(task) for task in finished]
+    remaining = [task for task in tasks if task not in finished]
+    if play_online is not None:
+        played = [_play(task, play_online, folder) for task in remaining]
+        outcomes += [outcome for outcome in played if outcome.error is not None]
+        remaining = [outcome.task for outcome in played if outcome.error is None]
+    outcomes += _run_tasks(remaining, jobs)
+    order = {(task.bag, task.model): i for i, task in enumerate(tasks)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.task.bag, outcome.task.model])
+
+
+def _play(task: BagTask, play_online: OnlinePlayer, folder: EvaluationFolder) -> TaskOutcome:
+    """Play a task's bag to the real node; the task then knows the recording."""
+    recording = folder.recording(task.bag, task.model)
+    shutil.rmtree(recording.path, ignore_errors=True)
+    recording.path.mkdir(parents=True)
     try:
-        play_online(task, folder)
+        play_online(task, recording)
     except (OSError, ValueError) as error:
-        return Ended(task, one_line(error))
-    return dataclasses.replace(task, online=str(folder))
+        return TaskOutcome(task, one_line(error))
+    return TaskOutcome(dataclasses.replace(task, online=str(recording.path.resolve())))
 
 
-def _worked_on(tasks: Sequence[BagTask], execution: Execution) -> Iterator[Ended]:
+def _run_tasks(tasks: Sequence[BagTask], jobs: JobOptions) -> Iterator[TaskOutcome]:
     total = sum(task.frames for task in tasks)
     with tqdm(total=total, desc="evaluating", unit="frame", disable=not tasks) as progress:
-        if execution.engine == "local" and execution.jobs == 1:
+        if jobs.engine == "local" and jobs.jobs == 1:
             yield from run_here(tasks, progress.update)
             return
-        if execution.engine == "ray":
-            ended = run_on_ray(tasks, execution.jobs, execution.address)
+        if jobs.engine == "ray":
+            outcomes = run_on_ray(tasks, jobs.jobs, jobs.address)
         else:
-            ended = run_in_processes(tasks, execution.jobs)
-        for one in ended:
-            progress.update(one.task.frames)
-            yield one
+            outcomes = run_in_processes(tasks, jobs.jobs)
+        for outcome in outcomes:
+            progress.update(outcome.task.frames)
+            yield outcome

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from stmem_ros.data.dataset import SegmentationDataset
-from stmem_ros.data.label_sets import shared_groups
-from stmem_ros.evaluation.disturbance import DISTURBANCES, Disturbance
+from stmem_ros.data.dataset import Clip, SegmentationDataset
+from stmem_ros.data.disturbance import Disturbance
+from stmem_ros.data.label_sets import ClassGroups, shared_groups
+from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
-class Labelled(Protocol):
+class StreamLabels(Protocol):
     """Labels of one frame: class ids, uint8 H x W, and the frame's stamp in seconds."""
 
     @property
@@ -33,7 +36,7 @@ class Labelled(Protocol):
 class Stream(Protocol):
     """Labels frames in order."""
 
-    def push(self, rgb: np.ndarray, stamp: float) -> Labelled:
+    def push(self, rgb: np.ndarray, stamp: float) -> StreamLabels:
         """Take the next frame, H x W x 3 uint8 and seconds; return the labels that are ready."""
 
     def reset(self) -> None:
@@ -49,19 +52,21 @@ class Scores(LabelFigures):
         parameters: parameters of the model.
         gflop_per_frame: multiply-adds x 2 of the network for one streamed frame, in 10^9.
         ms_per_frame: milliseconds from image to labels, median; compare within one run only.
+        class_share: of the reference's pixels, by the name of the class.
     """
 
     frames: int
     parameters: int
     gflop_per_frame: float
     ms_per_frame: float
+    class_share: dict[str, float]
 
 
 def evaluate(
     model: BundledSegmenter,
     dataset: SegmentationDataset,
-    stream: Stream | None = None,
-    disturbance: Disturbance = DISTURBANCES[0],
+    stream: Stream,
+    disturbance: Disturbance,
 ) -> Scores:
     """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
@@ -69,7 +74,7 @@ def evaluate(
     sets differ, the groups that they share are scored (:mod:`stmem_ros.data.label_sets`).
 
     Args:
-        stream: another way to use the model than :class:`StreamingSegmenter`.
+        stream: labels the frames with the model.
         disturbance: done to the images before the model sees them; the optical flow of the
             consistency is still that of the undisturbed ones. Frames that do not arrive are not
             scored.
@@ -80,43 +85,101 @@ def evaluate(
     groups = shared_groups(model.info.classes, dataset.classes)
     scorer = LabelScorer(len(groups.names))
     total = sum(len(clip.names) for clip in dataset.clips)
-    stream = stream or StreamingSegmenter(model)
     seconds: list[float] = []
     with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
-            stream.reset()
-            scorer.restart()
-            references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
-            for i, name in enumerate(clip.names):
-                progress.update()
-                if not disturbance.arrives(i):
-                    continue
-                stamp = i / clip.rate
-                if not clip.is_video:
-                    stream.reset()
-                    scorer.restart()
-                references[stamp] = dataset.image(name), dataset.label(name)
-                seen = disturbance.apply(references[stamp][0], i)
-                start = time.perf_counter()
-                result = stream.push(seen, stamp)
-                seconds.append(time.perf_counter() - start)
-                if result.stamp not in references:
-                    continue  # a centred model labels its first frame twice
-                rgb, reference = references.pop(result.stamp)
-                confidence = getattr(result, "confidence", None)  # a rival need not give any
-                if reference is not None:
-                    reference = groups.of_dataset[reference]
-                label = groups.of_model[result.label]
-                scorer.add(rgb, label, confidence, reference, result.stamp)
+            for run in disturbance.runs(len(clip.names)):
+                seconds += _score_run(
+                    dataset, clip, run, stream, disturbance, groups, scorer, progress.update
+                )
     sums = scorer.sums
+    size = dataset.image(dataset.clips[-1].names[-1]).shape[:2]
     return Scores.of(
         sums,
         list(groups.names),
         frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
-        gflop_per_frame=gflop_per_frame(model, rgb.shape[:2]),
+        gflop_per_frame=gflop_per_frame(model, size),
         ms_per_frame=1e3 * float(np.median(seconds)),
+        class_share=dict(zip(groups.names, sums.confusion.shares.tolist(), strict=True)),
     )
+
+
+def evaluate_variants(
+    variants: dict[str, BundledSegmenter],
+    dataset: SegmentationDataset,
+    execution: Execution,
+    disturbances: Sequence[Disturbance],
+    with_flow_average: bool,
+) -> dict[str, dict[str, Scores]]:
+    """Scores of several variants of a model, by disturbance, then by variant.
+
+    Args:
+        execution: of the streams.
+        with_flow_average: also score the average of the variant ``frame`` along optical flow, as
+            the variant ``flow``.
+    """
+    scores: dict[str, dict[str, Scores]] = {}
+    window = variants["mar"].architecture.window
+    flow_average = FlowAverage(variants["frame"], window) if with_flow_average else None
+    for disturbance in disturbances:
+        scores[disturbance.name] = {
+            name: evaluate(
+                model, dataset, StreamingSegmenter(model, execution=execution), disturbance
+            )
+            for name, model in variants.items()
+        }
+        if flow_average is not None:
+            scores[disturbance.name]["flow"] = evaluate(
+                variants["frame"], dataset, flow_average, disturbance
+            )
+    return scores
+
+
+def variants_to_json(scores: dict[str, Scores]) -> dict[str, Any]:
+    """The model's figures, and those of all variants where there are more."""
+    content = asdict(scores["mar"])
+    if len(scores) > 1:
+        content["variants"] = {name: asdict(s) for name, s in scores.items()}
+    return content
+
+
+def _score_run(
+    dataset: SegmentationDataset,
+    clip: Clip,
+    run: Sequence[int],
+    stream: Stream,
+    disturbance: Disturbance,
+    groups: ClassGroups,
+    scorer: LabelScorer,
+    progress: Callable[[], object],
+) -> list[float]:
+    """Score those frames of a clip that one stream sees; the seconds each of them took."""
+    stream.reset()
+    scorer.restart()
+    seconds: list[float] = []
+    references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
+    for i in run:
+        progress()
+        name = clip.names[i]
+        if not clip.is_video:
+            stream.reset()
+            scorer.restart()
+        stamp = i / clip.rate
+        references[stamp] = dataset.image(name), dataset.label(name)
+        disturbed = disturbance.apply(references[stamp][0], i)
+        start = time.perf_counter()
+        result = stream.push(disturbed, stamp)
+        seconds.append(time.perf_counter() - start)
+        if result.stamp not in references:
+            continue  # a centred model labels its first frame twice
+        rgb, reference = references.pop(result.stamp)
+        confidence = getattr(result, "confidence", None)  # a rival need not give any
+        label = groups.of_model[result.label]
+        if reference is not None:
+            reference = groups.of_dataset[reference]
+        scorer.add(rgb, label, confidence, reference, result.stamp)
+    return seconds
 
 
 def gflop_per_frame(model: BundledSegmenter, size: tuple[int, int]) -> float:

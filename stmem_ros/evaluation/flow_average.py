@@ -15,7 +15,7 @@ from stmem_ros.model.segmenter import normalise
 
 
 @dataclass(frozen=True)
-class FlowAveraged:
+class FlowAverageLabels:
     """Class ids of one frame, uint8 H x W, and its stamp in seconds."""
 
     label: np.ndarray
@@ -40,7 +40,7 @@ class FlowAverage:
         self._earlier.clear()
 
     @torch.inference_mode()
-    def push(self, rgb: np.ndarray, stamp: float) -> FlowAveraged:
+    def push(self, rgb: np.ndarray, stamp: float) -> FlowAverageLabels:
         """Label the next frame, H x W x 3 uint8."""
         image = torch.from_numpy(rgb)[None].to(self.device)
         features = self.model.features(normalise(image, self.model.info.mean, self.model.info.std))
@@ -52,4 +52,4 @@ class FlowAverage:
         for then, earlier in self._earlier:
             total += warp(earlier, optical_flow(grey, then), cv2.INTER_LINEAR)
         self._earlier.append((grey, probability))
-        return FlowAveraged(total.argmax(axis=-1).astype(np.uint8), stamp)
+        return FlowAverageLabels(total.argmax(axis=-1).astype(np.uint8), stamp)

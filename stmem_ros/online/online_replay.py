@@ -21,7 +21,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from tqdm import tqdm
 
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
+from stmem_ros.evaluation.results.folder import RecordingFolder
+from stmem_ros.evaluation.results.played_bag import PlayedBag
 from stmem_ros.io.bags import (
     COMPRESSED,
     BagReader,
@@ -82,7 +83,7 @@ def replay_online(
     if info is not None:
         remaps["camera_info"] = info.name
     with NodeProcess(parameters, remaps, out / "node.log", threads) as process:
-        output = out / OUTPUT
+        output = RecordingFolder(out).output
         try:
             return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
         except ReplayError as error:

@@ -14,8 +14,9 @@ from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
-from stmem_ros.evaluation.replay.bag_task import BagResult
-from stmem_ros.evaluation.replay.record_files import read_rows
+from stmem_ros.evaluation.results.bag_result import BagResult
+from stmem_ros.evaluation.results.folder import TaskFolder
+from stmem_ros.io.parquet import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 
@@ -264,7 +265,7 @@ def test_a_resumed_run_keeps_what_is_finished_and_still_true(
     resumed = evaluate(out, *arguments, "--resume")
     assert deterministic(resumed) == deterministic(whole)
     assert marks["drive"].stat().st_mtime_ns == before
-    assert BagResult.read(marks["second"].parent).bag == "second"
+    assert BagResult.read(TaskFolder(marks["second"].parent)).bag == "second"
     assert "1 of 2 bags and models were finished before" in capsys.readouterr().out
     evaluate(out, *arguments, "--resume", "--drop", 0.3)  # another question
     assert marks["drive"].stat().st_mtime_ns != before

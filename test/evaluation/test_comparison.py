@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.record_files import RecordWriter
 from stmem_ros.evaluation.results.comparison import (
-    BETTER,
-    OPEN,
-    WORSE,
     Comparison,
     Difference,
+    Verdict,
     compare,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.io.parquet import RecordWriter
 
 CLASSES = ("road", "car")
 FRAMES = 160
@@ -70,8 +68,9 @@ def test_what_is_better_and_what_is_worse_is_told_with_an_interval(tmp_path: Pat
     comparison, found = differences(before, after)
     assert comparison.blocks == FRAMES // 16
     for figure, verdict in (
-        ("miou", BETTER), ("iou.car", BETTER), ("pixel_accuracy", BETTER), ("coverage", BETTER),
-        ("flicker", WORSE), ("latency_mean_ms", WORSE),
+        ("miou", Verdict.BETTER), ("iou.car", Verdict.BETTER),
+        ("pixel_accuracy", Verdict.BETTER), ("coverage", Verdict.BETTER),
+        ("flicker", Verdict.WORSE), ("latency_mean_ms", Verdict.WORSE),
     ):  # fmt: skip
         assert found[figure].verdict == verdict, figure
     pixels = found["pixel_accuracy"]
@@ -87,7 +86,7 @@ def test_noise_alone_shows_no_difference(tmp_path: Path) -> None:
     before = write(tmp_path / "a", right=0.8, changes=0.2, noise=100)
     after = write(tmp_path / "b", right=0.8, changes=0.2, noise=100, seed=1)
     _, found = differences(before, after)
-    assert found["miou"].verdict == found["flicker"].verdict == OPEN
+    assert found["miou"].verdict == found["flicker"].verdict == Verdict.OPEN
     assert found["miou"].low < 0 < found["miou"].high
 
 
@@ -96,7 +95,7 @@ def test_a_drive_of_one_block_has_no_interval(tmp_path: Path) -> None:
     after = write(tmp_path / "b", right=0.9, changes=0.2, frames=10)
     comparison, found = differences(before, after)
     assert comparison.blocks == 1
-    assert all((d.low, d.high, d.verdict) == (None, None, OPEN) for d in found.values())
+    assert all((d.low, d.high, d.verdict) == (None, None, Verdict.OPEN) for d in found.values())
 
 
 def test_bags_of_one_side_alone_are_left_out(tmp_path: Path) -> None:

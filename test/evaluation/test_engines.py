@@ -15,8 +15,7 @@ import pytest
 from support.bags import jpeg, panorama, write_bag
 
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
-from stmem_ros.evaluation.replay.bag_task import RESULT
-from stmem_ros.evaluation.replay.engines import Execution
+from stmem_ros.evaluation.tasks.engines import JobOptions
 
 ON_CPU = EvaluationOptions(device="cpu")
 
@@ -55,7 +54,7 @@ class KillOne(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.is_set():
-            if len(list(self._out.glob(f"bags/*/*/{RESULT}"))) >= self._count:
+            if len(list(self._out.glob("bags/*/*/result.json"))) >= self._count:
                 for pid in descendants(os.getpid()):
                     if self._word in command(pid):
                         os.kill(pid, signal.SIGKILL)
@@ -91,11 +90,11 @@ def command(pid: int) -> str:
 def test_a_process_that_is_killed_takes_no_bag_with_it(tmp_path: Path, small_bundle: Path) -> None:
     bags = make_bags(tmp_path, 4, frames=4)
     one, two = tmp_path / "one", tmp_path / "two"
-    evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(), one)
+    evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(), one)
     with KillOne(two, "spawn_main", 1) as killer:
-        run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(jobs=2), two)
+        run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(jobs=2), two)
     assert killer.killed is not None
-    assert all(ended.error is None for ended in run.ended)
+    assert all(outcome.error is None for outcome in run.outcomes)
     assert deterministic(one) == deterministic(two)
 
 
@@ -107,11 +106,11 @@ def test_forty_bags_on_ray_give_the_totals_of_one_process_though_a_worker_dies(
     pytest.importorskip("ray", reason="pip install 'stmem_ros[ray]'")
     bags = make_bags(tmp_path, 40, frames=4)
     one, two = tmp_path / "one", tmp_path / "two"
-    evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(), one)
+    evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(), one)
     with KillOne(two, "ray::run_task", 5) as killer:
-        run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(2, "ray"), two)
+        run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(2, "ray"), two)
     assert killer.killed is not None
-    assert all(ended.error is None for ended in run.ended)
+    assert all(outcome.error is None for outcome in run.outcomes)
     assert deterministic(one) == deterministic(two)
     totals = deterministic(one)["models"]["small"]["totals"]
     assert totals["frames"] == totals["scored"] == 160
@@ -127,8 +126,8 @@ def test_a_bag_that_fails_on_ray_is_tried_again_and_reported(
     out.mkdir()
     (out / "bags").mkdir()
     (out / "bags" / "bag01").write_text("in the way")  # its folder cannot be made
-    run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, Execution(2, "ray", resume=True), out)
-    errors = {ended.task.bag: ended.error for ended in run.ended}
+    run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(2, "ray", resume=True), out)
+    errors = {outcome.task.bag: outcome.error for outcome in run.outcomes}
     assert errors["bag00"] is None and "bag01" in (errors["bag01"] or "")
     failed = deterministic(out)["failed"]
     assert [f["bag"] for f in failed] == ["bag01"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stmem_ros.evaluation.replay.latency import (
-    Arriving,
+    Arrival,
     LatencyModel,
     read_latency,
     serve,
@@ -17,7 +17,7 @@ from stmem_ros.evaluation.replay.latency import (
 
 
 def test_the_newest_that_waits_is_next() -> None:
-    arriving = [Arriving(name, i / 10, 0.25) for i, name in enumerate("abcdef")]
+    arriving = [Arrival(name, i / 10, 0.25) for i, name in enumerate("abcdef")]
     served = {name: latency for name, latency in serve(arriving)}
     assert list(served) == list("abcdef")
     assert [name for name, latency in served.items() if latency is None] == ["b", "d"]
@@ -27,7 +27,7 @@ def test_the_newest_that_waits_is_next() -> None:
 
 
 def test_a_fast_machine_loses_nothing() -> None:
-    arriving = [Arriving(i, i / 10, 0.1) for i in range(5)]
+    arriving = [Arrival(i, i / 10, 0.1) for i in range(5)]
     assert [latency for _, latency in serve(arriving)] == pytest.approx([0.1] * 5)
 
 

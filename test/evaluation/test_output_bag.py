@@ -8,7 +8,7 @@ import numpy as np
 from support.replayed import RULES, START, dropped, replayed, row
 
 from stmem_ros.classes import CAMVID
-from stmem_ros.evaluation.replay.output_bag import OutputBag
+from stmem_ros.evaluation.tasks.output_bag import OutputBag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_compressed, decode_label
 from stmem_ros.io.output_topics import NODE, output_topics

@@ -15,10 +15,10 @@ from support.damage import cut_image
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
-from stmem_ros.evaluation.replay.engines import Execution
 from stmem_ros.evaluation.report.page import write_report
 from stmem_ros.evaluation.report.plots import POINTS, timeline
-from stmem_ros.evaluation.report.results import Frames
+from stmem_ros.evaluation.results.reader import Frames
+from stmem_ros.evaluation.tasks.engines import JobOptions
 
 DAMAGED = 3  # index of the image that is cut short
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Path
         [root / "street", root / "damaged", broken],
         [str(small_bundle), str(other)],
         EvaluationOptions(device="cpu"),
-        Execution(),
+        JobOptions(),
         root / "out",
     )
     write_report(root / "out")

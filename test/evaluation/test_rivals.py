@@ -8,9 +8,9 @@ import torch
 from support.small import SMALL
 
 from stmem_ros.classes import CAMVID
+from stmem_ros.data.disturbance import DISTURBANCES
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.evaluation.disturbance import DISTURBANCES
 from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.model.ablation import load_variants
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo

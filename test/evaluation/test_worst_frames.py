@@ -11,7 +11,7 @@ from support.replayed import dropped, replayed, row
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
-from stmem_ros.evaluation.replay.worst_frames import KEPT, WorstFrames
+from stmem_ros.evaluation.tasks.worst_frames import KEPT, WorstFrames
 
 
 @pytest.fixture(scope="module")

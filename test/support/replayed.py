@@ -13,7 +13,6 @@ from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
@@ -21,6 +20,7 @@ from stmem_ros.evaluation.replay.replayed_frame import (
     ReplayedFrame,
     View,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
 
 RULES = default_rules(CAMVID)
 START = 1_700_000_000 * 10**9

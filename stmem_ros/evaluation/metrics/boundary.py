@@ -36,23 +36,22 @@ class BoundaryScores(Accumulator):
         """Add a pair of label images, H x W uint8; 255 is unlabelled."""
         classes = len(self.union)
         known = reference < classes
-        diagonal = float(np.hypot(*reference.shape))
-        for c in np.unique(reference[known]):
-            self._add_class(c, (reference == c), (predicted == c) & known, known, diagonal)
-        for c in np.setdiff1d(np.unique(predicted[known]), np.unique(reference[known])):
+        for c in np.union1d(reference[known], predicted[known]):
             if c < classes:
-                self._add_class(c, reference == c, (predicted == c) & known, known, diagonal)
+                self._add_class(c, reference == c, (predicted == c) & known, known)
 
     def _add_class(
-        self, c: int, truth: np.ndarray, found: np.ndarray, known: np.ndarray, diagonal: float
+        self, c: int, reference: np.ndarray, predicted: np.ndarray, known: np.ndarray
     ) -> None:
+        """Add the masks of one class; ``known`` are the pixels with a reference."""
+        diagonal = float(np.hypot(*reference.shape))
         reach = max(1, round(TOLERANCE * diagonal))
-        edges = [_edge(mask) & known for mask in (found, truth)]
-        for i, (mine, other) in enumerate((edges, edges[::-1])):
-            self.hits[c, i] += (mine & _within(other, reach)).sum()
-            self.totals[c, i] += mine.sum()
+        edges = [_edge(mask) & known for mask in (predicted, reference)]
+        for i, (edge, other_edge) in enumerate((edges, edges[::-1])):
+            self.hits[c, i] += (edge & _within(other_edge, reach)).sum()
+            self.totals[c, i] += edge.sum()
         width = max(1, round(BAND * diagonal))
-        bands = [mask & ~_eroded(mask, width) for mask in (found, truth)]
+        bands = [mask & ~_eroded(mask, width) for mask in (predicted, reference)]
         self.common[c] += (bands[0] & bands[1]).sum()
         self.union[c] += (bands[0] | bands[1]).sum()
 

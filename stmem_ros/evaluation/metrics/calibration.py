@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from stmem_ros.evaluation.metrics.accumulator import Accumulator
 
 BINS = 15  # as in Guo et al., ICML 2017
 LEVELS = 256  # of a confidence image
+
+
+@dataclass(frozen=True)
+class ConfidenceBins:
+    """``BINS`` bins of equal width over the confidence 0..1.
+
+    Attributes:
+        known: pixels with a reference label.
+        right: those of them whose label is right.
+        confidence: of the known pixels, added.
+    """
+
+    known: np.ndarray
+    right: np.ndarray
+    confidence: np.ndarray
 
 
 class Calibration(Accumulator):
@@ -41,8 +58,19 @@ class Calibration(Accumulator):
     def mean_confidence(self) -> float:
         """Of all pixels, 0..1; NaN without any."""
         total = self.pixels.sum()
-        sure = (self.pixels * np.arange(LEVELS)).sum()
-        return float(sure / total / (LEVELS - 1)) if total else float("nan")
+        levels = (self.pixels * np.arange(LEVELS)).sum()
+        return float(levels / total / (LEVELS - 1)) if total else float("nan")
+
+    @property
+    def bins(self) -> ConfidenceBins:
+        """The pixels with a reference label, by their confidence."""
+        level = np.arange(LEVELS)
+        bin_of_level = np.minimum(level * BINS // (LEVELS - 1), BINS - 1)
+        return ConfidenceBins(
+            known=np.bincount(bin_of_level, self.known, BINS),
+            right=np.bincount(bin_of_level, self.right, BINS),
+            confidence=np.bincount(bin_of_level, self.known * level, BINS) / (LEVELS - 1),
+        )
 
     @property
     def ece(self) -> float:
@@ -50,8 +78,5 @@ class Calibration(Accumulator):
         total = self.known.sum()
         if not total:
             return float("nan")
-        level = np.arange(LEVELS)
-        of_bin = np.minimum(level * BINS // (LEVELS - 1), BINS - 1)
-        right = np.bincount(of_bin, self.right, BINS)
-        sure = np.bincount(of_bin, self.known * level, BINS) / (LEVELS - 1)
-        return float(np.abs(right - sure).sum() / total)
+        bins = self.bins
+        return float(np.abs(bins.right - bins.confidence).sum() / total)

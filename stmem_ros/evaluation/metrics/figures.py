@@ -18,11 +18,11 @@ class LabelFigures:
     """How good labels are; shares, not percent. None: not measured, or nothing to measure it on.
 
     Attributes:
-        miou, pixel_accuracy: of all scored pixels; ``iou`` the same a class, by name.
+        miou, pixel_accuracy: of all scored pixels; ``iou`` the same per class, by name.
         boundary_f, boundary_iou: agreement of the edges, mean over classes.
         temporal_consistency: mIoU of labels against the flow-warped labels of the frame before.
         vc8, vc16: video consistency over 8 and 16 frames (Miao et al., CVPR 2021).
-        flicker: label changes a pixel and second along the flow.
+        flicker: label changes per pixel and second along the flow.
         ece: expected calibration error of the confidence, 15 bins of equal width.
     """
 
@@ -46,16 +46,16 @@ class LabelFigures:
             others: the fields that a subclass adds.
         """
         return cls(
-            miou=known(sums.confusion.miou),
+            miou=none_if_nan(sums.confusion.miou),
             iou=_by_name(names, sums.confusion.iou),
-            pixel_accuracy=known(sums.confusion.pixel_accuracy),
-            boundary_f=known(sums.boundary.f),
-            boundary_iou=known(sums.boundary.iou),
-            temporal_consistency=known(sums.steady.miou),
-            vc8=known(sums.vc8.value),
-            vc16=known(sums.vc16.value),
-            flicker=known(sums.flicker.rate),
-            ece=known(sums.calibration.ece),
+            pixel_accuracy=none_if_nan(sums.confusion.pixel_accuracy),
+            boundary_f=none_if_nan(sums.boundary.f),
+            boundary_iou=none_if_nan(sums.boundary.iou),
+            temporal_consistency=none_if_nan(sums.steady.miou),
+            vc8=none_if_nan(sums.vc8.value),
+            vc16=none_if_nan(sums.vc16.value),
+            flicker=none_if_nan(sums.flicker.rate),
+            ece=none_if_nan(sums.calibration.ece),
             **others,
         )
 
@@ -149,15 +149,15 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         restarts=int(counts.restarts),
         scored=int(counts.scored),
         drop_rate=float(counts.dropped / counts.frames) if counts.frames else None,
-        mean_confidence=known(sums.calibration.mean_confidence),
+        mean_confidence=none_if_nan(sums.calibration.mean_confidence),
         class_flicker=_by_name(names, sums.flicker.class_rates),
         maps=int(counts.maps),
-        coverage=known(sums.coverage.share),
+        coverage=none_if_nan(sums.coverage.share),
         grid_age_mean_s=float(counts.grid_age / counts.aged / 1e6) if counts.aged else None,
         grid_age_max_s=percentile(ages, 100),
-        occupied_not_free=known(sums.agreement.occupied_not_free),
-        occupied_doubtful=known(sums.agreement.doubtful_share),
-        ground_not_lethal=known(sums.agreement.ground_not_lethal),
+        occupied_not_free=none_if_nan(sums.agreement.occupied_not_free),
+        occupied_doubtful=none_if_nan(sums.agreement.doubtful_share),
+        ground_not_lethal=none_if_nan(sums.agreement.ground_not_lethal),
         latency_p50_ms=percentile(latencies, 50),
         latency_p95_ms=percentile(latencies, 95),
         latency_max_ms=percentile(latencies, 100),
@@ -187,10 +187,10 @@ def percentile(values: np.ndarray, percent: float) -> float | None:
     return float(np.percentile(values, percent)) if len(values) else None
 
 
-def known(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     """The value, None for NaN (which JSON does not have)."""
     return None if np.isnan(value) else float(value)
 
 
 def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
-    return {name: known(value) for name, value in zip(names, values, strict=True)}
+    return {name: none_if_nan(value) for name, value in zip(names, values, strict=True)}

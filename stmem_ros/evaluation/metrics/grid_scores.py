@@ -10,12 +10,10 @@ from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.evaluation.metrics.accumulator import Accumulator
+from stmem_ros.evaluation.metrics.point_cells import sort_cells
 
 if TYPE_CHECKING:
     from stmem_ros.evaluation.replay.replayed_frame import PlacedMap
-
-HIGH = 0.3  # m over the ground: points higher than that are of an obstacle
-LOW = 0.12  # m from the ground: points nearer than that are of the ground
 
 
 class GridCoverage(Accumulator):
@@ -34,8 +32,8 @@ class GridCoverage(Accumulator):
         points = (cell_centres(grid) - placed.grid_from_base[:2, 3]) @ base.T
         near = (points**2).sum(axis=1) <= max_range**2
         camera_from_base = placed.view.camera_from_base
-        seen = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
-        _, inside = placed.view.camera.project(seen)
+        camera_points = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
+        _, inside = placed.view.camera.project(camera_points)
         self.in_view += inside.sum()
         self.known += (grid.label.reshape(-1)[near][inside] != UNLABELLED).sum()
 
@@ -49,10 +47,10 @@ class GridAgreement(Accumulator):
     """The grid against points of lidar or depth, in the cells that have a class or are doubtful.
 
     Attributes:
-        occupied: cells with a class and points more than ``HIGH`` over the ground.
+        occupied: occupied cells (``PointCells``) with a class.
         occupied_free: those of them that the grid takes for ground.
-        occupied_doubtful: cells of doubtful ground with such points.
-        ground: cells with a class whose points all lie within ``LOW`` of the ground.
+        occupied_doubtful: occupied cells of doubtful ground.
+        ground: ground cells (``PointCells``) with a class.
         ground_lethal: those of them that the grid calls lethal.
     """
 
@@ -85,27 +83,17 @@ class GridAgreement(Accumulator):
         near &= points[:, 2] <= max_height
         points = points[near]
         pose = placed.grid_from_base
-        column, row = _cells(points[:, :2] @ pose[:2, :2].T + pose[:2, 3], grid)
-        inside = (column >= 0) & (row >= 0) & (column < grid.label.shape[1])
-        inside &= row < grid.label.shape[0]
-        cell = (row * grid.label.shape[1] + column)[inside]
-        height = points[inside, 2]
-
-        def cells_with(which: np.ndarray) -> np.ndarray:
-            return np.bincount(cell[which], minlength=grid.label.size) > 0
-
-        known = grid.label.reshape(-1) != UNLABELLED
-        filled = cells_with(height > HIGH)
-        occupied = known & filled
-        doubtful = ~known & (grid.cost.reshape(-1) >= 0)
-        ground = known & cells_with(np.abs(height) <= LOW) & ~cells_with(np.abs(height) > LOW)
-        free = rules.kinds[grid.label.reshape(-1)] == Kind.GROUND
-        lethal = grid.cost.reshape(-1) >= 100
-        self.occupied += occupied.sum()
-        self.occupied_free += (occupied & free).sum()
-        self.occupied_doubtful += (filled & doubtful).sum()
-        self.ground += ground.sum()
-        self.ground_lethal += (ground & lethal).sum()
+        places = points[:, :2] @ pose[:2, :2].T + pose[:2, 3]
+        cells = sort_cells(grid, places, points[:, 2])
+        known = grid.label != UNLABELLED
+        free = rules.kinds[grid.label] == Kind.GROUND
+        doubtful = ~known & (grid.cost >= 0)
+        lethal = grid.cost >= 100
+        self.occupied += (cells.occupied & known).sum()
+        self.occupied_free += (cells.occupied & known & free).sum()
+        self.occupied_doubtful += (cells.occupied & doubtful).sum()
+        self.ground += (cells.ground & known).sum()
+        self.ground_lethal += (cells.ground & known & lethal).sum()
 
     @property
     def occupied_not_free(self) -> float:
@@ -130,9 +118,3 @@ def cell_centres(grid: GridSnapshot) -> np.ndarray:
     return np.stack([columns, rows], axis=1) * grid.resolution + (
         np.array(grid.origin) + grid.resolution / 2
     )
-
-
-def _cells(points: np.ndarray, grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row of points N x 2 in the grid's frame; they may lie outside the grid."""
-    columns, rows = np.floor((points - np.array(grid.origin)) / grid.resolution).astype(np.int64).T
-    return columns, rows

@@ -82,8 +82,8 @@ class Sums:
 
     def __iadd__(self, other: Sums) -> Sums:
         for part in fields(self):
-            mine = getattr(self, part.name)
-            mine += getattr(other, part.name)
+            accumulator = getattr(self, part.name)
+            accumulator += getattr(other, part.name)
         return self
 
     def to_json(self) -> dict[str, Any]:

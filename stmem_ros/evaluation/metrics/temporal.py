@@ -78,7 +78,7 @@ class Flicker(Accumulator):
 
     @property
     def rate(self) -> float:
-        """Changes a pixel and second, NaN if nothing was watched."""
+        """Changes per pixel and second, NaN if nothing was watched."""
         watched = self.exposure.sum()
         return float(1e6 * self.changes.sum() / watched) if watched else float("nan")
 

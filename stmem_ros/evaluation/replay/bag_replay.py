@@ -19,7 +19,7 @@ from stmem_ros.costmap.depth import check_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules, default_rules
-from stmem_ros.evaluation.replay.latency import Arriving, LatencyModel, serve
+from stmem_ros.evaluation.replay.latency import Arrival, LatencyModel, serve
 from stmem_ros.evaluation.replay.replayed_frame import (
     BASE_FRAME,
     ODOM_FRAME,
@@ -309,7 +309,7 @@ class BagReplay:
         lost: deque[ReplayedFrame] = deque()
         options = self._options
 
-        def arriving() -> Iterator[Arriving[_Image]]:
+        def arriving() -> Iterator[Arrival[_Image]]:
             for image in self._images():
                 chance = np.random.default_rng([options.seed, image.index]).random()
                 if chance < options.drop:
@@ -318,7 +318,7 @@ class BagReplay:
                 takes = 0.0
                 if options.latency is not None:
                     takes = options.latency.seconds(options.seed, image.index)
-                yield Arriving(image, image.received / 1e9 / options.rate, takes)
+                yield Arrival(image, image.received / 1e9 / options.rate, takes)
 
         for image, latency in serve(arriving()):
             yield from lost

@@ -63,15 +63,13 @@ def read_latency(text: str) -> LatencyModel:
         return LatencyModel((0.5,), (milliseconds,))
     try:
         content = json.loads(Path(text).read_text())
-        found = {
+        percentiles = {
             p: content[f"latency_{p}_ms"] for p in PERCENTILES if f"latency_{p}_ms" in content
         } or content.get("latency_ms")
-        if not found:
-            found = {"p50": content["streaming_ms"]}
-        known = [p for p in PERCENTILES if found.get(p) is not None]
-        return LatencyModel(
-            tuple(PERCENTILES[p] for p in known), tuple(float(found[p]) for p in known)
-        )
+        if not percentiles:
+            percentiles = {"p50": content["streaming_ms"]}
+        known = {p: float(percentiles[p]) for p in PERCENTILES if percentiles.get(p) is not None}
+        return LatencyModel(tuple(PERCENTILES[p] for p in known), tuple(known.values()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"latency model {text} cannot be used ({type(error).__name__}: {error}); it must hold "
@@ -80,15 +78,15 @@ def read_latency(text: str) -> LatencyModel:
 
 
 @dataclass(frozen=True)
-class Arriving(Generic[T]):
-    """Something that arrives ``at`` a time, s, and keeps the machine busy for ``takes`` seconds."""
+class Arrival(Generic[T]):
+    """Something that arrives at a ``time``, s, and keeps the machine busy for ``duration``, s."""
 
     item: T
-    at: float
-    takes: float
+    time: float
+    duration: float
 
 
-def serve(arriving: Iterable[Arriving[T]]) -> Iterator[tuple[T, float | None]]:
+def serve(arrivals: Iterable[Arrival[T]]) -> Iterator[tuple[T, float | None]]:
     """What a machine with the node's one-place mailbox makes of what arrives in order.
 
     Yields:
@@ -96,18 +94,18 @@ def serve(arriving: Iterable[Arriving[T]]) -> Iterator[tuple[T, float | None]]:
         while it waited.
     """
     free_at = -np.inf
-    waiting: Arriving[T] | None = None
-    for new in arriving:
-        if waiting is not None and free_at <= new.at:
-            free_at += waiting.takes
-            yield waiting.item, free_at - waiting.at
+    waiting: Arrival[T] | None = None
+    for arrival in arrivals:
+        if waiting is not None and free_at <= arrival.time:
+            free_at += waiting.duration
+            yield waiting.item, free_at - waiting.time
             waiting = None
-        if free_at <= new.at:
-            free_at = new.at + new.takes
-            yield new.item, new.takes
+        if free_at <= arrival.time:
+            free_at = arrival.time + arrival.duration
+            yield arrival.item, arrival.duration
             continue
         if waiting is not None:
             yield waiting.item, None
-        waiting = new
+        waiting = arrival
     if waiting is not None:
-        yield waiting.item, free_at + waiting.takes - waiting.at
+        yield waiting.item, free_at + waiting.duration - waiting.time

@@ -44,7 +44,7 @@ FIGURES = (
     Definition("mean_confidence", "mean confidence", "%", 0, "Of all labelled pixels.", 2),
     Definition("temporal_consistency", "temporal consistency", "%", 1, "mIoU of the labels against "
                "those of the frame before, carried along by optical flow; needs no reference.", 2),
-    Definition("flicker", "flicker", "1/s", -1, "How often a pixel's label changes a second, "
+    Definition("flicker", "flicker", "1/s", -1, "How often a pixel's label changes per second, "
                "followed along the optical flow.", 3),
     Definition("coverage", "coverage", "%", 1, "Share of the ground in view and within range that "
                "has a class in the grid; doubtful ground has none."),

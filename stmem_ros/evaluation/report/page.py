@@ -13,10 +13,10 @@ from PIL import Image
 
 from stmem_ros.evaluation.report.definitions import COUNTS, CURVES, FIGURES
 from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, timeline
-from stmem_ros.evaluation.report.results import Results, WorstFrame, read_results
-from stmem_ros.evaluation.report.templating import number, render
+from stmem_ros.evaluation.results.comparison import Verdict
+from stmem_ros.evaluation.results.reader import Results, WorstFrame, read_results
+from stmem_ros.io.pages import number, render
 
-REPORT = "report.html"
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
 BAG_FIGURES = (
     "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
@@ -30,7 +30,7 @@ TIMELINES = 12  # bags that are drawn
 WORST = 12  # frames that are shown
 FAULTS = 50  # damaged images that are listed
 
-_ALL = {d.name: d for d in (*FIGURES, *COUNTS)}
+_DEFINITIONS = {d.name: d for d in (*FIGURES, *COUNTS)}
 
 
 @dataclass(frozen=True)
@@ -56,80 +56,128 @@ class Cell:
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` from the results in ``folder``; returns its path."""
     results = read_results(folder)
-    path = folder / REPORT
-    path.write_text(render("report.html.j2", **_content(results)), encoding="utf-8")
-    return path
+    page = render("report.html.j2", **_content(results))
+    results.folder.report.write_text(page, encoding="utf-8")
+    return results.folder.report
 
 
 def _content(results: Results) -> dict[str, Any]:
-    metrics = results.metrics
-    models = results.models
-    totals = [metrics["models"][m]["totals"] for m in models]
+    """What the template takes, by name."""
     worst = _worst(results)
-    timelines = [(bag, _timeline(results, bag, worst)) for bag in _drawn(results)]
-    faults = _faults(results)
-    confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
-    calibrations = {m: results.calibration(m) for m in models}
-    scored = {m: c for m, c in calibrations.items() if c.known.any()}
-    bag_figures = [
-        name
-        for name in BAG_FIGURES
-        if any(
-            bag["figures"][name] is not None
-            for model in metrics["models"].values()
-            for bag in model["bags"].values()
-        )
-    ]
     content: dict[str, Any] = {
         "title": "Replay evaluation",
-        "models": models,
+        "models": results.models,
         "bags": results.bags,
-        "versions": metrics["versions"],
-        "failed": metrics["failed"],
-        "cards": [
-            (_ALL[n], totals[0][n]) for n in CARDS if len(models) == 1 and totals[0][n] is not None
-        ],
-        "summary": [
-            (d, [t[d.name] for t in totals])
-            for d in (*COUNTS, *FIGURES)
-            if any(t.get(d.name) is not None for t in totals)
-        ],
+        "versions": results.metrics["versions"],
+        "failed": results.metrics["failed"],
         "timing": _timing(results),
-        "comparisons": [_comparison(c) for c in metrics["comparisons"]],
-        "classes": _classes(results),
-        "scored": bool(confusion),
-        "iou": _ALL["miou"],
-        "flicker": _ALL["flicker"],
-        "confusion": confusion,
-        "calibration": reliability(scored) if scored else "",
-        "bag_figures": [_ALL[n] for n in bag_figures],
-        "bag_rows": _bag_rows(results, bag_figures),
+        "comparisons": [_comparison(c) for c in results.metrics["comparisons"]],
         "online": _online(results),
-        "states": STATES | {"began anew": RESTART},
-        "timelines": timelines,
-        "timelines_left": len(results.bags) - len(timelines),
-        "worst": [_shown(frame) for frame in worst],
-        "any_reference": any("reference" in f.pictures for f in worst),
-        "any_grid": any("grid" in f.pictures for f in worst),
-        "legend": results.classes(models[0]) if models else [],
-        "faults": faults[:FAULTS],
-        "faults_left": max(0, _faulty(results) - len(faults[:FAULTS])),
-        "notes": _notes(results),
         "configuration": _configuration(results),
+        **_summary_content(results),
+        **_class_content(results),
+        **_bag_content(results),
+        **_timeline_content(results, worst),
+        **_worst_content(worst),
+        **_fault_content(results),
     }
+    return content | {"sections": _sections(content)}
+
+
+def _sections(content: dict[str, Any]) -> dict[str, str]:
+    """Headings of the sections that have something to show, by their anchors."""
     headings = {
         "summary": "Summary", "comparisons": "Compared", "classes": "Classes",
         "confusion": "Confusion", "calibration": "Calibration", "bags": "Bags",
         "online": "Online", "timelines": "Over time",
         "worst": "Worst frames", "faults": "What is wrong", "configuration": "Configuration",
     }  # fmt: skip
-    there = {
+    shown = {
         **content,
         "bags": len(content["bag_rows"]) > 1,
         "faults": content["faults"] or content["notes"],
     }
-    content["sections"] = {anchor: text for anchor, text in headings.items() if there[anchor]}
-    return content
+    return {anchor: text for anchor, text in headings.items() if shown[anchor]}
+
+
+def _summary_content(results: Results) -> dict[str, Any]:
+    totals = [results.metrics["models"][m]["totals"] for m in results.models]
+    cards = [(_DEFINITIONS[name], totals[0][name]) for name in CARDS if len(totals) == 1]
+    rows = [(d, [t.get(d.name) for t in totals]) for d in (*COUNTS, *FIGURES)]
+    return {
+        "cards": [(d, value) for d, value in cards if value is not None],
+        "summary": [(d, v) for d, v in rows if any(value is not None for value in v)],
+    }
+
+
+def _class_content(results: Results) -> dict[str, Any]:
+    """Figures of each class, the confusion and the calibration."""
+    models = results.models
+    confusion = [_confusion(results, m) for m in models if results.confusion(m).counts.any()]
+    calibrations = {m: results.calibration(m) for m in models}
+    scored = {m: c for m, c in calibrations.items() if c.known.any()}
+    return {
+        "classes": _classes(results),
+        "legend": results.classes(models[0]) if models else [],
+        "scored": bool(confusion),
+        "iou": _DEFINITIONS["miou"],
+        "flicker": _DEFINITIONS["flicker"],
+        "confusion": confusion,
+        "calibration": reliability(scored) if scored else "",
+    }
+
+
+def _bag_content(results: Results) -> dict[str, Any]:
+    """A row per bag and model, of the figures that any of them has."""
+    bags = [(name, m, bag) for name in results.bags for m, bag in results.of_bag(name).items()]
+    names = [n for n in BAG_FIGURES if any(bag["figures"][n] is not None for _, _, bag in bags)]
+    rows = [
+        {
+            "bag": name,
+            "model": model,
+            "figures": [(_DEFINITIONS[n], bag["figures"][n]) for n in names],
+            "error": bag["error"],
+        }
+        for name, model, bag in bags
+    ]
+    return {"bag_figures": [_DEFINITIONS[n] for n in names], "bag_rows": rows}
+
+
+def _timeline_content(results: Results, worst: list[WorstFrame]) -> dict[str, Any]:
+    bags = _bags_to_draw(results)
+    return {
+        "states": STATES | {"began anew": RESTART},
+        "timelines": [(bag, _timeline(results, bag, worst)) for bag in bags],
+        "timelines_left": len(results.bags) - len(bags),
+    }
+
+
+def _worst_content(worst: list[WorstFrame]) -> dict[str, Any]:
+    return {
+        "worst": [_worst_frame(frame) for frame in worst],
+        "any_reference": any("reference" in f.pictures for f in worst),
+        "any_grid": any("grid" in f.pictures for f in worst),
+    }
+
+
+def _fault_content(results: Results) -> dict[str, Any]:
+    """What is wrong with the bags; faults are the bag's, so those of its first model are listed."""
+    faults: list[dict[str, Any]] = []
+    notes: dict[tuple[str, str], None] = {}
+    faulty = 0
+    for name in results.bags:
+        bags = list(results.of_bag(name).values())
+        faults += [{"bag": name, **fault} for fault in bags[0]["faults"]]
+        faulty += bags[0]["faulty"]
+        for bag in bags:
+            texts = [*bag["notes"], *([bag["error"]] if bag["error"] else [])]
+            notes |= dict.fromkeys((name, text) for text in texts)
+    shown = faults[:FAULTS]
+    return {
+        "faults": shown,
+        "faults_left": max(0, faulty - len(shown)),
+        "notes": [{"bag": bag, "text": text} for bag, text in notes],
+    }
 
 
 def _configuration(results: Results) -> str:
@@ -140,9 +188,9 @@ def _configuration(results: Results) -> str:
         for name, model in metrics["models"].items()
     }
     topics = {
-        bag: {k: v for k, v in found["topics"].items() if v is not None}
+        bag: {k: v for k, v in entry["topics"].items() if v is not None}
         for model in reversed(metrics["models"].values())
-        for bag, found in model["bags"].items()
+        for bag, entry in model["bags"].items()
     }
     return yaml.safe_dump(
         {
@@ -158,7 +206,7 @@ def _configuration(results: Results) -> str:
 
 
 def _timing(results: Results) -> list[tuple[str, list[str]]]:
-    """What was measured on this machine, a row a quantity and a column a model."""
+    """What was measured on this machine, a row per quantity and a column per model."""
     timings = [results.metrics["timing"][m]["totals"] for m in results.models]
     rows = [("device", [t["device"] for t in timings])]
     for name, title in (("p50", "median"), ("p95", "95th percentile"), ("max", "largest")):
@@ -175,11 +223,11 @@ def _timing(results: Results) -> list[tuple[str, list[str]]]:
 
 def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
     """A comparison with its numbers as they are shown."""
-    tones = {"better": "good", "worse": "bad"}
+    tones = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.OPEN: "soft"}
     rows = []
     for d in comparison["differences"]:
-        name, _, of_class = d["figure"].partition(".")
-        definition = _ALL["miou" if name == "iou" else name]
+        name, _, class_name = d["figure"].partition(".")
+        definition = _DEFINITIONS["miou" if name == "iou" else name]
         scale = 100 if definition.unit == "%" else 1
         digits = definition.digits
 
@@ -191,13 +239,13 @@ def _comparison(comparison: dict[str, Any]) -> dict[str, Any]:
             interval = f"{shown(d['low'], '+')} to {shown(d['high'], '+')}"
         rows.append(
             {
-                "title": f"IoU {of_class}" if of_class else definition.title,
+                "title": f"IoU {class_name}" if class_name else definition.title,
                 "before": f"{shown(d['before'])} {definition.unit}",
                 "after": f"{shown(d['after'])} {definition.unit}",
                 "difference": shown(d["after"] - d["before"], "+"),
                 "interval": interval,
                 "verdict": d["verdict"],
-                "tone": tones.get(d["verdict"], "soft"),
+                "tone": tones[Verdict(d["verdict"])],
             }
         )
     return {**comparison, "differences": rows}
@@ -253,20 +301,6 @@ def _cell(share: float, right: bool, occurs: bool) -> Cell:
     return Cell(text, hexadecimal, "#fff" if strength > 0.55 else "#1d2127")
 
 
-def _bag_rows(results: Results, names: list[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "bag": name,
-            "model": model,
-            "figures": [(_ALL[n], bag["figures"][n]) for n in names],
-            "error": bag["error"],
-        }
-        for name in results.bags
-        for model in results.models
-        if (bag := results.metrics["models"][model]["bags"].get(name))
-    ]
-
-
 def _online(results: Results) -> list[dict[str, Any]]:
     return [
         {
@@ -281,14 +315,13 @@ def _online(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _drawn(results: Results) -> tuple[str, ...]:
+def _bags_to_draw(results: Results) -> tuple[str, ...]:
     """All bags; of more than ``TIMELINES`` the worst by mIoU, or by consistency without labels."""
     if len(results.bags) <= TIMELINES:
         return results.bags
 
     def badness(bag: str) -> tuple[bool, float]:
-        found = (results.metrics["models"][m]["bags"].get(bag) for m in results.models)
-        figures = next(b["figures"] for b in found if b)
+        figures = next(iter(results.of_bag(bag).values()))["figures"]
         unscored = figures["miou"] is None
         value = figures["temporal_consistency" if unscored else "miou"]
         return unscored, 1.0 if value is None else value
@@ -297,12 +330,11 @@ def _drawn(results: Results) -> tuple[str, ...]:
 
 
 def _timeline(results: Results, bag: str, worst: list[WorstFrame]) -> str:
-    shown = {
-        (m, online): results.frames(bag, m, online)
-        for m in results.models
-        for online in (False, True)
-    }
-    frames = {f"{m}, online" if online else m: f for (m, online), f in shown.items() if f}
+    curves = {}
+    for model in results.models:
+        curves[model] = results.frames(bag, model)
+        curves[f"{model}, online"] = results.frames(bag, model, online=True)
+    frames = {name: f for name, f in curves.items() if f is not None}
     return timeline(frames, sorted({w.seconds for w in worst if w.bag == bag}))
 
 
@@ -317,7 +349,7 @@ def _worst(results: Results) -> list[WorstFrame]:
     return sorted(frames, key=badness)[:WORST]
 
 
-def _shown(frame: WorstFrame) -> dict[str, Any]:
+def _worst_frame(frame: WorstFrame) -> dict[str, Any]:
     figures = []
     for curve in CURVES:
         value = frame.values[curve.name]
@@ -341,31 +373,3 @@ def _aspect(jpeg: bytes) -> float:
     """Width over height."""
     with Image.open(io.BytesIO(jpeg)) as picture:
         return picture.width / picture.height
-
-
-def _faults(results: Results) -> list[dict[str, Any]]:
-    """Of all bags; faults are the bag's, so those of the first model that has it are listed."""
-    found = []
-    for name in results.bags:
-        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
-        bag = next(b for b in bags if b)
-        found += [{"bag": name, **fault} for fault in bag["faults"]]
-    return found
-
-
-def _notes(results: Results) -> list[dict[str, str]]:
-    found: dict[tuple[str, str], None] = {}
-    for name in results.bags:
-        for model in results.models:
-            if bag := results.metrics["models"][model]["bags"].get(name):
-                texts = [*bag["notes"], *([bag["error"]] if bag["error"] else [])]
-                found |= dict.fromkeys((name, text) for text in texts)
-    return [{"bag": bag, "text": text} for bag, text in found]
-
-
-def _faulty(results: Results) -> int:
-    total = 0
-    for name in results.bags:
-        bags = (results.metrics["models"][m]["bags"].get(name) for m in results.models)
-        total += next(b for b in bags if b)["faulty"]
-    return total

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stmem_ros.evaluation.metrics.calibration import BINS, LEVELS, Calibration
+from stmem_ros.drawing import SERIES_COLOURS
+from stmem_ros.evaluation.metrics.calibration import BINS, Calibration
 from stmem_ros.evaluation.replay.replayed_frame import FrameState
 from stmem_ros.evaluation.report.definitions import CURVES, Definition
-from stmem_ros.evaluation.report.results import Frames
+from stmem_ros.evaluation.results.reader import Frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#2563ab", "#d9730d", "#1a7f37", "#8f3fae", "#b3261e", "#5b6470")  # of models
 STATES = {
     FrameState.LABELLED.value: "#d5e4d8",
     FrameState.DROPPED.value: "#e8a33d",
@@ -44,7 +46,7 @@ STYLE: Any = {
 
 
 def timeline(models: dict[str, Frames], worst: list[float]) -> str:
-    """Every figure over one bag, a curve a model; above them what became of each image.
+    """Every figure over one bag, a curve per model; above them what became of each image.
 
     Args:
         models: frames of each model, by its name.
@@ -74,7 +76,9 @@ def timeline(models: dict[str, Frames], worst: list[float]) -> str:
         for axis, curve in zip(axes[1:], curves, strict=True):
             # The first is the widest, so that curves that lie on each other are all seen.
             widths = np.arange(len(models), 0, -1) * 1.1
-            for frames, colour, width in zip(models.values(), _colours(), widths, strict=False):
+            for frames, colour, width in zip(
+                models.values(), cycle(SERIES_COLOURS), widths, strict=False
+            ):
                 _draw_curve(axis, frames, curve, colour, width)
             unit = f" [{curve.unit}]" if curve.unit else ""
             axis.set_ylabel(f"{curve.title}\n{unit}".strip(), rotation=0, ha="right", va="center")
@@ -95,16 +99,13 @@ def reliability(models: dict[str, Calibration]) -> str:
         top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
         top.plot([0, 100], [0, 100], color="#9aa3b0", linewidth=1, linestyle="--")
         edges = np.linspace(0, 100, BINS + 1)
-        level = np.arange(LEVELS)
-        of_bin = np.minimum(level * BINS // (LEVELS - 1), BINS - 1)
-        for (name, calibration), colour in zip(models.items(), _colours(), strict=False):
-            known = np.bincount(of_bin, calibration.known, BINS)
-            right = np.bincount(of_bin, calibration.right, BINS)
-            sure = np.bincount(of_bin, calibration.known * level, BINS) / (LEVELS - 1)
-            seen = known > 0
+        for (name, calibration), colour in zip(models.items(), cycle(SERIES_COLOURS), strict=False):
+            bins = calibration.bins
+            known = bins.known
+            filled = known > 0
             top.plot(
-                100 * sure[seen] / known[seen],
-                100 * right[seen] / known[seen],
+                100 * bins.confidence[filled] / known[filled],
+                100 * bins.right[filled] / known[filled],
                 color=colour, marker="o", markersize=3.5, linewidth=1.4, label=name,
             )  # fmt: skip
             below.stairs(100 * known / known.sum(), edges, color=colour, linewidth=1.4)
@@ -115,7 +116,7 @@ def reliability(models: dict[str, Calibration]) -> str:
 
 
 def _draw_states(axis, models: dict[str, Frames], worst: list[float]) -> None:  # type: ignore[no-untyped-def]
-    """A strip a model, coloured by what became of each image; a picture, so that it stays small."""
+    """A strip per model, coloured by what became of each image; a picture, as it stays small."""
     from matplotlib.colors import to_rgb
 
     for row, frames in enumerate(models.values()):
@@ -133,7 +134,7 @@ def _draw_states(axis, models: dict[str, Frames], worst: list[float]) -> None:  
     axis.plot(worst, [0.28] * len(worst), "v", color="#1d2127", markersize=4.5, clip_on=False)
     axis.set(yticks=-np.arange(len(models)) - 0.5, ylim=(-len(models), 0.5))
     axis.set_yticklabels(list(models) if len(models) > 1 else ["images"])
-    for text, colour in zip(axis.get_yticklabels(), _colours(), strict=False):
+    for text, colour in zip(axis.get_yticklabels(), cycle(SERIES_COLOURS), strict=False):
         text.set_color(colour if len(models) > 1 else "#626b78")
     axis.grid(False)
     axis.spines[:].set_visible(False)
@@ -146,7 +147,8 @@ def _draw_curve(axis, frames: Frames, curve: Definition, colour: str, width: flo
     if len(values) > POINTS:
         bins = np.array_split(np.arange(len(values)), POINTS)
         low, mean, high = (
-            np.array([_of(values[b], kind) for b in bins]) for kind in ("min", "mean", "max")
+            np.array([_reduce(values[b], function) for b in bins])
+            for function in (np.min, np.mean, np.max)
         )
         seconds = np.array([seconds[b].mean() for b in bins])
         axis.fill_between(seconds, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -164,19 +166,16 @@ def _limit(axis, curve: Definition) -> None:  # type: ignore[no-untyped-def]
     axis.locator_params(axis="y", nbins=4)
 
 
-def _of(values: np.ndarray, kind: str) -> float:
-    known = values[np.isfinite(values)]
-    return float(getattr(known, kind)()) if len(known) else float("nan")
+def _reduce(values: np.ndarray, function: Callable[[np.ndarray], float]) -> float:
+    """A function of the finite values, NaN without any."""
+    finite = values[np.isfinite(values)]
+    return float(function(finite)) if len(finite) else float("nan")
 
 
 def _end(frames: Frames) -> float:
-    """When the last image's successor would be due, s."""
+    """When the next image would come after the last one, s."""
     period = np.median(np.diff(frames.seconds)) if len(frames.seconds) > 1 else 0.1
     return float(frames.seconds[-1] + period) if len(frames.seconds) else 1.0
-
-
-def _colours() -> tuple[str, ...]:
-    return COLOURS * 4
 
 
 def _svg(figure: Figure) -> str:

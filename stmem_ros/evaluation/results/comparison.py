@@ -9,22 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stmem_ros.evaluation.metrics.figures import known
-from stmem_ros.evaluation.replay.record_files import ROWS, numbers
+from stmem_ros.evaluation.metrics.figures import none_if_nan
+from stmem_ros.io.parquet import ROWS, numbers
 
 BLOCK = 16  # frames in a row
 RESAMPLES = 2000
 LEVEL = 95  # percent, of the interval
 
-BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
 
-Blocks = dict[tuple[str, int], np.ndarray]
+Blocks = dict[tuple[str, int], np.ndarray]  # sums of each block, by bag and number of the block
+
+
+class Verdict(str, Enum):
+    """What the interval of a difference says."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OPEN = "no difference shown"  # the interval holds 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,6 @@ class Difference:
         figure: a name of ``Figures``, or ``iou.CLASS``, or ``latency_mean_ms``.
         before, after: of the frames both sides share.
         low, high: the interval of after - before; None with fewer than two blocks.
-        verdict: ``better``, ``worse``, or ``no difference shown`` if the interval holds 0.
     """
 
     figure: str
@@ -43,7 +50,7 @@ class Difference:
     after: float
     low: float | None
     high: float | None
-    verdict: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,17 @@ class Comparison:
 class _Ratio:
     """A figure that is made of sums: names of columns, and how they make it.
 
-    ``value`` takes an array resamples x length for each column and returns one number a resample.
+    ``value`` takes an array resamples x length for each column and returns one number per resample.
     """
 
     name: str
     columns: tuple[str, ...]
     value: Callable[..., np.ndarray]
     lower_is_better: bool = False
+
+    def of(self, sums: np.ndarray, columns: dict[str, slice]) -> np.ndarray:
+        """The figure of vectors of sums, N x length, whose columns lie as ``_layout`` says."""
+        return self.value(*(sums[:, columns[name]] for name in self.columns))
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -138,50 +149,59 @@ def compare(
     Raises:
         ValueError: they share no bag.
     """
-    width, layout = _layout(len(classes))
-    sides = [_block_sums(*side, width, layout) for side in (before, after)]
+    width, columns = _layout(len(classes))
+    sides = [_block_sums(*side, width, columns) for side in (before, after)]
     shared = {bag for bag, _ in sides[0]} & {bag for bag, _ in sides[1]}
     if not shared:
         raise ValueError(f"{names[0]} and {names[1]} share no bag: nothing to compare")
     keys = sorted(key for key in sides[0].keys() | sides[1].keys() if key[0] in shared)
     sums = [np.array([side.get(key, np.zeros(width)) for key in keys]) for side in sides]
-    random = np.random.default_rng([seed, 4])
-    chances = np.full(len(keys), 1 / len(keys))
-    resamples = [np.empty((RESAMPLES, width)) for _ in sides]
-    for i in range(RESAMPLES):
-        times = random.multinomial(len(keys), chances)
-        for side, resample in zip(sums, resamples, strict=True):
-            resample[i] = times @ side
     totals = [side.sum(axis=0)[None] for side in sums]
-
+    resamples = _resample(sums, seed)
     differences = []
     for ratio in (*RATIOS, *_class_ratios(classes)):
-        columns = [layout[column] for column in ratio.columns]
-        was, now = (float(ratio.value(*(t[:, c] for c in columns))[0]) for t in totals)
-        if np.isnan(was) or np.isnan(now):
+        old, new = (float(ratio.of(side, columns)[0]) for side in totals)
+        if np.isnan(old) or np.isnan(new):
             continue
-        drawn = [ratio.value(*(r[:, c] for c in columns)) for r in resamples]
-        low, high = _interval(drawn[1] - drawn[0], len(keys))
-        verdict = OPEN
-        if low is not None and high is not None and (low > 0 or high < 0):
-            verdict = BETTER if (low > 0) != ratio.lower_is_better else WORSE
-        differences.append(Difference(ratio.name, was, now, low, high, verdict))
+        resampled = [ratio.of(side, columns) for side in resamples]
+        low, high = _interval(resampled[1] - resampled[0], len(keys))
+        verdict = _verdict(low, high, ratio.lower_is_better)
+        differences.append(Difference(ratio.name, old, new, low, high, verdict))
     return Comparison(*names, len(keys), tuple(differences))
 
 
-def _interval(drawn: np.ndarray, blocks: int) -> tuple[float | None, float | None]:
-    drawn = drawn[~np.isnan(drawn)]
-    if blocks < 2 or not len(drawn):
+def _resample(sides: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Sums of blocks drawn at random, the same on both sides; RESAMPLES x length each."""
+    blocks, width = sides[0].shape
+    random = np.random.default_rng([seed, 4])
+    chances = np.full(blocks, 1 / blocks)
+    resamples = [np.empty((RESAMPLES, width)) for _ in sides]
+    for i in range(RESAMPLES):
+        times = random.multinomial(blocks, chances)
+        for side, resample in zip(sides, resamples, strict=True):
+            resample[i] = times @ side
+    return resamples
+
+
+def _interval(resampled: np.ndarray, blocks: int) -> tuple[float | None, float | None]:
+    resampled = resampled[~np.isnan(resampled)]
+    if blocks < 2 or not len(resampled):
         return None, None
-    low, high = np.percentile(drawn, (50 - LEVEL / 2, 50 + LEVEL / 2))
-    return known(low), known(high)
+    low, high = np.percentile(resampled, (50 - LEVEL / 2, 50 + LEVEL / 2))
+    return none_if_nan(low), none_if_nan(high)
+
+
+def _verdict(low: float | None, high: float | None, lower_is_better: bool) -> Verdict:
+    if low is None or high is None or low <= 0 <= high:
+        return Verdict.OPEN
+    return Verdict.BETTER if (low > 0) != lower_is_better else Verdict.WORSE
 
 
 def _class_ratios(classes: Sequence[str]) -> list[_Ratio]:
-    def of_class(i: int) -> Callable[..., np.ndarray]:
+    def iou(i: int) -> Callable[..., np.ndarray]:
         return lambda hits, union: _share(hits[:, i : i + 1], union[:, i : i + 1])
 
-    return [_Ratio(f"iou.{name}", ("hits", "union"), of_class(i)) for i, name in enumerate(classes)]
+    return [_Ratio(f"iou.{name}", ("hits", "union"), iou(i)) for i, name in enumerate(classes)]
 
 
 def _layout(classes: int) -> tuple[int, dict[str, slice]]:
@@ -194,7 +214,7 @@ def _layout(classes: int) -> tuple[int, dict[str, slice]]:
 
 
 def _block_sums(path: Path, model: str, width: int, layout: dict[str, slice]) -> Blocks:
-    """The sums of each block of a model's frames, by bag and number of the block."""
+    """The sums of each block of a model's frames."""
     columns = ["bag", "model", "index", "coverage", *_LISTS, *_NUMBERS, *_COUNTED]
     blocks: Blocks = {}
     with pq.ParquetFile(path) as file:
@@ -207,13 +227,13 @@ def _block_sums(path: Path, model: str, width: int, layout: dict[str, slice]) ->
                     values[:, layout[name]] = np.nan_to_num(column).reshape(len(table), -1)
             for name in _COUNTED:
                 values[:, layout[f"{name}#"]] = ~np.isnan(numbers(table, name))[:, None]
-            seen = numbers(table, "coverage") * numbers(table, "in_view")
-            values[:, layout["known"]] = np.nan_to_num(seen)[:, None]
+            known_cells = numbers(table, "coverage") * numbers(table, "in_view")
+            values[:, layout["known"]] = np.nan_to_num(known_cells)[:, None]
             rows = zip(
                 *(table.column(c).to_pylist() for c in ("bag", "model", "index")), strict=True
             )
-            for row, (bag, of, index) in zip(values, rows, strict=True):
-                if of == model:
+            for row, (bag, row_model, index) in zip(values, rows, strict=True):
+                if row_model == model:
                     key = (bag, index // BLOCK)
                     blocks[key] = blocks.get(key, 0) + row
     return blocks

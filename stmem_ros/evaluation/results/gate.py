@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import get_type_hints
 
 from stmem_ros.evaluation.metrics.figures import Figures, TimingFigures
-from stmem_ros.evaluation.results.metrics_file import ModelScores
+from stmem_ros.evaluation.results.summary import ModelScores
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Limit:
         return None
 
     def _value(self, scores: ModelScores) -> float | None:
-        name, _, of_class = self.figure.partition(".")
+        name, _, class_name = self.figure.partition(".")
         value = getattr(scores.totals, name, None)
-        if of_class:
-            return value.get(of_class) if value else None
+        if class_name:
+            return value.get(class_name) if value else None
         return getattr(scores.timing, name, None) if value is None else value
 
 
@@ -53,15 +53,15 @@ def parse_limit(text: str, highest: bool) -> Limit:
     Raises:
         ValueError: not of this form, or no such figure; the message tells those there are.
     """
-    figure, is_there, bound = text.partition("=")
+    figure, _, bound = text.partition("=")
     try:
         number = float(bound)
-    except ValueError:
-        is_there = ""
-    if not is_there:
-        raise ValueError(f"limit is {text!r}; it must be FIGURE=NUMBER, such as miou=0.7")
-    name, _, of_class = figure.partition(".")
-    if figure not in figure_names() and not (of_class and name in ("iou", "class_flicker")):
+    except ValueError as error:
+        raise ValueError(
+            f"limit is {text!r}; it must be FIGURE=NUMBER, such as miou=0.7"
+        ) from error
+    name, _, class_name = figure.partition(".")
+    if figure not in figure_names() and not (class_name and name in ("iou", "class_flicker")):
         raise ValueError(
             f"limit is on {figure!r}, which is no figure; allowed: {', '.join(figure_names())}, "
             "iou.CLASS, class_flicker.CLASS"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,23 +11,23 @@ import numpy as np
 from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import GridView, bird_view, error_picture, overlay
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.evaluation.results.folder import picture_path
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
-
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
 
 KEPT = 8  # frames of a bag and model
 APART = 0.5  # s between two of them, so that not all show the same moment
 WIDTH = 480  # pixels of a camera picture
 QUALITY = 80
-PICTURES = ("camera", "label", "reference", "errors", "grid")  # in the order they are shown
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _BadFrame:
+    """A frame that is kept, with its pictures as JPEG; ``badness`` is higher for worse frames."""
+
     index: int
     received: int
     badness: float
@@ -38,13 +37,13 @@ class _Kept:
 class WorstFrames:
     """Keeps the frames with the lowest mIoU; where there are no references, lowest consistency.
 
-    Pictures are written to ``folder`` as INDEX_NAME.jpg, NAME of ``PICTURES``, when it is closed.
+    Pictures are written to ``folder`` when it is closed.
     """
 
     def __init__(self, folder: Path, classes: tuple[SemanticClass, ...]) -> None:
         self._folder = folder
         self._classes = classes
-        self._kept: list[_Kept] = []  # the worst first
+        self._worst: list[_BadFrame] = []  # the worst first
         self._scored = False  # there are references
         self._grid: PlacedMap | None = None
 
@@ -52,24 +51,24 @@ class WorstFrames:
         """Look at a frame."""
         self._grid = frame.map or (None if frame.restarted else self._grid)
         if record.miou is not None and not self._scored:
-            self._scored, self._kept = True, []
+            self._scored, self._worst = True, []
         value = record.miou if self._scored else record.consistency
         if value is None:
             return
-        near = [k for k in self._kept if abs(k.received - frame.received) < APART * 1e9]
-        others = [k for k in self._kept if k not in near]
+        near = [k for k in self._worst if abs(k.received - frame.received) < APART * 1e9]
+        others = [k for k in self._worst if k not in near]
         rivals = near or others[KEPT - 1 :]  # a frame has to be worse than these to be kept
         if any(k.badness >= -value for k in rivals):
             return
-        kept = _Kept(frame.index, frame.received, -value, self._draw(frame))
-        self._kept = sorted([*others[: KEPT - 1], kept], key=lambda k: -k.badness)
+        bad_frame = _BadFrame(frame.index, frame.received, -value, self._draw(frame))
+        self._worst = sorted([*others[: KEPT - 1], bad_frame], key=lambda k: -k.badness)
 
     def close(self) -> None:
         """Write the pictures."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for kept in self._kept:
-            for name, data in kept.pictures.items():
-                (self._folder / f"{kept.index:06d}_{name}.jpg").write_bytes(data)
+        for bad_frame in self._worst:
+            for name, data in bad_frame.pictures.items():
+                picture_path(self._folder, bad_frame.index, name).write_bytes(data)
 
     def _draw(self, frame: ReplayedFrame) -> dict[str, bytes]:
         assert frame.rgb is not None and frame.label is not None
@@ -93,7 +92,7 @@ class WorstFrames:
 
 def worst_frames(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> WorstFrames:
     """The sink of a task."""
-    return WorstFrames(Path(task.folder) / "worst", model.info.classes)
+    return WorstFrames(task.results.worst, model.info.classes)
 
 
 def _view(placed: PlacedMap) -> GridView:

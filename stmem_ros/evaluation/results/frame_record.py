@@ -1,4 +1,4 @@
-"""One row a frame: ``frames.parquet`` (the same in every run) and ``timings.parquet`` (measured).
+"""One row per frame: ``frames.parquet`` (the same in every run) and ``timings.parquet`` (measured).
 
 Both have a column for each field of the dataclass of that name; numbers without a value are null,
 sequences are lists. Rows of a bag and model lie together, in the order of the frames.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class FrameRecord:
     """A row of ``frames.parquet``. Shares, not percent; stamps in ns.
 
-    Lists of counts hold one number a class, so that figures of any choice of frames follow from
+    Lists of counts hold one number per class, so that figures of any choice of frames follow from
     their sums: IoU of a class is sum(hits) / sum(union), mIoU the mean over classes that occur.
 
     Attributes:
@@ -23,7 +23,7 @@ class FrameRecord:
         mean_confidence: of all pixels, 0..1.
         miou, pixel_accuracy, boundary_f: against the reference, of this frame alone.
         consistency: mIoU against the labels of the labelled frame before, warped by optical flow.
-        flicker: label changes a second along the flow since the frame before, of all pixels.
+        flicker: label changes per second along the flow since the frame before, of all pixels.
         vc8, vc16: share of the pixels with a steady reference that were right in the last 8 (16)
             frames.
         coverage: share of the ground in view within range that the grid knows.
@@ -33,7 +33,7 @@ class FrameRecord:
         occupied, occupied_free, occupied_doubtful, ground, ground_lethal: cells as in
             ``GridAgreement``; 0 without reference points.
         latency_ms: of the simulated machine; null without one.
-        hits, union: pixels a class, right, and labelled so in either image.
+        hits, union: pixels per class, right, and labelled so in either image.
         right, labelled: pixels of all classes.
         boundary_hits, boundary_totals: boundary pixels matched, and all; of the prediction for
             every class, then of the reference.

@@ -3,99 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.evaluation.metrics.figures import Figures, figures, percentile
-from stmem_ros.evaluation.replay.bag_scorer import BagScorer
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
-from stmem_ros.evaluation.replay.played_bag import OUTPUT, PlayedBag
-from stmem_ros.evaluation.replay.record_files import RecordWriter
+from stmem_ros.evaluation.metrics.figures import figures, percentile
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.results.folder import RecordingFolder, TaskFolder
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.results.online_figures import OnlineFigures
+from stmem_ros.evaluation.results.played_bag import PlayedBag
+from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
+from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE
+from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.model.bundle import BundledSegmenter
 
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
-
-FIGURES = "online.json"  # of one bag and model, in the folder of its task; of all, in DIR
-FRAMES = "online_frames.parquet"
-NOWHERE = np.zeros((0, 3))
-
-
-@dataclass(frozen=True)
-class OnlineFigures:
-    """One bag and model in ``online.json``.
-
-    Attributes:
-        rate, dropped_by_node, device: as of ``PlayedBag``.
-        played: images played.
-        unmatched: labels whose stamp no played image has; must be 0.
-        frames_compared: images labelled online and offline; ``frames_equal``: those of them whose
-            label is equal in every pixel.
-        pixels_equal: share of the pixels of these images.
-        grids_compared: images whose grid was published online and made offline; ``grids_equal``:
-            those of them that lie at the same place with the same class, cost and confidence in
-            every cell.
-        latency_p50_ms, latency_p95_ms, latency_max_ms: from sending an image to receiving its
-            label, between processes.
-        figures: of the node's labels and grids, scored as those of the offline replay.
-    """
-
-    rate: float | None
-    played: int
-    dropped_by_node: int
-    device: str
-    unmatched: int
-    frames_compared: int
-    frames_equal: int
-    pixels_equal: float | None
-    grids_compared: int
-    grids_equal: int
-    latency_p50_ms: float | None
-    latency_p95_ms: float | None
-    latency_max_ms: float | None
-    figures: Figures
+NO_POINTS = np.zeros((0, 3))
 
 
 class OnlineComparison:
     """Sees the frames of the offline replay; finds and scores what the node published for each.
 
     Args:
-        recorded: folder with the recorded bag ``output`` and ``played.json``.
-        folder: for ``online.json`` and ``online_frames.parquet``.
+        recording: of the real node.
+        folder: for the figures and the rows of its frames.
         scorer: for the node's frames.
         names: of the classes.
     """
 
     def __init__(
-        self, recorded: Path, folder: Path, scorer: BagScorer, names: tuple[str, ...]
+        self,
+        recording: RecordingFolder,
+        folder: TaskFolder,
+        scorer: BagScorer,
+        names: tuple[str, ...],
     ) -> None:
         self._folder = folder
         self._scorer = scorer
         self._names = names
         self._ages: list[float] = []  # of the node's newest grid at each frame, s
-        self._rows = RecordWriter(folder / FRAMES, FrameRecord)
-        self._played = PlayedBag.load(recorded)
-        self._bag = BagReader(recorded / OUTPUT)
+        self._rows = RecordWriter(folder.online_frames, FrameRecord)
+        self._played = PlayedBag.load(recording)
+        self._bag = BagReader(recording.output)
         stamps = set(self._played.stamps)
-        self._labels = _InOrder(self._bag, f"{NODE}/label", stamps)
-        self._confidences = _InOrder(self._bag, f"{NODE}/confidence", stamps)
-        self._grids = _InOrder(self._bag, f"{NODE}/grid", stamps)
-        self._statistics = _InOrder(self._bag, f"{NODE}/statistics", stamps)
-        self._begun = False
-        self._frames = self._equal = self._pixels = self._pixels_equal = 0
-        self._maps = self._maps_equal = 0
+        self._labels = _StampedMessages(self._bag, f"{NODE}/label", stamps)
+        self._confidences = _StampedMessages(self._bag, f"{NODE}/confidence", stamps)
+        self._grid_messages = _StampedMessages(self._bag, f"{NODE}/grid", stamps)
+        self._statistics = _StampedMessages(self._bag, f"{NODE}/statistics", stamps)
+        self._has_labelled = False
+        self._frames = self._frames_equal = self._pixels = self._pixels_equal = 0
+        self._grids = self._grids_equal = 0
 
     def add(self, frame: ReplayedFrame, record: FrameRecord) -> None:
         """Look at an image of the bag."""
@@ -103,36 +68,36 @@ class OnlineComparison:
         if online.label is not None and frame.label is not None:
             same = int((online.label == frame.label).sum())
             self._frames += 1
-            self._equal += same == frame.label.size
+            self._frames_equal += same == frame.label.size
             self._pixels += frame.label.size
             self._pixels_equal += same
         if online.map is not None and frame.map is not None:
-            self._maps += 1
-            self._maps_equal += _equal(online.map.update.grid, frame.map.update.grid)
-        scored = self._scorer.add(online)
-        self._rows.add(scored)
-        self._ages.append(float("nan") if scored.grid_age is None else scored.grid_age)
+            self._grids += 1
+            self._grids_equal += _grids_equal(online.map.update.grid, frame.map.update.grid)
+        online_record = self._scorer.add(online)
+        self._rows.add(online_record)
+        age = online_record.grid_age
+        self._ages.append(float("nan") if age is None else age)
 
     def close(self) -> None:
         """Write the figures."""
         latencies = 1e3 * np.array(list(self._played.latencies.values()))
-        result = OnlineFigures(
+        OnlineFigures(
             rate=self._played.rate,
             played=len(self._played.stamps),
             dropped_by_node=self._played.dropped,
             device=self._played.device,
             unmatched=self._labels.unmatched,
             frames_compared=self._frames,
-            frames_equal=self._equal,
+            frames_equal=self._frames_equal,
             pixels_equal=self._pixels_equal / self._pixels if self._pixels else None,
-            grids_compared=self._maps,
-            grids_equal=self._maps_equal,
+            grids_compared=self._grids,
+            grids_equal=self._grids_equal,
             latency_p50_ms=percentile(latencies, 50),
             latency_p95_ms=percentile(latencies, 95),
             latency_max_ms=percentile(latencies, 100),
             figures=figures(self._scorer.sums, self._names, np.array(self._ages), latencies),
-        )
-        (self._folder / FIGURES).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+        ).write(self._folder.online)
         self._rows.close()
         self._bag.close()
 
@@ -145,14 +110,15 @@ class OnlineComparison:
             return ReplayedFrame(frame.index, frame.stamp, frame.received, state, reason)
         confidence = self._confidences.take(frame.stamp)
         statistics = self._statistics.take(frame.stamp)
-        grid = self._grids.take(frame.stamp)
+        grid = self._grid_messages.take(frame.stamp)
         restarted = frame.restarted
-        if not restarted and self._begun and statistics is not None and statistics.ring_length == 1:
+        ring_emptied = statistics is not None and statistics.ring_length == 1
+        if not restarted and self._has_labelled and ring_emptied:
             restarted = "the node's ring was emptied"
-        self._begun = True
+        self._has_labelled = True
         placed = None
         if grid is not None and frame.map is not None:
-            update = MapUpdate(_snapshot(grid), NOWHERE, np.zeros(0, np.uint8))
+            update = MapUpdate(_snapshot(grid), NO_POINTS, np.zeros(0, np.uint8))
             placed = dataclasses.replace(frame.map, update=update)
         return dataclasses.replace(
             frame,
@@ -185,21 +151,10 @@ def online_comparison(
         return None
     classes = tuple(c.name for c in model.info.classes)
     scorer = BagScorer(task.bag, task.model, len(classes), task.grid, rules)
-    return OnlineComparison(Path(task.online), Path(task.folder), scorer, classes)
+    return OnlineComparison(RecordingFolder(Path(task.online)), task.results, scorer, classes)
 
 
-def gather_online(folders: dict[tuple[str, str], Path], out: Path) -> None:
-    """Write ``online.json`` of an evaluation: by model, then bag, the ``OnlineFigures``.
-
-    ``folders``: of the tasks that were replayed online, by bag and model.
-    """
-    content: dict[str, dict[str, Any]] = {}
-    for (bag, model), folder in folders.items():
-        content.setdefault(model, {})[bag] = json.loads((folder / FIGURES).read_text())
-    (out / FIGURES).write_text(json.dumps(content, indent=1) + "\n")
-
-
-class _InOrder:
+class _StampedMessages:
     """Messages of a topic, taken by their stamps in the order they were published.
 
     Attributes:
@@ -243,7 +198,7 @@ def _snapshot(message: Any) -> GridSnapshot:
     )
 
 
-def _equal(a: GridSnapshot, b: GridSnapshot) -> bool:
+def _grids_equal(a: GridSnapshot, b: GridSnapshot) -> bool:
     return (
         np.allclose(a.origin, b.origin)
         and np.array_equal(a.label, b.label)

@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template of ``templates/``."""
+    """The page of a template of ``stmem_ros/templates/``."""
     environment = Environment(
-        loader=PackageLoader("stmem_ros.evaluation.report"),
+        loader=PackageLoader("stmem_ros"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""Scoring a replay: frames in, a row of ``frames.parquet`` each out, and the sums of the bag."""
+"""Scoring a replay: from each frame a row of ``frames.parquet``, and the sums of the bag."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.evaluation.metrics.figures import known
+from stmem_ros.evaluation.metrics.figures import none_if_nan
 from stmem_ros.evaluation.metrics.grid_scores import GridAgreement
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
-from stmem_ros.evaluation.replay.frame_record import Fault, FrameRecord, TimingRecord
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
+from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
 
-FAULTS = 1000  # of a bag, that are kept; frames.parquet has them all
+FAULTS = 1000  # kept of a bag; frames.parquet has them all
 
 
 class BagScorer:
@@ -109,15 +109,15 @@ class BagScorer:
         sums = self._labels.add(
             frame.rgb, frame.label, frame.confidence, frame.reference, frame.stamp / 1e9
         )
-        columns: dict[str, Any] = {"mean_confidence": known(sums.calibration.mean_confidence)}
+        columns: dict[str, Any] = {"mean_confidence": none_if_nan(sums.calibration.mean_confidence)}
         if sums.counts.scored:
             confusion, boundary = sums.confusion, sums.boundary
             columns |= {
-                "miou": known(confusion.miou),
-                "pixel_accuracy": known(confusion.pixel_accuracy),
-                "boundary_f": known(boundary.f),
-                "vc8": known(sums.vc8.value),
-                "vc16": known(sums.vc16.value),
+                "miou": none_if_nan(confusion.miou),
+                "pixel_accuracy": none_if_nan(confusion.pixel_accuracy),
+                "boundary_f": none_if_nan(boundary.f),
+                "vc8": none_if_nan(sums.vc8.value),
+                "vc16": none_if_nan(sums.vc16.value),
                 "hits": _counts(confusion.hits),
                 "union": _counts(confusion.union),
                 "right": int(confusion.hits.sum()),
@@ -127,8 +127,8 @@ class BagScorer:
             }
         if sums.steady.labelled:
             columns |= {
-                "consistency": known(sums.steady.miou),
-                "flicker": known(sums.flicker.rate),
+                "consistency": none_if_nan(sums.steady.miou),
+                "flicker": none_if_nan(sums.flicker.rate),
                 "steady_hits": _counts(sums.steady.hits),
                 "steady_union": _counts(sums.steady.union),
                 "changes": _counts(sums.flicker.changes),
@@ -148,7 +148,7 @@ class BagScorer:
                 sums.agreement.add(frame.map, frame.points, self._rules, *reach)
             self._labels.sums += sums
             columns = {
-                "coverage": known(sums.coverage.share),
+                "coverage": none_if_nan(sums.coverage.share),
                 "in_view": int(sums.coverage.in_view),
                 "grid_known": int((frame.map.update.grid.label != UNLABELLED).sum()),
             }

@@ -1,4 +1,4 @@
-"""Writing and reading the rows of ``frame_record.py`` as Parquet files."""
+"""Rows of a dataclass as Parquet files: a column per field; None is null, tuples are lists."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stmem_ros.evaluation.replay.frame_record import FrameRecord, TimingRecord
-
 ROWS = 1024  # of a row group: what is held before it is written
 
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
-def schema(kind: type[FrameRecord] | type[TimingRecord]) -> pa.Schema:
-    """Columns of a kind of row, by its fields."""
+def schema(kind: type) -> pa.Schema:
+    """Columns of a dataclass, by its fields: int, float, str, tuples of them, or None."""
     hints = get_type_hints(kind)
     return pa.schema([(f.name, _column(hints[f.name])) for f in dataclasses.fields(kind)])
 
@@ -28,7 +26,7 @@ def schema(kind: type[FrameRecord] | type[TimingRecord]) -> pa.Schema:
 class RecordWriter:
     """Writes rows as they come, a row group at a time; use it in a ``with`` statement."""
 
-    def __init__(self, path: Path, kind: type[FrameRecord] | type[TimingRecord]) -> None:
+    def __init__(self, path: Path, kind: type) -> None:
         self._schema = schema(kind)
         self._writer = pq.ParquetWriter(path, self._schema)
         self._rows: list[dict[str, Any]] = []
@@ -44,7 +42,7 @@ class RecordWriter:
         self._flush()
         self._writer.close()
 
-    def add(self, record: FrameRecord | TimingRecord) -> None:
+    def add(self, record: object) -> None:
         """Add a row."""
         self._rows.append(vars(record))
         if len(self._rows) >= ROWS:
@@ -56,9 +54,7 @@ class RecordWriter:
             self._rows = []
 
 
-def concatenate(
-    parts: Iterable[Path], out: Path, kind: type[FrameRecord] | type[TimingRecord]
-) -> None:
+def concatenate(parts: Iterable[Path], out: Path, kind: type) -> None:
     """All rows of some files in one, in their order, a row group at a time."""
     with pq.ParquetWriter(out, schema(kind)) as writer:
         for part in parts:
@@ -87,16 +83,6 @@ def numbers(table: pa.Table, column: str) -> np.ndarray:
     rows = values.to_pylist()
     length = max((len(row) for row in rows if row is not None), default=0)
     return np.array([[np.nan] * length if row is None else row for row in rows], float)
-
-
-def milliseconds(parts: Sequence[Path]) -> dict[str, np.ndarray]:
-    """The measured columns of some ``timings.parquet`` files together."""
-    names = [name for name in schema(TimingRecord).names if name.endswith("_ms")]
-    tables = [read_rows(part, names) for part in parts]
-    return {
-        name: np.concatenate([np.zeros(0), *(numbers(table, name) for table in tables)])
-        for name in names
-    }
 
 
 def _column(hint: Any) -> pa.DataType:

@@ -1,14 +1,12 @@
-"""What is kept of a bag's replay through the real node, beside the recorded outputs."""
+"""``played.json``: how a bag was played to the real node, beside the recorded outputs."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-OUTPUT = "output"  # the recorded bag, in the folder of a replay
-PLAYED = "played.json"
+from stmem_ros.evaluation.results.folder import RecordingFolder
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,14 @@ class PlayedBag:
     dropped: int
     device: str
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: RecordingFolder) -> None:
         """Write it beside the recorded bag."""
-        (folder / PLAYED).write_text(json.dumps(dataclasses.asdict(self)))
+        folder.played.write_text(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def load(cls, folder: Path) -> PlayedBag:
+    def load(cls, folder: RecordingFolder) -> PlayedBag:
         """Read what :meth:`save` wrote."""
-        content = json.loads((folder / PLAYED).read_text())
+        content = json.loads(folder.played.read_text())
         content["stamps"] = tuple(content["stamps"])
         content["latencies"] = {int(s): v for s, v in content["latencies"].items()}
         return cls(**content)

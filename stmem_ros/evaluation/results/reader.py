@@ -1,4 +1,4 @@
-"""The results of an evaluation as its report needs them, read from the folder they are in."""
+"""The results of an evaluation, read back from its folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import numpy as np
 
 from stmem_ros.evaluation.metrics.calibration import Calibration
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
-from stmem_ros.evaluation.replay.bag_task import FRAMES, TIMINGS
-from stmem_ros.evaluation.replay.online_comparison import FIGURES as ONLINE_FIGURES
-from stmem_ros.evaluation.replay.online_comparison import FRAMES as ONLINE_FRAMES
-from stmem_ros.evaluation.replay.record_files import numbers, read_rows
-from stmem_ros.evaluation.replay.worst_frames import PICTURES
-from stmem_ros.evaluation.results.metrics_file import METRICS, read_metrics
+from stmem_ros.evaluation.results.folder import (
+    PICTURES,
+    EvaluationFolder,
+    TaskFolder,
+    picture_path,
+    pictured_frames,
+)
+from stmem_ros.evaluation.results.metrics_file import read_metrics
+from stmem_ros.io.parquet import numbers, read_rows
 
 NUMBERS = (
     "index", "miou", "boundary_f", "vc8", "consistency", "flicker", "mean_confidence",
@@ -46,7 +49,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """A bad frame and its pictures (JPEG), by name as in ``worst_frames.PICTURES``."""
+    """A bad frame and its pictures (JPEG), by name as in ``folder.PICTURES``."""
 
     bag: str
     model: str
@@ -66,7 +69,7 @@ class Results:
         online: ``online.json``: replays through the real node, by model and bag; empty without.
     """
 
-    folder: Path
+    folder: EvaluationFolder
     metrics: dict[str, Any]
     online: dict[str, Any]
 
@@ -82,6 +85,11 @@ class Results:
             dict.fromkeys(bag for m in self.metrics["models"].values() for bag in m["bags"])
         )
 
+    def of_bag(self, bag: str) -> dict[str, dict[str, Any]]:
+        """The entries of a bag in ``metrics.json``, by model; at least one."""
+        models = self.metrics["models"].items()
+        return {name: model["bags"][bag] for name, model in models if bag in model["bags"]}
+
     def classes(self, model: str) -> list[dict[str, Any]]:
         """Name and colour of each class of a model."""
         return self.metrics["models"][model]["bundle"]["classes"]
@@ -90,8 +98,7 @@ class Results:
         """Of all bags together."""
         total = ConfusionMatrix(len(self.classes(model)))
         for bag in self.metrics["models"][model]["bags"].values():
-            one = ConfusionMatrix(len(total.counts))
-            total += one.load_json(bag["sums"]["confusion"])
+            total += ConfusionMatrix(len(total.counts)).load_json(bag["sums"]["confusion"])
         return total
 
     def calibration(self, model: str) -> Calibration:
@@ -103,15 +110,15 @@ class Results:
 
     def frames(self, bag: str, model: str, online: bool = False) -> Frames | None:
         """Frame by frame, as replayed offline or by the real node; None where that was not done."""
-        folder = self.folder / "bags" / bag / model
-        path = folder / (ONLINE_FRAMES if online else FRAMES)
+        task = self.folder.task(bag, model)
+        path = task.online_frames if online else task.frames
         if not path.is_file():
             return None
         table = read_rows(path, ("received", *NUMBERS, *TEXTS))
         values = {name: numbers(table, name) for name in NUMBERS}
         texts = {name: np.array(table.column(name).to_pylist(), object) for name in TEXTS}
         if np.isnan(values["latency_ms"]).all() and not online:
-            values["latency_ms"] = _measured_latency(folder, values["index"])
+            values["latency_ms"] = _measured_latency(task, values["index"])
         with np.errstate(invalid="ignore", divide="ignore"):
             values["occupied_not_free"] = 1 - values.pop("occupied_free") / values.pop("occupied")
         received = table.column("received").to_numpy()
@@ -126,15 +133,14 @@ class Results:
     def worst(self, bag: str, model: str) -> list[WorstFrame]:
         """The worst frames that pictures were kept of, the worst first."""
         frames = self.frames(bag, model)
-        folder = self.folder / "bags" / bag / model / "worst"
+        folder = self.folder.task(bag, model).worst
         if frames is None or not folder.is_dir():
             return []
-        found = []
-        for camera in sorted(folder.glob("*_camera.jpg")):
-            index = int(camera.name.split("_")[0])
+        worst = []
+        for index in pictured_frames(folder):
             (row,) = np.flatnonzero(frames.index == index)
-            paths = {name: folder / f"{index:06d}_{name}.jpg" for name in PICTURES}
-            found.append(
+            paths = {name: picture_path(folder, index, name) for name in PICTURES}
+            worst.append(
                 WorstFrame(
                     bag=bag,
                     model=model,
@@ -144,24 +150,24 @@ class Results:
                     pictures={n: p.read_bytes() for n, p in paths.items() if p.is_file()},
                 )
             )
-        scored = any(not np.isnan(frame.values["miou"]) for frame in found)
+        scored = any(not np.isnan(frame.values["miou"]) for frame in worst)
         name = "miou" if scored else "consistency"
-        return sorted(found, key=lambda frame: frame.values[name])
+        return sorted(worst, key=lambda frame: frame.values[name])
 
 
-def read_results(folder: Path) -> Results:
-    """Read the results that are in ``folder``."""
-    online = folder / ONLINE_FIGURES
+def read_results(path: Path) -> Results:
+    """Read the results that are in the folder ``path``."""
+    folder = EvaluationFolder(path)
     return Results(
         folder=folder,
-        metrics=read_metrics(folder / METRICS),
-        online=json.loads(online.read_text()) if online.is_file() else {},
+        metrics=read_metrics(folder.metrics),
+        online=json.loads(folder.online.read_text()) if folder.online.is_file() else {},
     )
 
 
-def _measured_latency(folder: Path, index: np.ndarray) -> np.ndarray:
+def _measured_latency(task: TaskFolder, index: np.ndarray) -> np.ndarray:
     """Latency of each frame as it was measured, ms; NaN without."""
-    table = read_rows(folder / TIMINGS, ("index", "latency_ms"))
+    table = read_rows(task.timings, ("index", "latency_ms"))
     latency = np.full(len(index), np.nan)
     rows = np.searchsorted(index, numbers(table, "index"))
     latency[rows] = numbers(table, "latency_ms")

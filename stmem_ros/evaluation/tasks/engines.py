@@ -1,4 +1,4 @@
-"""Who works on the tasks: this process, some of this machine, or a cluster through Ray.
+"""Where tasks are worked on: in this process, in several, or on a cluster through Ray.
 
 Each task leaves its results in files, so that a worker that dies takes nothing with it.
 """
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from stmem_ros.evaluation.replay.bag_task import BagTask, run_task
+from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome
+from stmem_ros.evaluation.tasks.run_task import run_task
 
 ATTEMPTS = 3  # at each task, where the first ones fail
-
-
 ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
-class Execution:
+class JobOptions:
     """Where tasks are worked on; results do not depend on it.
 
     Attributes:
@@ -49,63 +49,55 @@ class Execution:
             raise ValueError(f"address is {self.address!r}; only the engine ray has one")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A task that ended: well, or with the last error, one line."""
-
-    task: BagTask
-    error: str | None = None
-
-
-def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterator[Ended]:
+def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterator[TaskOutcome]:
     """In this process, one after the other; ``progress`` is called after each frame."""
     for task in tasks:
         try:
             run_task(task, progress)
-            yield Ended(task)
+            yield TaskOutcome(task)
         except Exception as error:  # as in other processes: one bag must not end the others
-            yield Ended(task, one_line(error))
+            yield TaskOutcome(task, one_line(error))
 
 
-def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
+def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
     """In ``jobs`` processes; what fails, or was at work when a process died, is tried again alone.
 
     Alone, so that a bag that kills its process takes no other one with it.
     """
-    left = list(tasks)
+    remaining = list(tasks)
     for attempt in range(ATTEMPTS):
         failed = []
-        for ended in _attempt(left, jobs if attempt == 0 else 1):
-            if ended.error is None or attempt == ATTEMPTS - 1:
-                yield ended
+        for outcome in _attempt(remaining, jobs if attempt == 0 else 1):
+            if outcome.error is None or attempt == ATTEMPTS - 1:
+                yield outcome
             else:
-                failed.append(ended.task)
-        left = failed
+                failed.append(outcome.task)
+        remaining = failed
 
 
-def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[Ended]:
+def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
     """Each task once; where a process dies, the tasks at work fail and new processes go on."""
-    left = deque(tasks)
-    while left:
+    remaining = deque(tasks)
+    while remaining:
         context = multiprocessing.get_context("spawn")  # torch and fork do not agree
-        with ProcessPoolExecutor(min(jobs, len(left)), mp_context=context) as pool:
+        with ProcessPoolExecutor(min(jobs, len(remaining)), mp_context=context) as pool:
             running: dict[Future[None], BagTask] = {}
             broken = False
-            while running or (left and not broken):
-                while left and not broken and len(running) < jobs:
-                    task = left.popleft()
+            while running or (remaining and not broken):
+                while remaining and not broken and len(running) < jobs:
+                    task = remaining.popleft()
                     running[pool.submit(run_task, task)] = task
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
                     task, error = running.pop(future), future.exception()
                     if isinstance(error, BrokenProcessPool):
                         broken = True
-                        yield Ended(task, "its process died")
+                        yield TaskOutcome(task, "its process died")
                     else:
-                        yield Ended(task, None if error is None else one_line(error))
+                        yield TaskOutcome(task, None if error is None else one_line(error))
 
 
-def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iterator[Ended]:
+def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iterator[TaskOutcome]:
     """On a Ray cluster, one Ray task each; without ``address`` on ``jobs`` workers of this machine.
 
     Bags, bundles and results must lie where every machine of the cluster sees them.
@@ -119,15 +111,7 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
         raise ValueError(
             "engine ray needs Ray, which is not installed: pip install 'stmem_ros[ray]'"
         ) from error
-    settings: dict[str, Any] = {"address": address}
-    if address is None:
-        cpus = jobs * max((task.threads for task in tasks), default=1)
-        settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-    try:
-        ray.init(log_to_driver=False, **settings)
-    except Exception as error:  # Ray raises it bare, too, when a machine is slow to start it
-        where = f"no Ray cluster at {address}" if address else "Ray did not start on this machine"
-        raise ValueError(f"{where}: {one_line(error)}") from error
+    _start_ray(ray, tasks, jobs, address)
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
         work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
@@ -141,13 +125,25 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
             task = running.pop(reference)
             try:
                 ray.get(reference)
-                yield Ended(task)
+                yield TaskOutcome(task)
             except ray.exceptions.RayTaskError as error:
-                yield Ended(task, one_line(error.cause or error))
+                yield TaskOutcome(task, one_line(error.cause or error))
             except ray.exceptions.RayError as error:
-                yield Ended(task, one_line(error))
+                yield TaskOutcome(task, one_line(error))
     finally:
         ray.shutdown()
+
+
+def _start_ray(ray: ModuleType, tasks: Sequence[BagTask], jobs: int, address: str | None) -> None:
+    settings: dict[str, Any] = {"address": address}
+    if address is None:
+        cpus = jobs * max((task.threads for task in tasks), default=1)
+        settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(log_to_driver=False, **settings)
+    except Exception as error:  # Ray raises it bare, too, when a machine is slow to start it
+        where = f"no Ray cluster at {address}" if address else "Ray did not start on this machine"
+        raise ValueError(f"{where}: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:

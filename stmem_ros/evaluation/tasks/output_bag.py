@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,21 +12,19 @@ from stmem_ros.costmap.points import labelled_points
 from stmem_ros.costmap.rate_limiter import Pace
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
-from stmem_ros.evaluation.replay.frame_record import FrameRecord
 from stmem_ros.evaluation.replay.replayed_frame import (
     BASE_FRAME,
     FrameState,
     PlacedMap,
     ReplayedFrame,
 )
+from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.io import messages as bag_messages
 from stmem_ros.io.bags import BagWriter, types
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_topics
 from stmem_ros.model.bundle import BundledSegmenter
-
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.bag_task import BagTask
 
 COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
 
@@ -104,17 +102,18 @@ class OutputBag:
         self._write("grid", bag_messages.semantic_grid(grid, rules, *at), time)
 
     def _statistics(self, frame: ReplayedFrame) -> Any:
-        t = frame.timings
-        assert t is not None
+        timings = frame.timings
+        assert timings is not None
         milliseconds = {
-            "convert": t.decode_image, "upload": t.upload, "backbone": t.backbone, "stf": t.stf,
-            "mar": t.mar, "decode": t.decode, "costmap": t.costmap, "total": t.total,
+            "convert": timings.decode_image, "upload": timings.upload,
+            "backbone": timings.backbone, "stf": timings.stf, "mar": timings.mar,
+            "decode": timings.decode, "costmap": timings.costmap, "total": timings.total,
         }  # fmt: skip
         return types().types[STATISTICS](
             header=bag_messages.header(frame.stamp, frame.frame_id),
             **{name: value / 1e3 for name, value in milliseconds.items()},
             publish=0.0,
-            latency=t.latency / 1e3 if frame.latency is None else frame.latency,
+            latency=timings.latency / 1e3 if frame.latency is None else frame.latency,
             ring_length=frame.window,
             ring_capacity=self._window,
             frames_dropped=self._counts[FrameState.DROPPED],
@@ -132,10 +131,10 @@ class OutputBag:
 def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) -> OutputBag:
     """The sink of a task."""
     return OutputBag(
-        Path(task.folder) / "output",
-        model.info.name,
-        model.info.classes,
-        rules,
-        model.architecture.window,
-        str(next(model.parameters()).device),
+        path=task.results.output,
+        model=model.info.name,
+        classes=model.info.classes,
+        rules=rules,
+        window=model.architecture.window,
+        device=str(next(model.parameters()).device),
     )
