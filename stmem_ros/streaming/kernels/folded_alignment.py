@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stmem_ros.model.aligned_fusion import (
     DETAIL,
     DETAIL_SIZE,
+    DIMENSIONS,
     AlignedFusion,
     Descriptors,
     Followed,
@@ -36,14 +37,15 @@ PIXELS = 4096  # fused at a time
 class FoldedAlignment:
     """An :class:`AlignedFusion` in evaluation mode, of one stream.
 
-    Unlike there, in what is ``Followed`` the frames are h x w x (C + D), the paths h x w x 3, the
-    descriptors h/2 x w/2 x D and h x w x D.
+    Unlike there, in what is ``Followed`` the frames are h x w x (C + D + K), the paths h x w x 3,
+    the descriptors h/2 x w/2 x D and h x w x D.
     """
 
     def __init__(self, fusion: AlignedFusion) -> None:
         fusion = without_batch_norm(fusion)
         self.window = fusion.window
         self._channels = fusion.channels
+        self._first_class = fusion.channels + fusion.appearance  # in what is given
         self._coarse = FoldedMatching(fusion.matching.coarse, joined=2)
         self._fine = FoldedMatching(fusion.matching.fine, joined=1)
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
@@ -51,11 +53,12 @@ class FoldedAlignment:
         self._closeness = fusion.closeness
 
     def follow(self, followed: Followed | None, features: Tensor) -> Followed:
-        """Take in the next frame, 1 x (C + A) x h x w; all paths now begin there."""
+        """Take in the next frame, 1 x (C + A + K) x h x w; all paths now begin there."""
         pixels = features[0].permute(1, 2, 0)
-        compared = F.normalize(F.linear(pixels, *self._compare), dim=-1)
-        own = torch.cat([pixels[..., : self._channels], compared], dim=-1)
-        descriptors = self._describe(pixels[..., self._channels :])
+        compared = F.normalize(F.linear(pixels[..., : self._first_class], *self._compare), dim=-1)
+        probability = pixels[..., self._first_class :]
+        own = torch.cat([pixels[..., : self._channels], compared, probability], dim=-1)
+        descriptors = self._describe(pixels[..., self._channels : self._first_class])
         if followed is None:
             return Followed((own,), (), descriptors)
         shift = self._shift(descriptors, followed.descriptors)
@@ -90,21 +93,22 @@ class FoldedAlignment:
     def _fused(
         self, earlier: list[Tensor], own: Tensor, seen: Tensor, index: Tensor, weight: Tensor
     ) -> Tensor:
-        """Some pixels x (C + D) of the newest frame fused with those their paths lead to.
+        """Some pixels x (C + D + K) of the newest frame fused with those their paths lead to.
 
         Args:
-            earlier: frames, all pixels x (C + D) each.
-            own: P x (C + D).
+            earlier: frames, all pixels x (C + D + K) each.
+            own: P x (C + D + K).
             seen: frames x P, how far the place was seen all the way.
             index, weight: frames x P x 4, as of :func:`_corners`.
         """
-        c = self._channels
+        c, k = self._channels, self._channels + DIMENSIONS
         found = [_interpolated(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)]
         found.append(own)
-        query = self._scale * own[:, c:]
-        scores = torch.stack([(query * frame[:, c:]).sum(dim=-1) for frame in found])
+        query = self._scale * own[:, c:k]
+        scores = torch.stack([(query * frame[:, c:k]).sum(dim=-1) for frame in found])
         attention = (scores + self._closeness[:, None]).softmax(dim=0)
-        attention[:-1] *= seen
+        same_class = [(own[:, k:] * frame[:, k:]).sum(dim=-1) for frame in found[:-1]]
+        attention[:-1] *= seen * torch.stack(same_class)
         attention = (attention / attention.sum(dim=0))[..., None]
         fused = attention[0] * found[0][:, :c]
         for attended, frame in zip(attention[1:], found[1:], strict=True):
