@@ -2,6 +2,8 @@
 #
 #   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
 #   make test               the test suite
+#   make parameters         config/segmentation.yaml and the table in docs/node.md, written from the table of
+#                           parameters
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
 #                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
@@ -23,13 +25,16 @@ FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test figures env clean constraints
+.PHONY: demo test parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
+
+parameters: env
+	$(BIN)/python docs/write_parameters.py
 
 # On a machine that does nothing else; each alone, as docs/performance.md and the cards quote them.
 figures: env

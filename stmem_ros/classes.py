@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 UNLABELLED = 255
+GreyLevel = Annotated[int, Meta(ge=0, le=255)]
 
 
 @dataclass(frozen=True)
 class SemanticClass:
     """One class of a label set: ``id`` 0..254, a name, an RGB colour."""
 
-    id: int
+    id: Annotated[int, Meta(ge=0, le=254)]
     name: str
-    colour: tuple[int, int, int]
+    colour: tuple[GreyLevel, GreyLevel, GreyLevel]
 
 
 def palette(classes: tuple[SemanticClass, ...]) -> np.ndarray:

@@ -15,12 +15,14 @@ from tqdm import tqdm
 from stmem_ros.classes import SemanticClass
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
-from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, decode_label
 from stmem_ros.io.pages import render
+from stmem_ros.pipeline import PipelineConfig
+from stmem_ros.stamps import nanoseconds
 
+BASE_FRAME = PipelineConfig.base_frame  # the demo's node runs with the defaults
 PANEL = 360  # height of the video, pixels
 
 
@@ -66,7 +68,7 @@ class Recording:
         with BagReader(output) as bag:
             for record in bag.records():
                 message = bag.decode(record)
-                stamp = _stamp(message)
+                stamp = nanoseconds(message.header.stamp)
                 if record.topic.endswith("/label"):
                     self.labels[stamp] = decode_label(message)
                 elif record.topic.endswith("/grid"):
@@ -81,7 +83,7 @@ class Recording:
         grid: Any = None
         for record in self.source.records({self.image.name}):
             message = self.source.decode(record)
-            stamp = _stamp(message)
+            stamp = nanoseconds(message.header.stamp)
             grid = self.grids.get(stamp, grid)
             if stamp not in self.labels:
                 continue
@@ -101,7 +103,7 @@ class Recording:
         confusion = ConfusionMatrix(len(self.classes))
         for record in self.source.records({reference.name}):
             message = self.source.decode(record)
-            if (label := self.labels.get(_stamp(message))) is not None:
+            if (label := self.labels.get(nanoseconds(message.header.stamp))) is not None:
                 confusion.add(decode_label(message), label)
         return confusion.miou if confusion.counts.any() else None
 
@@ -168,10 +170,6 @@ class Video:
             self._stream.height, self._stream.width = picture.shape[:2]
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         self._container.mux(self._stream.encode(frame))
-
-
-def _stamp(message: Any) -> int:
-    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
 
 def _view(message: Any, grid_from_base: np.ndarray) -> GridView:

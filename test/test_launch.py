@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from stmem_ros.commands.stmem import build_parser
-from stmem_ros.node.parameters import NodeParameters
+from stmem_ros.parameters import DEFAULTS, NodeParameters
 
 ROOT = Path(__file__).parent.parent
 
@@ -196,10 +196,9 @@ def test_the_parameter_file_names_parameters_and_their_defaults() -> None:
     raw = yaml.safe_load((ROOT / "config" / "segmentation.yaml").read_text())
     given = raw["/**"]["ros__parameters"]
     grid = given.pop("costmap")
-    defaults = NodeParameters()
     for name, value in given.items():
-        default = getattr(defaults, name)
+        default = getattr(DEFAULTS, name)
         assert value == (list(default) if isinstance(default, tuple) else default), name
     assert set(given) == set(NodeParameters.__dataclass_fields__) - {"grid", "autostart"}
     for name, value in grid.items():
-        assert value == getattr(defaults.grid, name), name
+        assert value == getattr(DEFAULTS.grid, name), name

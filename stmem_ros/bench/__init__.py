@@ -1,0 +1,1 @@
+"""Measurements of speed and of the costmap's trustworthiness: ``stmem bench``."""

@@ -1,10 +1,10 @@
-"""How far a costmap can be trusted: the mapper against the synthetic world's ground truth."""
+"""How far a costmap can be trusted: the pipeline against the synthetic world's ground truth."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,11 +17,16 @@ from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth, make_scene
+from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.geometry.camera import CameraModel, Mounting
+from stmem_ros.io.bag_create import CAMERA_FRAME
+from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.model.bundle import BundledSegmenter
-from stmem_ros.streaming.segmenter import StreamingSegmenter
+from stmem_ros.pipeline import Pipeline, PipelineConfig
 
-GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
+STREET_GRID = GridConfig(size=44.0, resolution=0.1, max_range=20.0)
+CONFIG = PipelineConfig(grid=STREET_GRID)
+CAMERA_INFO = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, CAMERA_FRAME))
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
 FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
 RATE = 10.0  # Hz
@@ -30,8 +35,8 @@ TURN = (5.6, 26)  # start (s) and frames of a drive that ends after the right tu
 WIDE = CameraModel(1242, 375, ((720.0, 0.0, 610.0), (0.0, 720.0, 173.0), (0.0, 0.0, 1.0)))
 LOCAL = GridConfig(size=40.0, resolution=0.2)
 
-Labeller = Callable[[DriveFrame], tuple[np.ndarray, np.ndarray]]  # label, confidence
-ImageLabeller = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]  # RGB, seconds
+# Labels of a frame whose ``source`` is a ``DriveFrame``.
+Labeller = Callable[[Pipeline, CameraFrame], LabelledFrame]
 
 
 @dataclass(frozen=True)
@@ -62,42 +67,57 @@ class CostmapScores:
     update_ms_median: float
 
 
-def true_labels(frame: DriveFrame) -> tuple[np.ndarray, np.ndarray]:
+class KnownPoses:
+    """Transforms of a world that knows them exactly: of the camera on the base, of the base now."""
+
+    def __init__(self, camera_from_base: np.ndarray) -> None:
+        self.odom_from_base = np.eye(4)
+        self._camera_from_base = camera_from_base
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+        """See ``TransformSource``."""
+        return self.odom_from_base if target == CONFIG.odom_frame else self._camera_from_base
+
+    def time_went_back(self) -> None:
+        """Nothing was kept."""
+
+
+def true_labels(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
     """The world's own labels, beyond doubt."""
-    return frame.view.label, np.full_like(frame.view.label, 255)
+    label = frame.source.view.label
+    return pipeline.labelled_frame(frame, label, np.full_like(label, 255))
 
 
-def model_labels(model: BundledSegmenter) -> ImageLabeller:
-    """Labels of a model, streamed; a drive that begins anew restarts the stream."""
-    stream = StreamingSegmenter(model)
-
-    def label(rgb: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        segmentation = stream.push(rgb, seconds)
-        return segmentation.label, segmentation.confidence
-
-    return label
-
-
-def of_drive(label: ImageLabeller) -> Labeller:
-    """The labels of the images that the synthetic world's camera takes."""
-    return lambda frame: label(frame.view.rgb, frame.stamp)
+def model_labels(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
+    """The labels of the pipeline's model."""
+    return pipeline.label([frame]).labelled[0]
 
 
 def bench_costmap(
-    rules: CostRules, labeller: Labeller = true_labels, seeds: Sequence[int] = SEEDS
+    rules: CostRules,
+    model: BundledSegmenter | None = None,
+    labeller: Labeller = true_labels,
+    seeds: Sequence[int] = SEEDS,
 ) -> CostmapScores:
-    """Drive through held-out synthetic scenes and compare the grids with the truth."""
+    """Drive through held-out synthetic scenes and compare the grids with the truth.
+
+    Args:
+        rules: of the classes that the labels have.
+        model: causal; None: the labeller needs none.
+        labeller: gives each frame its labels.
+    """
     kind = np.array([rule.kind for rule in rules.rules])
     counts = np.zeros(9)
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
-        grids = _grids(rules, drive(scene, FRAMES, RATE, seed % 5), labeller)
+        grids = _grids(rules, model, labeller, drive(scene, FRAMES, RATE, seed % 5))
         for grid, frame in islice(grids, COUNTED - 1, None, COUNTED):
             counts += _count(grid, scene, frame, kind)
     for seed in seeds[:4]:
         scene = make_scene("turn", seed)
-        [(grid, frame)] = deque(_grids(rules, drive(scene, TURN[1], RATE, TURN[0]), labeller), 1)
+        grids = _grids(rules, model, labeller, drive(scene, TURN[1], RATE, TURN[0]))
+        [(grid, frame)] = deque(grids, 1)
         turned += _count(grid, scene, frame, kind)[2:4]
     return CostmapScores(
         occupied_not_free=counts[0] / counts[1],
@@ -112,41 +132,45 @@ def bench_costmap(
 
 
 def _grids(
-    rules: CostRules, frames: Iterator[DriveFrame], labeller: Labeller
+    rules: CostRules,
+    model: BundledSegmenter | None,
+    labeller: Labeller,
+    frames: Iterable[DriveFrame],
 ) -> Iterator[tuple[GridSnapshot, DriveFrame]]:
     """The grid after each frame."""
-    mapper = SemanticMapper(GRID, rules)
-    camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
+    poses = KnownPoses(np.linalg.inv(MOUNTING.base_from_camera()))
+    pipeline = Pipeline(model, rules, CONFIG, poses)
     for frame in frames:
-        label, confidence = labeller(frame)
-        update = mapper.update(
-            label, confidence, frame.stamp, CAMERA, camera_from_base, frame.world_from_base
-        )
-        yield update.grid, frame
+        poses.odom_from_base = frame.world_from_base
+        stamp = round(1e9 * frame.stamp)
+        camera_frame = CameraFrame("", frame.view.rgb, stamp, CAMERA_FRAME, source=frame)
+        result = pipeline.fuse(labeller(pipeline, camera_frame), CAMERA_INFO)
+        assert result is not None and result.placed is not None, result
+        yield result.placed.update.grid, frame
 
 
 def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
     """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view;
     of the ground in view drivable in both, in either."""
-    x, y = _centres(grid)
+    x, y = grid.centres().T.reshape(2, *grid.label.shape)
     truth = ground_truth(scene, frame.seconds, x, y)
     sure = grid.label != UNLABELLED
     in_view, shown = _visible(frame, x, y)
     occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
     free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
-    mine, real = grid.label == ID["road"], truth == ID["road"]
+    predicted, true = grid.label == ID["road"], truth == ID["road"]
     visible = shown & (kind[truth] == Kind.GROUND)
     return np.array(
         [
             (occupied & ~free).sum(),
             occupied.sum(),
-            (mine & real).sum(),
-            (mine | sure & real).sum(),
+            (predicted & true).sum(),
+            (predicted | sure & true).sum(),
             (visible & (grid.cost >= 0)).sum(),
             (visible & sure).sum(),
             visible.sum(),
-            (visible & mine & real).sum(),
-            (visible & (mine | real)).sum(),
+            (visible & predicted & true).sum(),
+            (visible & (predicted | true)).sum(),
         ],
         float,
     )
@@ -160,18 +184,13 @@ def _visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     pixels, inside = CAMERA.project(seen)
     column, row = np.rint(pixels[inside]).astype(int).T
     in_view, shown = np.zeros(len(points), bool), np.zeros(len(points), bool)
-    near = np.hypot(*(points[:, :2] - frame.world_from_base[:2, 3]).T)[inside] < GRID.max_range
+    near = (
+        np.hypot(*(points[:, :2] - frame.world_from_base[:2, 3]).T)[inside] < STREET_GRID.max_range
+    )
     depth = frame.view.depth[row, column]
     in_view[inside] = near
     shown[inside] = near & (np.abs(depth - seen[inside, 2]) < 0.05 * seen[inside, 2])
     return in_view.reshape(x.shape), shown.reshape(x.shape)
-
-
-def _centres(grid: GridSnapshot) -> tuple[np.ndarray, np.ndarray]:
-    n = grid.label.shape[0]
-    steps = (np.arange(n) + 0.5) * grid.resolution
-    x, y = np.meshgrid(grid.origin[0] + steps, grid.origin[1] + steps)
-    return x, y
 
 
 def _front_edge_errors(rules: CostRules) -> Iterator[float]:
@@ -184,11 +203,8 @@ def _front_edge_errors(rules: CostRules) -> Iterator[float]:
         pose = np.eye(4)
         pose[0, 3] = start
         view = render(scene, 0.0, CAMERA, pose @ MOUNTING.base_from_camera())
-        mapper = SemanticMapper(GRID, rules)
-        sure = np.full_like(view.label, 255)
-        camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
-        grid = mapper.update(view.label, sure, 0.0, CAMERA, camera_from_base, pose).grid
-        x, y = _centres(grid)
+        [(grid, _)] = _grids(rules, None, true_labels, [DriveFrame(0.0, 0.0, view, pose)])
+        x, y = grid.centres().T.reshape(2, *grid.label.shape)
         lethal = grid.cost == 100
         for row in np.flatnonzero(np.abs(y[:, 0] - across) < 0.8):
             hits = np.flatnonzero(lethal[row])

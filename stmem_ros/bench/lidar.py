@@ -7,29 +7,31 @@ lidar points of its frames. Cells of the costmap are compared with the points th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.bench.costmap import ImageLabeller
+from stmem_ros.bench.costmap import Labeller, model_labels
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot
-from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.metrics.point_cells import HIGH, LOW, cells_with, sort_cells
-from stmem_ros.evaluation.replay.replayed_frame import BASE_FRAME, ODOM_FRAME
-from stmem_ros.geometry.camera import CameraModel, to_camera
+from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import COMPRESSED, TF, BagReader, find_image_topic, find_info_topic
-from stmem_ros.io.images import decode_colour, decode_compressed
+from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic
+from stmem_ros.io.images import decode_image, writeable
+from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
+from stmem_ros.stamps import nanoseconds
 
 RANGE = 25.0  # m around the base
-GRID = GridConfig(size=52.0, max_range=RANGE)
+LIDAR_GRID = GridConfig(size=52.0, max_range=RANGE)
 DIRECTIONS = 1440  # a turn is divided into, to tell what lies behind an obstacle
 HEADROOM = 2.5  # m; what is higher does not close a direction
 
@@ -67,19 +69,13 @@ class LidarFrame:
     """One frame of a bag with its lidar.
 
     Attributes:
-        seconds: its stamp.
-        rgb: uint8 H x W x 3.
-        camera: of the image.
-        camera_from_base: 4 x 4.
-        odom_from_base: 4 x 4.
-        points: N x 3 in the base frame, m.
+        frame: the image.
+        camera_info: of its camera.
+        points: N x 3 in the lidar's frame, m.
     """
 
-    seconds: float
-    rgb: np.ndarray
-    camera: CameraModel
-    camera_from_base: np.ndarray
-    odom_from_base: np.ndarray
+    frame: CameraFrame
+    camera_info: Any
     points: np.ndarray
 
 
@@ -101,7 +97,8 @@ def bench_lidar(
     bag: Path,
     lidar: Path,
     rules: CostRules,
-    label: ImageLabeller,
+    model: BundledSegmenter | None,
+    labeller: Labeller = model_labels,
     pictures: Path | None = None,
     resolutions: tuple[float, ...] = (0.2, 0.1),
 ) -> dict[float, LidarShares]:
@@ -111,65 +108,93 @@ def bench_lidar(
         bag: rosbag2 with one camera, its camera_info, and transforms to ``base_footprint`` and
             ``odom``.
         lidar: folder with ``calibration.json`` (``base_T_velodyne``, 4 x 4) and ``lidar/*.npz``
-            (``xyz_cm``, int16), a file an image of the bag in the order of both.
-        rules: of the classes that ``label`` gives.
-        label: image and seconds to labels and confidence.
-        pictures: folder for a picture a frame: labels with lidar, and the grid from above.
+            (``xyz_cm``, int16), one file per image of the bag in the order of both.
+        rules: of the classes that the labels have.
+        model: causal; None: the labeller needs none.
+        labeller: gives each frame its labels.
+        pictures: folder for a picture per frame: labels with lidar, and the grid from above.
 
     Raises:
-        BagError, TransformError, ValueError: bag or folder cannot be used.
+        BagError, ValueError: bag or folder cannot be used.
     """
-    mappers = [SemanticMapper(replace(GRID, resolution=r), rules) for r in resolutions]
-    counts = np.zeros((len(mappers), 11), int)
-    for number, frame in enumerate(read_frames(bag, lidar)):
-        labels, confidence = label(frame.rgb, frame.seconds)
-        for mapper, count in zip(mappers, counts, strict=True):
-            grid = mapper.update(
-                labels, confidence, frame.seconds, frame.camera, frame.camera_from_base,
-                frame.odom_from_base,
-            ).grid  # fmt: skip
-            cells = lidar_cells(grid, frame.odom_from_base, frame.points)
-            count += _count(grid, cells)
-            if pictures is not None and mapper is mappers[0]:
-                pictures.mkdir(parents=True, exist_ok=True)
-                picture = lidar_picture(frame, labels, grid, cells, rules)
-                cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
-    return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
-
-
-def read_frames(bag: Path, lidar: Path) -> Iterator[LidarFrame]:
-    """The images of a bag with their lidar, as long as there is a file for each.
-
-    Raises:
-        BagError, TransformError, ValueError: bag or folder cannot be used.
-    """
+    counts = np.zeros((len(resolutions), 11), int)
     base_from_lidar, files = _lidar_files(lidar)
     with BagReader(bag) as reader:
         image = find_image_topic(reader.topics)
-        info = find_info_topic(reader.topics, image)
-        if info is None:
-            raise ValueError(f"bag {bag} holds no camera_info for {image.name}")
         transforms = TransformBuffer(keep=float("inf"))
-        for record in reader.records({"/tf", "/tf_static"}):
-            if record.type == TF:
-                transforms.add_message(reader.decode(record), static="static" in record.topic)
-        message = next(reader.decode(record) for record in reader.records({info.name}))
-        camera = to_camera(message, rectified="rect" in image.name)
-        records = reader.records({image.name})
-        for path, record in tqdm(zip(files, records, strict=False), total=len(files), unit="frame"):
-            picture = reader.decode(record)
-            decode = decode_compressed if image.type == COMPRESSED else decode_colour
-            rgb = decode(picture.data if image.type == COMPRESSED else picture)
-            stamp = picture.header.stamp.sec * 10**9 + picture.header.stamp.nanosec
-            frame = picture.header.frame_id.lstrip("/")
-            yield LidarFrame(
-                stamp / 1e9,
-                rgb,
-                camera.scaled(rgb.shape[1], rgb.shape[0]),
-                transforms.lookup(frame, BASE_FRAME, stamp, 0.0),
-                transforms.lookup(ODOM_FRAME, BASE_FRAME, stamp, 0.0),
-                _transformed(_read_points(path), base_from_lidar),
-            )
+        pipelines = [
+            Pipeline(model, rules, _config(resolution, "rect" in image.name), transforms)
+            for resolution in resolutions
+        ]
+        for number, seen in enumerate(read_frames(reader, image, files, transforms)):
+            labelled = labeller(pipelines[0], seen.frame)
+            points = _transformed(seen.points, base_from_lidar)
+            for pipeline, count in zip(pipelines, counts, strict=True):
+                same = pipeline.labelled_frame(seen.frame, labelled.label, labelled.confidence)
+                placed = _fused(pipeline, same, seen.camera_info)
+                cells = lidar_cells(placed.update.grid, placed.grid_from_base, points)
+                count += _count(placed.update.grid, cells)
+                if pictures is not None and pipeline is pipelines[0]:
+                    pictures.mkdir(parents=True, exist_ok=True)
+                    picture = lidar_picture(labelled, placed, points, cells, rules)
+                    cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
+    return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
+
+
+def _config(resolution: float, rectified: bool) -> PipelineConfig:
+    return PipelineConfig(
+        rectified=rectified,
+        inference_height=NEVER,
+        transform_timeout=0.0,
+        grid=replace(LIDAR_GRID, resolution=resolution),
+    )
+
+
+def _fused(pipeline: Pipeline, labelled: LabelledFrame, camera_info: Any) -> PlacedMap:
+    """The grid after a frame.
+
+    Raises:
+        ValueError: the frame could not be mapped with odometry.
+    """
+    result = pipeline.fuse(labelled, camera_info)
+    assert result is not None, "nothing resets the pipeline between labels and grid"
+    if result.placed is None or result.problem is not None:
+        raise ValueError(f"frame at {labelled.frame.stamp / 1e9:.3f} s: {result.text}")
+    return result.placed
+
+
+def read_frames(
+    reader: BagReader, image: Topic, lidar_files: Sequence[Path], transforms: TransformBuffer
+) -> Iterator[LidarFrame]:
+    """The images of a bag with their lidar, as long as there is a file for each.
+
+    Args:
+        image: topic of the camera.
+        lidar_files: of the images, in their order.
+        transforms: takes all transforms of the bag before the first frame.
+
+    Raises:
+        BagError, ValueError: bag or folder cannot be used.
+    """
+    info = find_info_topic(reader.topics, image)
+    if info is None:
+        raise ValueError(f"bag {reader.path} holds no camera_info for {image.name}")
+    for record in reader.records({"/tf", "/tf_static"}):
+        if record.type == TF:
+            transforms.add_message(reader.decode(record), static="static" in record.topic)
+    camera_info = next(reader.decode(record) for record in reader.records({info.name}))
+    records = reader.records({image.name})
+    for path, record in tqdm(
+        zip(lidar_files, records, strict=False), total=len(lidar_files), unit="frame"
+    ):
+        message = reader.decode(record)
+        frame = CameraFrame(
+            camera="",
+            rgb=writeable(decode_image(message)),
+            stamp=nanoseconds(message.header.stamp),
+            frame_id=message.header.frame_id,
+        )
+        yield LidarFrame(frame, camera_info, _read_points(path))
 
 
 def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarray) -> LidarCells:
@@ -191,16 +216,21 @@ def lidar_cells(grid: GridSnapshot, odom_from_base: np.ndarray, points: np.ndarr
 
 
 def lidar_picture(
-    frame: LidarFrame, label: np.ndarray, grid: GridSnapshot, cells: LidarCells, rules: CostRules
+    labelled: LabelledFrame,
+    placed: PlacedMap,
+    points: np.ndarray,
+    cells: LidarCells,
+    rules: CostRules,
 ) -> np.ndarray:
     """The camera image with labels and lidar, the costmap, and both compared; uint8 RGB.
 
     Compared: occupied cells are brown where lethal, yellow where unknown, orange where doubtful,
     magenta where free; cells of the ground are red, blue, pale green and green.
     """
-    camera = overlay(frame.rgb, label, rules.classes)
-    pixels, inside = frame.camera.project(_transformed(frame.points, frame.camera_from_base))
-    for (x, y), z in zip(pixels[inside].round().astype(int), frame.points[inside, 2], strict=True):
+    grid, view = placed.update.grid, placed.view
+    camera = overlay(labelled.frame.rgb, labelled.label, rules.classes)
+    pixels, inside = view.camera.project(_transformed(points, view.camera_from_base))
+    for (x, y), z in zip(pixels[inside].round().astype(int), points[inside, 2], strict=True):
         colour = (255, 60, 60) if z > HIGH else (90, 255, 90) if abs(z) <= LOW else (255, 255, 0)
         cv2.circle(camera, (int(x), int(y)), 1, colour, -1)
     costmap = np.full((*grid.cost.shape, 3), 60, np.uint8)
@@ -217,7 +247,7 @@ def lidar_picture(
     size = camera.shape[1] // 2
     panels = []
     for panel in (costmap, compared):
-        turned = _ahead(panel, grid, frame.odom_from_base)
+        turned = _ahead(panel, grid, placed.grid_from_base)
         panels.append(cv2.resize(turned, (size, size), interpolation=cv2.INTER_NEAREST))
     return np.vstack([camera[:, : 2 * size], np.hstack(panels)])
 

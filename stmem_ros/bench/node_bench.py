@@ -17,11 +17,10 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time as TimeMessage
-from geometry_msgs.msg import TransformStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -29,13 +28,13 @@ from tqdm import tqdm
 
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.io.messages import quaternion
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.msg import FrameStatistics
-from stmem_ros.node.conversions import nanoseconds, rgb_image, scaled_camera_info
 from stmem_ros.node.costmap_output import LATCHED
+from stmem_ros.node.ros_messages import ROS_MESSAGES, scaled_camera_info
 from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess, NodeProcessError
+from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
 
@@ -119,7 +118,7 @@ def bench_node(
     with TemporaryDirectory() as folder:
         os.environ.update(private_environment(Path(folder)))
         with NodeProcess(parameters, {}, Path(folder) / "node.log") as process:
-            rclpy.init()
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             camera = _Camera(frames, images, rate)
             executor = SingleThreadedExecutor()
             executor.add_node(camera.node)
@@ -217,17 +216,17 @@ class _Camera:
         self._dropped_before = 0
         self._changed = threading.Condition()
         header = Header(frame_id=CAMERA_FRAME)
-        self._images = [rgb_image(image, header) for image in images]
-        info = CameraInfo(width=CAMERA.width, height=CAMERA.height, distortion_model="plumb_bob")
-        info.k = np.ravel(CAMERA.matrix)
+        self._images = [ROS_MESSAGES.image(image, header) for image in images]
+        info = ROS_MESSAGES.camera_info(CAMERA, header)
         height, width = images[0].shape[:2]
         self._info = scaled_camera_info(info, width, height, header)
         self._image = self.node.create_publisher(Image, "/image_raw", 1)
         self._camera_info = self.node.create_publisher(CameraInfo, "/camera_info", 1)
         self._odometry = self.node.create_publisher(TFMessage, "/tf", 10)
         self._mounting = self.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-        mounted = _transform("base_footprint", CAMERA_FRAME, MOUNTING.base_from_camera(), 0)
-        self._mounting.publish(mounted)
+        base = ROS_MESSAGES.header(0, "base_footprint")
+        pose = MOUNTING.base_from_camera()
+        self._mounting.publish(ROS_MESSAGES.transform(pose, CAMERA_FRAME, base))
         newest = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.node.create_subscription(Image, f"{NODE}/label", self._on_label, newest)
         self.node.create_subscription(
@@ -292,11 +291,12 @@ class _Camera:
         self._number += 1
         stamp = round(1e9 * (1 + number / self._rate))
         pose = self._frames[_shown(number)].world_from_base
-        self._odometry.publish(_transform("odom", "base_footprint", pose, stamp))
-        self._info.header.stamp = _time(stamp)
+        odom = ROS_MESSAGES.header(stamp, "odom")
+        self._odometry.publish(ROS_MESSAGES.transform(pose, "base_footprint", odom))
+        self._info.header.stamp = ROS_MESSAGES.time(stamp)
         self._camera_info.publish(self._info)
         image = self._images[_shown(number)]
-        image.header.stamp = _time(stamp)
+        image.header.stamp = ROS_MESSAGES.time(stamp)
         with self._changed:
             self._sent[stamp] = time.monotonic()
         self._image.publish(image)
@@ -317,16 +317,3 @@ class _Camera:
 
     def _dropped(self) -> int:
         return max((s.frames_dropped for s in self._statistics.values()), default=0)
-
-
-def _transform(parent: str, child: str, pose: np.ndarray, stamp: int) -> TFMessage:
-    t = TransformStamped(child_frame_id=child)
-    t.header.frame_id, t.header.stamp = parent, _time(stamp)
-    p, q = t.transform.translation, t.transform.rotation
-    p.x, p.y, p.z = (float(v) for v in pose[:3, 3])
-    q.x, q.y, q.z, q.w = quaternion(pose[:3, :3])
-    return TFMessage(transforms=[t])
-
-
-def _time(stamp: int) -> TimeMessage:
-    return TimeMessage(sec=stamp // 10**9, nanosec=stamp % 10**9)

@@ -1,0 +1,1 @@
+"""The sub-commands of ``stmem``, a thin module each."""

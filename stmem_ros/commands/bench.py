@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stmem_ros.commands.arguments import add_execution, camera_size, execution, image_size
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 NO_SHARES = ("front_edge_error_m", "update_ms_median")  # of the figures of a costmap
 
@@ -146,6 +147,7 @@ def run_node(options: argparse.Namespace) -> int:
         raise CommandError(
             f"--rate is {options.rate} and --seconds {options.seconds}; both must be positive"
         )
+    keep_freed_memory()  # as the node does
     try:
         times = bench_node(
             options.model,
@@ -182,34 +184,31 @@ def run_node(options: argparse.Namespace) -> int:
 
 
 def run_costmap(options: argparse.Namespace) -> int:
-    from stmem_ros.bench.costmap import (
-        bench_costmap,
-        model_labels,
-        of_drive,
-        true_labels,
-    )
+    from stmem_ros.bench.costmap import bench_costmap, model_labels, true_labels
     from stmem_ros.bench.lidar import bench_lidar
     from stmem_ros.classes import CAMVID
     from stmem_ros.costmap.rules import default_rules
-    from stmem_ros.geometry.transforms import TransformError
     from stmem_ros.model.bundle import load_bundle
 
     if (options.bag is None) != (options.lidar is None):
         raise CommandError("--bag and --lidar need each other")
     if options.lidar is not None and options.model is None:
         raise CommandError("--lidar needs --model: a real drive has no true labels")
+    keep_freed_memory()
     try:
-        rules, labeller = default_rules(CAMVID), true_labels
+        model = None
         if options.model is not None:
             model = load_bundle(options.model, options.device)
-            rules, label = default_rules(model.info.classes), model_labels(model)
-            labeller = of_drive(label)
+        rules = default_rules(model.info.classes if model else CAMVID)
+        labeller = model_labels if model else true_labels
         if options.lidar is not None:
-            found = bench_lidar(options.bag, options.lidar, rules, label, options.pictures)
+            found = bench_lidar(
+                options.bag, options.lidar, rules, model, labeller, options.pictures
+            )
             figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in found.items()}
         else:
-            figures = {"": dataclasses.asdict(bench_costmap(rules, labeller))}
-    except (OSError, ValueError, TransformError) as error:
+            figures = {"": dataclasses.asdict(bench_costmap(rules, model, labeller))}
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     if options.lidar is not None:
         print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))

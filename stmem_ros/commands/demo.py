@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.io.output_folder import remove_folder
 
 FRAMES = 60  # of the bundled scene, at 10 Hz
-LEFT_BEHIND = ("input", "output", "log", "node.log", "overlay.mp4", "costmap.png", "index.html",
-               "summary.json")  # fmt: skip
+FOLDERS = ("input", "output", "log")  # that a demo leaves behind
+FILES = ("node.log", "overlay.mp4", "costmap.png", "index.html", "summary.json")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -31,6 +31,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--rate", type=float, help="speed, 1 is real time (default: real time, "
                         "waiting for the node where it is slower)")  # fmt: skip
+    parser.add_argument("--force", action="store_true",
+                        help="write into --out though it holds other things")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="where results go")
     parser.set_defaults(run_command=run)
 
@@ -38,17 +40,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     from stmem_ros.data.synthetic.bag import create_synthetic_bag
     from stmem_ros.demo import DemoSummary, Recording, write_report
+    from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
-    from stmem_ros.io.bags import BagReader, find_image_topic, find_info_topic, find_label_topic
+    from stmem_ros.io.bags import BagReader
+    from stmem_ros.io.output_folder import claim_folder, mark_folder, renew_folder
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
-    from stmem_ros.online.online_replay import ReplayError, replay_online
+    from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 
     if options.rate is not None and not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
     out: Path = options.out
     try:
         read_info(bundle_folder(options.model))
+        claim_folder(out, [path for path in (options.bag, options.video) if path], options.force)
         if options.bag is None:
             _clear(out)
             source_path = out / "input"
@@ -57,24 +62,26 @@ def run(options: argparse.Namespace) -> int:
             else:
                 rate, frames = bag_create.read_video(options.video)
                 bag_create.create_bag(source_path, frames, rate, None, None)
+            mark_folder(source_path)
         else:
             source_path = options.bag
         with BagReader(source_path) as source:
-            image = find_image_topic(source.topics, options.topic)
-            info = find_info_topic(source.topics, image, options.info_topic)
+            choice = TopicChoice(image=options.topic, info=options.info_topic)
+            topics = find_cameras(source.topics, ("",), choice)[""]
             if options.bag is not None:
                 _clear(out)
-            done = replay_online(
-                source, image, info, out, options.model, options.device, options.rate
-            )
-            recording = Recording(source, image, out / "output")
+            node = PlayedNode(options.model, options.device)
+            renew_folder(out / "log")
+            done = replay_online(source, topics, out, node, options.rate)
+            mark_folder(out / "output")
+            recording = Recording(source, topics.image, out / "output")
             summary = DemoSummary(
                 frames_in=len(done.stamps),
                 labels_out=len(done.latencies),
                 costmaps_out=len(recording.grids),
                 dropped=done.dropped,
                 latency_ms=_percentiles(tuple(done.latencies.values())),
-                miou=recording.miou(find_label_topic(source.topics)),
+                miou=recording.miou(topics.label),
                 model=recording.model,
                 device=done.device,
             )
@@ -94,8 +101,8 @@ def _percentiles(latencies: tuple[float, ...]) -> dict[str, float | None]:
 
 
 def _clear(out: Path) -> None:
-    """Make the output folder, without what an earlier demo left there; nothing else is removed."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in LEFT_BEHIND:
-        path = out / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    """Remove what an earlier demo left in the output folder; nothing else is removed."""
+    for name in FOLDERS:
+        remove_folder(out / name)
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)

@@ -13,14 +13,27 @@ from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.commands.evaluate_options import bag_options, dataset_options
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from stmem_ros.data.disturbance import Disturbance
     from stmem_ros.evaluation.evaluate_bags import OnlinePlayer
     from stmem_ros.evaluation.results.folder import RecordingFolder
     from stmem_ros.evaluation.tasks.bag_task import BagTask
+    from stmem_ros.parameters import NodeParameters
 
 LIMIT_BROKEN = 3  # exit code when all went well but --fail-under or --fail-over was not kept
+REPLAY_OPTIONS = (
+    "topic",
+    "info_topic",
+    "label_topic",
+    "points_topic",
+    "start",
+    "duration",
+    "drop",
+    "rate",
+    "seed",
+)
 NOT_ONLINE = ("drop", "latency_model", "start", "duration")  # the bag is played as it is
 
 
@@ -71,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) != default:
             kind = "bags" if options.bags else "--dataset"
             raise CommandError(f"--{name.replace('_', '-')} does not go with {kind}")
+    keep_freed_memory()  # before threads begin, whose memory it would not concern
     return _run_bags(options) if options.bags else _run_dataset(options)
 
 
@@ -81,8 +95,8 @@ def _run_bags(options: argparse.Namespace) -> int:
         from stmem_ros.evaluation.report.page import write_report
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
-    from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
     from stmem_ros.evaluation.replay.latency import read_latency
+    from stmem_ros.evaluation.replay.replay_options import ReplayOptions
     from stmem_ros.evaluation.results.folder import EvaluationFolder
     from stmem_ros.evaluation.results.gate import parse_limit, problems
     from stmem_ros.evaluation.tasks.engines import JobOptions
@@ -91,17 +105,23 @@ def _run_bags(options: argparse.Namespace) -> int:
         limits = [parse_limit(text, highest=False) for text in options.fail_under]
         limits += [parse_limit(text, highest=True) for text in options.fail_over]
         latency = options.latency_model and read_latency(options.latency_model)
-        names = (f.name for f in dataclasses.fields(ReplayOptions) if f.name != "latency")
-        replay = ReplayOptions(latency=latency, **{name: getattr(options, name) for name in names})
+        parameters = _parameters(options)
+        replay = ReplayOptions(
+            **{name: getattr(options, name) for name in REPLAY_OPTIONS},
+            latency=latency,
+            rectified=parameters.rectified if options.params else None,
+            depth=parameters.depth,
+        )
         _check_pace(options)
         evaluation = evaluate_bags(
             options.bags,
-            options.model or ["onboard"],
-            EvaluationOptions(replay, device=options.device, threads=options.threads),
+            options.model or [parameters.model],
+            EvaluationOptions(replay, parameters, parameters.device, options.threads),
             JobOptions(options.jobs, options.engine, options.address, options.resume),
             options.out,
             options.baseline,
-            _online_player(options) if options.online else None,
+            _online_player(options, parameters) if options.online else None,
+            options.force,
         )
         report = write_report(options.out)
         if options.json:
@@ -125,6 +145,29 @@ def _run_bags(options: argparse.Namespace) -> int:
     return LIMIT_BROKEN if broken_limits else 0
 
 
+def _parameters(options: argparse.Namespace) -> NodeParameters:
+    """Those of ``--params``, else the node's defaults; ``--device`` goes before them.
+
+    Raises:
+        ConfigurationError: the file cannot be used; the message names it.
+    """
+    from stmem_ros.parameters import DEFAULTS, read_parameter_file
+
+    parameters = DEFAULTS if options.params is None else read_parameter_file(options.params)
+    if options.device != "auto":
+        parameters = dataclasses.replace(parameters, device=options.device)
+    return dataclasses.replace(
+        parameters,
+        cost_rules=_absolute(parameters.cost_rules),
+        memory_bank=_absolute(parameters.memory_bank),
+    )
+
+
+def _absolute(path: str) -> str:
+    """A path that holds in other processes too; empty stays empty."""
+    return str(Path(path).resolve()) if path else ""
+
+
 def _check_pace(options: argparse.Namespace) -> None:
     """Refuse options of the pace, and of the real node, that do not go together."""
     if options.rate != 1 and not options.latency_model and not options.online:
@@ -141,22 +184,35 @@ def _check_pace(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} does not go with --online")
 
 
-def _online_player(options: argparse.Namespace) -> OnlinePlayer:
-    """What plays a bag to the real node."""
-    from stmem_ros.io.bags import BagReader, find_image_topic, find_info_topic
+def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> OnlinePlayer:
+    """What plays a bag to the real node.
+
+    Raises:
+        ValueError: the node has several cameras.
+    """
+    from stmem_ros.evaluation.replay.bag_moments import find_cameras
+    from stmem_ros.io.bags import BagReader
     from stmem_ros.online.node_process import NodeProcessError
-    from stmem_ros.online.online_replay import ReplayError, replay_online
+    from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 
     rate = None if options.lockstep else options.rate
+    if len(parameters.cameras) > 1:
+        cameras = ", ".join(parameters.cameras)
+        raise ValueError(f"--online plays one camera; {options.params} names {cameras}")
 
     def play(task: BagTask, recording: RecordingFolder) -> None:
         with BagReader(Path(task.path)) as bag:
-            image = find_image_topic(bag.topics, options.topic)
-            info = find_info_topic(bag.topics, image, options.info_topic)
+            cameras = find_cameras(bag.topics, parameters.cameras, task.options.topics)
+            ((camera, topics),) = cameras.items()
+            node = PlayedNode(
+                model=task.bundle,
+                device=task.device,
+                camera=camera,
+                threads=task.threads,
+                parameter_file=options.params,
+            )
             try:
-                played = replay_online(
-                    bag, image, info, recording.path, task.bundle, task.device, rate, task.threads
-                )
+                played = replay_online(bag, topics, recording.path, node, rate)
             except (NodeProcessError, ReplayError) as error:
                 raise ValueError(f"online: {error}") from error
         played.save(recording)

@@ -44,6 +44,15 @@ def bag_options() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where results go (default: evaluation)",
     )
+    bags.add_argument(
+        "--force", action="store_true", help="write into --out though it holds other things"
+    )
+    bags.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node that drives; bags are replayed as it would work on them",
+    )
     bags.add_argument("--topic", help="image topic, where a bag has several cameras")
     bags.add_argument("--info-topic", help="camera_info topic, where it is not beside the images")
     bags.add_argument("--label-topic", help="topic of reference labels (mono8)")

@@ -101,7 +101,8 @@ def run_show(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     own = bank.nearest_class() == bank.classes
     for c in samples.classes:
-        mine = bank.classes == c.id
-        print(f"{c.name:>14}  {int(own[mine].sum())} of {int(mine.sum())} keys nearest their own")
+        class_items = bank.classes == c.id
+        near, total = int(own[class_items].sum()), int(class_items.sum())
+        print(f"{c.name:>14}  {near} of {total} keys nearest their own")
     print(f"picture written to {options.out}")
     return 0

@@ -7,9 +7,12 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from multiprocessing import active_children
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.signals import end_on_signals
 
+INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
 
 
@@ -32,8 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 141 on a closed pipe.
     """
-    options = build_parser().parse_args(arguments)
+    options = argparse.Namespace(command="", debug=False)
     try:
+        build_parser().parse_args(arguments, options)
         status = options.run_command(options)
         sys.stdout.flush()
         return status
@@ -44,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"stmem {options.command}: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # who read the output, such as `head`, has enough
         if options.debug:
             raise
@@ -52,5 +56,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
 
 
+def run() -> int:
+    """The process ``stmem``: :func:`main`, which SIGINT and SIGTERM end soon, whatever it does."""
+    end_on_signals(INTERRUPTED, _interrupt)
+    status = main()
+    if status == INTERRUPTED:
+        for child in active_children():
+            child.terminate()
+        sys.stderr.flush()
+        os._exit(status)  # what ends at exit may wait for work that goes on
+    return status
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from stmem_ros.commands.errors import CommandError
@@ -55,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
         last = str(error).strip().splitlines()[-1]
         raise CommandError(last.removeprefix(f"{_path(type(error))}: ")) from error
     except KeyboardInterrupt:
-        raise CommandError("interrupted; --resume continues from the last whole epoch") from None
+        print("--resume continues from the last checkpoint", file=sys.stderr)
+        raise
     print(f"bundle written to {bundle}")
     return 0
 

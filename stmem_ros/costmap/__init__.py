@@ -1,0 +1,1 @@
+"""Labels, poses and camera models in; a grid that rolls with the robot out."""

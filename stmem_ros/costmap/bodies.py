@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-BESIDE = 0.6  # m that a body reaches out beside its outermost wheels, and half a wheel
+SIDE_OVERHANG = 0.6  # m that a body reaches out beside its outermost wheels, and half a wheel
 
 
 def near_sides(feet: np.ndarray, nearest: np.ndarray, on_wheels: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def near_sides(feet: np.ndarray, nearest: np.ndarray, on_wheels: np.ndarray) -> 
         N distances, m; that of the foot where no body reaches nearer; NaN where there is no foot.
     """
     distance = np.hypot(feet[:, 0], feet[:, 1])
-    near = distance.copy()
+    near_side = distance.copy()
     steps = np.diff(np.concatenate([[0], np.isfinite(distance).astype(np.int8), [0]]))
     spans = list(zip(np.flatnonzero(steps > 0), np.flatnonzero(steps < 0), strict=True))
     while spans:
@@ -37,13 +37,13 @@ def near_sides(feet: np.ndarray, nearest: np.ndarray, on_wheels: np.ndarray) -> 
             continue
         inside = np.arange(wheels[0], wheels[-1] + 1)
         side = _distance_of_lines(feet, distance, wheels, inside)
-        short = nearest[inside] - side
-        worst = int(short.argmax())
-        if short[worst] <= 0:
-            near[inside] = np.minimum(side, _draw_ends(side, nearest[inside], feet[inside]))
+        shortfall = nearest[inside] - side
+        worst = int(shortfall.argmax())
+        if shortfall[worst] <= 0:
+            near_side[inside] = np.minimum(side, _draw_ends(side, nearest[inside], feet[inside]))
         else:  # there is a gap between bodies
             spans += [(wheels[0], inside[worst]), (inside[worst] + 1, wheels[-1] + 1)]
-    return near
+    return near_side
 
 
 def _draw_ends(side: np.ndarray, nearest: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -51,10 +51,10 @@ def _draw_ends(side: np.ndarray, nearest: np.ndarray, directions: np.ndarray) ->
     angle = np.arctan2(directions[:, 1], directions[:, 0])
     drawn = side.copy()
     for end in (0, -1):
-        beside = np.abs(angle - angle[end]) * side < BESIDE
+        beside = np.abs(angle - angle[end]) * side < SIDE_OVERHANG
         wheel = side[beside].min()
         # A straight side recedes too, but by less than this within so short a stretch.
-        drawn[beside & (nearest <= wheel) & (side > wheel + BESIDE)] = wheel
+        drawn[beside & (nearest <= wheel) & (side > wheel + SIDE_OVERHANG)] = wheel
     return drawn
 
 

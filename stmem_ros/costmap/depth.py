@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stmem_ros.costmap.rules import CostRules, Kind
-from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.costmap.view import LabelledView
 from stmem_ros.geometry.rays import ray_table
 
 
@@ -51,74 +51,60 @@ def check_depth(depth: np.ndarray, label: np.ndarray) -> None:
 
 
 def observe_depth(
-    label: np.ndarray,
-    confidence: np.ndarray,
-    depth: np.ndarray,
-    camera: CameraModel,
-    camera_from_base: np.ndarray,
-    rules: CostRules,
-    max_range: float,
-    max_height: float,
-    step: float,
+    view: LabelledView, rules: CostRules, max_range: float, max_height: float, step_height: float
 ) -> DepthObservation:
     """Place each pixel of a label image by its depth.
 
     Args:
-        label, confidence: H x W uint8, as in ``Segmentation``.
-        depth: H x W float32, m, aligned with the labels.
-        camera: of the same image size.
-        camera_from_base: base frame to the camera's optical frame.
+        view: labels with depth, and their camera.
         rules: kinds of the classes.
         max_range: what is farther from the base is not placed, m.
         max_height: what is higher over the ground blocks nothing (bridges, branches), m.
-        step: what reaches less high is taken for ground it may stand on, m.
+        step_height: what reaches less high is taken for ground it may stand on, m.
     """
-    kinds = rules.kinds[label]
-    known = np.isfinite(depth) & (depth > 0)
-    depth = np.where(known, depth, np.float32(np.nan))
-    base_from_camera = np.linalg.inv(camera_from_base).astype(np.float32)
-    points = (ray_table(camera) * depth[..., None]) @ base_from_camera[:3, :3].T
+    assert view.depth is not None
+    known = np.isfinite(view.depth) & (view.depth > 0)
+    depth = np.where(known, view.depth, np.float32(np.nan))
+    base_from_camera = np.linalg.inv(view.camera_from_base).astype(np.float32)
+    points = (ray_table(view.camera) * depth[..., None]) @ base_from_camera[:3, :3].T
     points += base_from_camera[:3, 3]
     height = points[..., 2]
     known &= (points[..., 0] ** 2 + points[..., 1] ** 2) <= max_range**2
-    obstacle = known & (kinds == Kind.OBSTACLE) & (height > step) & (height <= max_height)
-    ground = known & (kinds == Kind.GROUND) & (np.abs(height) < max_height)
-    ground &= ~_below_nearer(obstacle, depth)
+    kind = rules.kinds[view.label]
+    obstacle = known & (kind == Kind.OBSTACLE) & (height > step_height) & (height <= max_height)
+    ground = known & (kind == Kind.GROUND) & (np.abs(height) < max_height)
+    ground &= ~_is_below_nearer(obstacle, depth)
     # The points of a pixel spread with its footprint: across the view, depth / f.
-    weights = confidence / (255 * (1 + 10 * depth / np.float32(camera.matrix[0][0])))
+    focal_length = np.float32(view.camera.matrix[0][0])
+    weights = view.confidence / (255 * (1 + 10 * depth / focal_length))
     return DepthObservation(
-        points,
-        points[ground, :2],
-        label[ground],
-        weights[ground].astype(np.float32),
-        points[obstacle],
-        label[obstacle],
-        weights[obstacle].astype(np.float32),
+        points=points,
+        ground=points[ground, :2],
+        ground_labels=view.label[ground],
+        ground_weights=weights[ground].astype(np.float32),
+        obstacles=points[obstacle],
+        obstacle_labels=view.label[obstacle],
+        obstacle_weights=weights[obstacle].astype(np.float32),
     )
 
 
-def covered_cells(
-    label: np.ndarray,
-    depth: np.ndarray,
-    camera: CameraModel,
-    camera_from_base: np.ndarray,
-    centres: np.ndarray,
-    moving: np.ndarray,
-) -> np.ndarray:
+def hidden_cells(view: LabelledView, centres: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Indices of cells (centres N x 2, base frame, m) that something moving stands on or before.
 
     Args:
+        view: labels with depth, and their camera.
         moving: of each class, whether it moves; bool.
     """
-    points = centres @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
-    pixels, inside = camera.project(points)
+    assert view.depth is not None
+    points = centres @ view.camera_from_base[:3, :2].T + view.camera_from_base[:3, 3]
+    pixels, inside = view.camera.project(points)
     cells = np.flatnonzero(inside)
     column, row = np.rint(pixels[cells]).astype(np.intp).T
-    behind = ~(depth[row, column] > points[cells, 2])  # and where depth is not known
-    return cells[moving[label[row, column]] & behind]
+    behind = ~(view.depth[row, column] > points[cells, 2])  # and where depth is not known
+    return cells[moving[view.label[row, column]] & behind]
 
 
-def _below_nearer(obstacle: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def _is_below_nearer(obstacle: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Pixels whose next obstacle above in the image is no farther: under a car, it is seen through.
 
     Bool H x W.

@@ -42,7 +42,7 @@ class GridConfig:
 
     @property
     def cells(self) -> int:
-        """Cells a side."""
+        """Cells per side."""
         return max(1, round(self.size / self.resolution))
 
 
@@ -52,7 +52,7 @@ class GridSnapshot:
 
     Attributes:
         origin: lower left corner in the grid's frame, m; a multiple of the resolution.
-        resolution: m a cell.
+        resolution: length of a cell's side, m.
         label: class of each cell, uint8, 255 where none is sure.
         cost: 0..100 int8, -1 unknown; that of doubtful ground has no label.
         confidence: 0..255 uint8, of doubtful ground that it is ground; 0 where nothing was seen.
@@ -66,6 +66,10 @@ class GridSnapshot:
     cost: np.ndarray
     confidence: np.ndarray
     layers: dict[str, np.ndarray]
+
+    def centres(self) -> np.ndarray:
+        """Cell centres N x 2 in the grid's frame, m, row by row."""
+        return _cell_centres(self.origin, self.label.shape, self.resolution)
 
 
 class RollingGrid:
@@ -120,12 +124,16 @@ class RollingGrid:
         factors = 0.5 ** (seconds / self._half_lives)
         self.evidence *= factors[:, None, None].astype(np.float32)
 
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Lower left corner in the grid's frame, m."""
+        x, y = self.corner
+        return x * self.config.resolution, y * self.config.resolution
+
     def centres(self) -> np.ndarray:
         """Cell centres N x 2 in the grid's frame, m, row by row."""
         n = self.config.cells
-        x = (self.corner[0] + np.arange(n) + 0.5) * self.config.resolution
-        y = (self.corner[1] + np.arange(n) + 0.5) * self.config.resolution
-        return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        return _cell_centres(self.origin, (n, n), self.config.resolution)
 
     def cells_of(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points N x 2 (m) to flat cell indices, and which of them lie in the window."""
@@ -140,26 +148,26 @@ class RollingGrid:
         cells, inside = self.cells_of(places)
         if not inside.any():
             return np.full(n * n, np.inf, np.float32)
-        away = np.ones(n * n, np.uint8)
-        away[cells[inside]] = 0
-        far = cv2.distanceTransform(away.reshape(n, n), cv2.DIST_L2, 3)
-        return far.ravel() * self.config.resolution
+        empty = np.ones(n * n, np.uint8)
+        empty[cells[inside]] = 0
+        distance = cv2.distanceTransform(empty.reshape(n, n), cv2.DIST_L2, 3)
+        return distance.ravel() * self.config.resolution
 
     def add(self, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         """Add observations: each cell (unique) was seen to be of a class, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)
         flat = self.evidence.reshape(len(self._planes), -1)
-        seen = flat[:, cells] - step
-        seen[labels, np.arange(len(cells))] += 2 * step
-        seen[-1] += np.where(self._kinds[labels] == Kind.GROUND, 2 * step, 0)
-        flat[:, cells] = np.clip(seen, self._lowest, self.config.limit)
+        evidence = flat[:, cells] - step
+        evidence[labels, np.arange(len(cells))] += 2 * step
+        evidence[-1] += np.where(self._kinds[labels] == Kind.GROUND, 2 * step, 0)
+        flat[:, cells] = np.clip(evidence, self._lowest, self.config.limit)
 
-    def expect(self, cells: np.ndarray, labels: np.ndarray) -> None:
+    def clear_negative_evidence(self, cells: np.ndarray, labels: np.ndarray) -> None:
         """Forget what speaks against classes in cells: something that moves may have come there."""
         flat = self.evidence.reshape(len(self._planes), -1)
         flat[labels, cells] = np.maximum(flat[labels, cells], 0)
 
-    def hide(self, cells: np.ndarray) -> None:
+    def forget_free(self, cells: np.ndarray) -> None:
         """Forget what class of ground cells had that something may now stand on, or moves before.
 
         What was seen free just before a car drove there is doubtful, and soon unknown.
@@ -168,7 +176,7 @@ class RollingGrid:
         for ground in np.flatnonzero(self._kinds[:-1] == Kind.GROUND):
             flat[ground, cells] = 0
 
-    def doubt(self, cells: np.ndarray, weights: np.ndarray) -> None:
+    def add_doubtful_ground(self, cells: np.ndarray, weights: np.ndarray) -> None:
         """Add ground that was seen in cells (unique) but may not be free, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)
         flat = self.evidence.reshape(len(self._planes), -1)
@@ -176,7 +184,7 @@ class RollingGrid:
             flat[ground, cells] = np.maximum(flat[ground, cells] - step, -self.config.limit)
         flat[-1, cells] = np.minimum(flat[-1, cells] + step, self.config.limit)
 
-    def weaken(self, cells: np.ndarray) -> None:
+    def weaken_obstacles(self, cells: np.ndarray) -> None:
         """Take evidence of obstacles from cells in which none touches the ground (any more).
 
         As much as a sure observation gives; they do not become free.
@@ -184,38 +192,48 @@ class RollingGrid:
         flat = self.evidence.reshape(len(self._planes), -1)
         for obstacle in np.flatnonzero(self._kinds == Kind.OBSTACLE):
             evidence = flat[obstacle, cells]
-            less = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
-            flat[obstacle, cells] = less
+            weaker = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
+            flat[obstacle, cells] = weaker
 
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
-        n, resolution = self.config.cells, self.config.resolution
+        n = self.config.cells
         flat = self.evidence.reshape(len(self._planes), -1)
-        seen = np.flatnonzero(flat.max(axis=0) > self.config.known)
-        evidence = flat[:, seen]
+        known_cells = np.flatnonzero(flat.max(axis=0) > self.config.known)
+        evidence = flat[:, known_cells]
         # Obstacles outrank ground of a class, and that outranks ground of which none is sure.
         lift = np.where(self._kinds == Kind.OBSTACLE, 2 * self.config.limit, 0).astype(np.float32)
         lift[-1] = -2 * self.config.limit
         rank = np.where(evidence > self.config.known, evidence + lift[:, None], -np.inf)
         best = rank.argmax(axis=0)
-        strength = evidence[best, np.arange(len(seen))]
-        sure = best < len(self.rules.rules)
+        strength = evidence[best, np.arange(len(known_cells))]
+        has_class = best < len(self.rules.rules)
 
-        def filled(empty: int, values: np.ndarray, kind: type) -> np.ndarray:
-            cells: np.ndarray = np.full(n * n, empty, kind)
-            cells[seen] = values
+        def fill(unknown: int, values: np.ndarray, kind: type) -> np.ndarray:
+            cells: np.ndarray = np.full(n * n, unknown, kind)
+            cells[known_cells] = values
             return cells.reshape(n, n)
 
         costs = np.array([rule.cost for rule in self._planes], np.int8)[best]
-        layer_of = np.array([rule.layer for rule in self._planes])
+        layers = np.array([rule.layer for rule in self._planes])
         return GridSnapshot(
-            origin=(self.corner[0] * resolution, self.corner[1] * resolution),
-            resolution=resolution,
-            label=filled(UNLABELLED, np.where(sure, best, UNLABELLED), np.uint8),
-            cost=filled(-1, costs, np.int8),
-            confidence=filled(0, 255 / (1 + np.exp(-strength)), np.uint8),
+            origin=self.origin,
+            resolution=self.config.resolution,
+            label=fill(UNLABELLED, np.where(has_class, best, UNLABELLED), np.uint8),
+            cost=fill(-1, costs, np.int8),
+            confidence=fill(0, 255 / (1 + np.exp(-strength)), np.uint8),
             layers={
-                name: filled(-1, np.where((layer_of == name)[best], costs, sure - 1), np.int8)
+                name: fill(-1, np.where((layers == name)[best], costs, has_class - 1), np.int8)
                 for name in self.rules.layers
             },
         )
+
+
+def _cell_centres(
+    origin: tuple[float, float], shape: tuple[int, ...], resolution: float
+) -> np.ndarray:
+    """Centres N x 2 (m) of rows x columns of cells from the lower left corner on, row by row."""
+    rows, columns = shape
+    x = origin[0] + (np.arange(columns) + 0.5) * resolution
+    y = origin[1] + (np.arange(rows) + 0.5) * resolution
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)

@@ -7,21 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stmem_ros.costmap.depth import check_depth, covered_cells, observe_depth
+from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
-from stmem_ros.costmap.projection import check_view, observe_ground, turns_upright
+from stmem_ros.costmap.motion import BaseMotion
+from stmem_ros.costmap.projection import observe_ground
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.geometry.camera import CameraModel, quarter_turns
-from stmem_ros.geometry.transforms import LATE
+from stmem_ros.costmap.view import LabelledView, check_ground_in_view, turn_image, turns_upright
+from stmem_ros.geometry.camera import CameraModel
 
-FASTEST = 70.0  # m/s; a base that moved faster has jumped
-FASTEST_TURN = 2 * np.pi  # rad/s; or turned faster
-STEP = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
+STEP_HEIGHT = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
 CONTACT_HEIGHT = 0.1  # m; just over the ground, so that a height filter at 0 keeps the points
-STEEPEST = np.pi / 4  # rad; a base that leans more has fallen, or is no vehicle's
-APPROACH = 15.0  # m/s; so fast, what moves may have come from where it was just seen,
-JUST = 0.25  # s; which is in images not older than this
-SLACK, SLACK_TURN = 1.0, 0.2  # m and rad, of odometry that corrects itself
+MAX_TILT = np.pi / 4  # rad; a base that leans more has fallen, or is no vehicle's
+APPROACH_SPEED = 15.0  # m/s; so fast, what moves may have come from where it was seen
+APPROACH_TIME = 0.25  # s; in images that are not older than this
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,19 @@ class MapUpdate:
     cloud: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class _CellLabels:
+    """Cells with what was seen in each: indices (unique), classes, weights 0..1."""
+
+    cells: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+    def select(self, chosen: np.ndarray) -> _CellLabels:
+        """Those that a mask or indices choose."""
+        return _CellLabels(self.cells[chosen], self.labels[chosen], self.weights[chosen])
+
+
 class SemanticMapper:
     """Fuses label images into a grid that rolls with the robot.
 
@@ -53,17 +64,15 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
+        self._motion = BaseMotion()
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
-        self._stamp: float | None = None
-        self._pose: np.ndarray | None = None  # of the base in odom, at that stamp
-        self._jumped: np.ndarray | None = None  # the pose odometry jumped to, until it is sure
 
     def reset(self) -> None:
         """Forget the grid."""
         self.grid.clear()
+        self._motion.reset()
         self._movers.clear()
-        self._stamp = self._pose = self._jumped = None
 
     def update(
         self,
@@ -90,182 +99,140 @@ class SemanticMapper:
                 sees no ground, or odometry jumped or tilts too far; the grid stays as it was. Where
                 odometry stays after a jump, the grid begins anew there.
         """
-        if label.shape != (camera.height, camera.width):
-            raise ValueError(
-                f"camera_info is for {camera.width} x {camera.height} pixels but the image has "
-                f"{label.shape[1]} x {label.shape[0]}: they must be of one size"
-            )
+        view = LabelledView(
+            label=label,
+            confidence=confidence,
+            camera=camera,
+            camera_from_base=camera_from_base,
+            depth=depth,
+        )
         pose = np.eye(4) if odom_from_base is None else odom_from_base
-        if not (np.isfinite(pose).all() and np.isfinite(camera_from_base).all()):
-            raise ValueError("a transform holds values that are not finite")
-        grid = self.grid
-        if depth is not None:
-            check_depth(depth, label)
+        _check_inputs(view, pose)
         turns = turns_upright(camera_from_base)
         if turns:  # mounted on its side, or upside down
-            camera = camera.turned(turns)
-            camera_from_base = quarter_turns(turns) @ camera_from_base
-            label, confidence = (_turned(image, turns) for image in (label, confidence))
-            depth = None if depth is None else _turned(depth, turns)
-        lean = _lean(pose) if grid.config.level_ground else None
-        if lean is not None:  # from here on the base is level
-            camera_from_base, pose = camera_from_base @ lean, pose @ lean
-        check_view(camera, camera_from_base, grid.config.max_range)
-        if odom_from_base is None or self._pose is None or self._began_anew(pose, stamp):
-            self.reset()
-        self._jumped = None
-        if self._stamp is None or stamp >= self._stamp:
-            if self._stamp is not None:
-                grid.fade(stamp - self._stamp)
-            grid.roll_to(pose[0, 3], pose[1, 3])
-            self._stamp, self._pose = stamp, None if odom_from_base is None else pose
+            view = view.turned(turns)
+        base_from_level = _base_from_level(pose) if self.grid.config.level_ground else None
+        if base_from_level is not None:  # from here on the base is level
+            view, pose = view.in_frame(base_from_level), pose @ base_from_level
+        check_ground_in_view(view, self.grid.config.max_range)
+        self._follow_base(stamp, pose, has_odometry=odom_from_base is not None)
 
-        if depth is None:
-            update = self._add_contacts(label, confidence, stamp, camera, camera_from_base, pose)
-        else:
-            update = self._add_depth(
-                label, confidence, stamp, depth, camera, camera_from_base, pose
-            )
-        if lean is not None:
-            update = _leaning(update, lean[:3, :3])
+        add = self._add_contacts if depth is None else self._add_depth
+        update = add(view, stamp, pose)
+        if base_from_level is not None:
+            update = _turn_points(update, base_from_level[:3, :3])
         if turns and update.cloud is not None:
-            update = replace(update, cloud=_turned(update.cloud, -turns))
+            update = replace(update, cloud=turn_image(update.cloud, -turns))
         return update
 
-    def _add_contacts(
-        self,
-        label: np.ndarray,
-        confidence: np.ndarray,
-        stamp: float,
-        camera: CameraModel,
-        camera_from_base: np.ndarray,
-        pose: np.ndarray,
-    ) -> MapUpdate:
-        """Ground where cells are seen, obstacles where they touch it."""
+    def _follow_base(self, stamp: float, pose: np.ndarray, has_odometry: bool) -> None:
+        """Let the grid age and roll along with the base, or begin anew.
+
+        Raises:
+            ValueError: odometry jumped just now.
+        """
+        if not has_odometry or self._motion.begins_anew(stamp, pose):
+            self.reset()
+        newest = self._motion.stamp
+        if newest is not None and stamp < newest:
+            return
+        if newest is not None:
+            self.grid.fade(stamp - newest)
+        self.grid.roll_to(pose[0, 3], pose[1, 3])
+        if has_odometry:
+            self._motion.follow(stamp, pose)
+
+    def _add_contacts(self, view: LabelledView, stamp: float, pose: np.ndarray) -> MapUpdate:
+        """Add ground where cells are seen, and obstacles where they touch it."""
         grid = self.grid
-        seen = observe_ground(
-            label, confidence, camera, camera_from_base, self._centres(pose), grid.rules,
-            grid.config.max_range,
-        )  # fmt: skip
+        seen = observe_ground(view, self._centres(pose), grid.rules, grid.config.max_range)
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
-        occupied = self._cells(obstacles, pose, seen.contact_labels, seen.contact_weights)
-        grid.hide(seen.hidden)
-        grid.hide(seen.under)
-        grid.weaken(seen.under)
-        grid.doubt(seen.doubtful, seen.doubtful_weights)
-        self._add(stamp, occupied, (seen.cells, seen.labels, seen.weights))
+        occupied = self._cells_of(obstacles, pose, seen.contact_labels, seen.contact_weights)
+        grid.forget_free(seen.hidden)
+        grid.forget_free(seen.covered)
+        grid.weaken_obstacles(seen.covered)
+        grid.add_doubtful_ground(seen.doubtful, seen.doubtful_weights)
+        self._add(stamp, occupied, _CellLabels(seen.cells, seen.labels, seen.weights))
         return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
 
-    def _add_depth(
-        self,
-        label: np.ndarray,
-        confidence: np.ndarray,
-        stamp: float,
-        depth: np.ndarray,
-        camera: CameraModel,
-        camera_from_base: np.ndarray,
-        pose: np.ndarray,
-    ) -> MapUpdate:
-        """Each pixel where its depth puts it."""
-        config = self.grid.config
-        covered = covered_cells(
-            label, depth, camera, camera_from_base, self._centres(pose), self.grid.rules.moving
-        )
-        seen = observe_depth(
-            label, confidence, depth, camera, camera_from_base, self.grid.rules,
-            config.max_range, config.max_height, STEP,
-        )  # fmt: skip
-        occupied = self._cells(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
-        self.grid.hide(covered)
-        ground = self._cells(seen.ground, pose, seen.ground_labels, seen.ground_weights)
+    def _add_depth(self, view: LabelledView, stamp: float, pose: np.ndarray) -> MapUpdate:
+        """Add each pixel where its depth puts it."""
+        grid, config = self.grid, self.grid.config
+        hidden = hidden_cells(view, self._centres(pose), grid.rules.moving)
+        seen = observe_depth(view, grid.rules, config.max_range, config.max_height, STEP_HEIGHT)
+        occupied = self._cells_of(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
+        ground = self._cells_of(seen.ground, pose, seen.ground_labels, seen.ground_weights)
+        grid.forget_free(hidden)
         self._add(stamp, occupied, ground)
         cloud = seen.points.astype(np.float32)
-        return MapUpdate(self.grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
+        return MapUpdate(grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:
         """Cells in the base frame: the points of its ground right above or below their centres."""
         base_from_grid = np.linalg.inv(pose[:2, :2])
         return (self.grid.centres() - pose[:2, 3]) @ base_from_grid.T
 
-    def _cells(
+    def _cells_of(
         self, points: np.ndarray, pose: np.ndarray, labels: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> _CellLabels:
         """The cells that points N x 2 or 3 of the base lie in, each with its surest label."""
         places = points @ pose[:2, : points.shape[1]].T + pose[:2, 3]
         cells, inside = self.grid.cells_of(places)
-        return _strongest(cells[inside], labels[inside], weights[inside])
+        return _strongest(_CellLabels(cells, labels, weights).select(inside))
 
-    def _add(
-        self,
-        stamp: float,
-        occupied: tuple[np.ndarray, np.ndarray, np.ndarray],
-        ground: tuple[np.ndarray, np.ndarray, np.ndarray],
-    ) -> None:
-        """Add cells, labels and weights; ground seen in the same cell clears no obstacle."""
-        self._expect_movers(stamp, *occupied)
-        self.grid.add(*occupied)
-        cells, labels, weights = ground
-        free = ~np.isin(cells, occupied[0])
-        self.grid.add(cells[free], labels[free], weights[free])
+    def _add(self, stamp: float, occupied: _CellLabels, ground: _CellLabels) -> None:
+        """Add what was seen in cells; ground seen in the same cell clears no obstacle."""
+        self._admit_movers(stamp, occupied)
+        self.grid.add(occupied.cells, occupied.labels, occupied.weights)
+        free = ground.select(~np.isin(ground.cells, occupied.cells))
+        self.grid.add(free.cells, free.labels, free.weights)
 
-    def _expect_movers(
-        self, stamp: float, cells: np.ndarray, labels: np.ndarray, weights: np.ndarray
-    ) -> None:
+    def _admit_movers(self, stamp: float, occupied: _CellLabels) -> None:
         """Let what moves be an obstacle at once where it was free, if it was seen just before.
 
         It drives into new cells with each image, and would never be seen in one twice.
         """
-        moves = self.grid.rules.moving[labels] & (weights > 0)
-        if not moves.any():
+        movers = occupied.select(self.grid.rules.moving[occupied.labels] & (occupied.weights > 0))
+        if not len(movers.cells):
             return
-        cells, labels = cells[moves], labels[moves]
-        while self._movers and stamp - self._movers[0][0] > JUST:
+        while self._movers and stamp - self._movers[0][0] > APPROACH_TIME:
             self._movers.popleft()
         for earlier, places in self._movers:
-            reach = APPROACH * abs(stamp - earlier) + self.grid.config.resolution
-            near = self.grid.distances(places)[cells] <= reach
-            self.grid.expect(cells[near], labels[near])
-        self._movers.append((stamp, self.grid.centres()[cells]))
-
-    def _began_anew(self, pose: np.ndarray, stamp: float) -> bool:
-        """Whether odometry has settled somewhere else, or time began anew.
-
-        Raises:
-            ValueError: it jumped there just now; the next pose tells whether it stays.
-        """
-        assert self._pose is not None and self._stamp is not None
-        if self._stamp - stamp > LATE / 1e9:
-            return True
-        seconds = abs(stamp - self._stamp)
-        if _reachable(self._pose, pose, seconds):
-            return False
-        stays = self._jumped is not None and _reachable(self._jumped, pose, seconds)
-        self._jumped = pose
-        if not stays:
-            moved, turned = _motion(self._pose, pose)
-            raise ValueError(
-                f"odometry jumped by {moved:.1f} m and {np.degrees(turned):.0f} degrees in "
-                f"{seconds:.2f} s; if it stays there the grid begins anew"
-            )
-        return True
+            reach = APPROACH_SPEED * abs(stamp - earlier) + self.grid.config.resolution
+            near = self.grid.distances(places)[movers.cells] <= reach
+            self.grid.clear_negative_evidence(movers.cells[near], movers.labels[near])
+        self._movers.append((stamp, self.grid.centres()[movers.cells]))
 
 
-def _turned(image: np.ndarray, turns: int) -> np.ndarray:
-    """Counter-clockwise by quarter turns."""
-    return np.ascontiguousarray(np.rot90(image, turns))
+def _check_inputs(view: LabelledView, pose: np.ndarray) -> None:
+    """Refuse images that are not of one size, and transforms without a meaning.
+
+    Raises:
+        ValueError: the sizes differ, or a value is not finite.
+    """
+    camera, label = view.camera, view.label
+    if label.shape != (camera.height, camera.width):
+        raise ValueError(
+            f"camera_info is for {camera.width} x {camera.height} pixels but the image has "
+            f"{label.shape[1]} x {label.shape[0]}: they must be of one size"
+        )
+    if not (np.isfinite(pose).all() and np.isfinite(view.camera_from_base).all()):
+        raise ValueError("a transform holds values that are not finite")
+    if view.depth is not None:
+        check_depth(view.depth, label)
 
 
-def _lean(odom_from_base: np.ndarray) -> np.ndarray:
-    """The base made level in odom, 4 x 4 in the base: by the shortest turn.
+def _base_from_level(odom_from_base: np.ndarray) -> np.ndarray:
+    """The base made level in odom by the shortest turn, as a pose 4 x 4 in the base.
 
     Raises:
         ValueError: the base lies on its side.
     """
     x, y, z = odom_from_base[2, :3]  # where up is, in the base
-    if z < np.cos(STEEPEST):
+    if z < np.cos(MAX_TILT):
         raise ValueError(
             f"odometry tilts the base by {np.degrees(np.arccos(z)):.0f} degrees; with "
-            f"costmap.level_ground it may be {np.degrees(STEEPEST):.0f} at most"
+            f"costmap.level_ground it may be {np.degrees(MAX_TILT):.0f} at most"
         )
     turn = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])
     pose = np.eye(4)
@@ -273,30 +240,14 @@ def _lean(odom_from_base: np.ndarray) -> np.ndarray:
     return pose
 
 
-def _leaning(update: MapUpdate, lean: np.ndarray) -> MapUpdate:
-    """What was said in a base made level, by a turn 3 x 3, for the base as it is."""
-    cloud = None if update.cloud is None else update.cloud @ lean.T.astype(np.float32)
-    return replace(update, obstacles=update.obstacles @ lean.T, cloud=cloud)
+def _turn_points(update: MapUpdate, rotation: np.ndarray) -> MapUpdate:
+    """An update whose points are turned by a matrix 3 x 3: from the level base to the base."""
+    cloud = None if update.cloud is None else update.cloud @ rotation.T.astype(np.float32)
+    return replace(update, obstacles=update.obstacles @ rotation.T, cloud=cloud)
 
 
-def _motion(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """How far a pose moved, m, and turned, rad."""
-    turn = (np.trace(before[:3, :3].T @ after[:3, :3]) - 1) / 2
-    moved = np.linalg.norm(after[:3, 3] - before[:3, 3])
-    return float(moved), float(np.arccos(np.clip(turn, -1, 1)))
-
-
-def _reachable(before: np.ndarray, after: np.ndarray, seconds: float) -> bool:
-    """Whether a vehicle can have come from one pose to another in some time."""
-    moved, turned = _motion(before, after)
-    return moved <= SLACK + FASTEST * seconds and turned <= SLACK_TURN + FASTEST_TURN * seconds
-
-
-def _strongest(
-    cells: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One observation a cell: the one with the largest weight."""
-    order = np.lexsort((-weights, cells))
-    unique, first = np.unique(cells[order], return_index=True)
-    chosen = order[first]
-    return unique, labels[chosen], weights[chosen]
+def _strongest(seen: _CellLabels) -> _CellLabels:
+    """One observation per cell: the one with the largest weight."""
+    order = np.lexsort((-seen.weights, seen.cells))
+    _, first = np.unique(seen.cells[order], return_index=True)
+    return seen.select(order[first])

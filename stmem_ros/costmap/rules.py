@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import yaml
+from msgspec import Meta
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.configuration import ConfigurationError, read_configuration
 from stmem_ros.resources import resource
 
-KEYS = ("kind", "cost", "layer", "moving", "clearance", "overhang")
-LONGEST = {"clearance": 2.0, "overhang": 5.0}  # m
+Cost = Annotated[int, Meta(ge=-1, le=100)]
 
 
 class Kind(IntEnum):
@@ -38,11 +39,11 @@ class ClassRule:
     """
 
     kind: Kind
-    cost: int = -1
+    cost: Cost = -1
     layer: str = ""
     moving: bool = False
-    clearance: float = 0.0
-    overhang: float = 0.0
+    clearance: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
+    overhang: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ class CostRules:
         return table
 
 
+@dataclass(frozen=True)
+class RulesDescription:
+    """A rules file as it is written; see :class:`CostRules`."""
+
+    classes: dict[str, ClassRule]
+    doubtful: Cost = -1
+
+
 def default_rules(classes: tuple[SemanticClass, ...]) -> CostRules:
     """The shipped rules for a label set: those of CamVid's or Cityscapes' classes.
 
@@ -116,50 +125,32 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
     """Read the rules file for a label set.
 
     Raises:
-        ValueError: unreadable, a class without a rule, a rule for no class, or a value that is not
-            allowed; one line names it.
+        ConfigurationError: unreadable, a class without a rule, a rule for no class, or a value that
+            is not allowed; one line names it.
     """
-    try:
-        raw = yaml.safe_load(path.read_text())
-        given, doubtful = dict(raw["classes"]), raw.get("doubtful", -1)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"cost rules {path} cannot be read: {error}") from error
-    if extra := set(raw) - {"classes", "doubtful"}:
-        raise ValueError(
-            f"cost rules {path}: {', '.join(sorted(map(str, extra)))}; "
-            "allowed are classes and doubtful"
-        )
+    description = read_configuration(path, RulesDescription, "cost rules")
     names = [c.name for c in classes]
-    if missing := [name for name in names if name not in given]:
-        raise ValueError(f"cost rules {path}: no rule for {', '.join(missing)}")
-    if unknown := [name for name in given if name not in names]:
-        raise ValueError(
-            f"cost rules {path}: {', '.join(map(str, unknown))} is no class of the model; "
+    if missing := [name for name in names if name not in description.classes]:
+        raise ConfigurationError(f"cost rules {path}: no rule for {', '.join(missing)}")
+    if unknown := [name for name in description.classes if name not in names]:
+        raise ConfigurationError(
+            f"cost rules {path}: {', '.join(unknown)} is no class of the model; "
             f"it has {', '.join(names)}"
         )
-    if type(doubtful) is not int or not -1 <= doubtful <= 100:
-        raise ValueError(f"cost rules {path}: doubtful is {doubtful!r}; allowed: -1 to 100")
-    return CostRules(classes, tuple(_rule(path, name, given[name]) for name in names), doubtful)
+    for name, rule in description.classes.items():
+        if problem := _problem(rule):
+            raise ConfigurationError(f"cost rules {path}: classes.{name}.{problem}")
+    rules = tuple(description.classes[name] for name in names)
+    placed = tuple(r if r.kind is not Kind.IGNORE else ClassRule(Kind.IGNORE) for r in rules)
+    return CostRules(classes, placed, description.doubtful)
 
 
-def _rule(path: Path, name: str, raw: object) -> ClassRule:
-    where = f"cost rules {path}, class {name}"
-    if not isinstance(raw, dict) or set(raw) - set(KEYS):
-        raise ValueError(f"{where}: {raw!r}; allowed are {', '.join(KEYS)}")
-    kind = str(raw.get("kind")).upper()
-    if kind not in Kind.__members__:
-        raise ValueError(f"{where}: kind is {raw.get('kind')!r}; allowed: ground, obstacle, ignore")
-    if Kind[kind] is Kind.IGNORE:
-        return ClassRule(Kind.IGNORE)
-    cost, layer = raw.get("cost"), raw.get("layer")
-    if type(cost) is not int or not 0 <= cost <= 100:  # YAML's `no` is a bool, and that an int
-        raise ValueError(f"{where}: cost is {cost!r}; allowed: 0 to 100")
-    if not isinstance(layer, str) or not layer.isidentifier():
-        raise ValueError(f"{where}: layer is {layer!r}; it must be a name such as drivable")
-    lengths = {}
-    for key, longest in LONGEST.items():
-        lengths[key] = raw.get(key, 0.0)
-        if not isinstance(lengths[key], int | float) or not 0 <= lengths[key] <= longest:
-            raise ValueError(f"{where}: {key} is {lengths[key]!r}; allowed: 0 to {longest:g} m")
-    moving = bool(raw.get("moving", False))
-    return ClassRule(Kind[kind], cost, layer, moving, lengths["clearance"], lengths["overhang"])
+def _problem(rule: ClassRule) -> str:
+    """What a rule lacks; empty if nothing."""
+    if rule.kind is Kind.IGNORE:
+        return ""
+    if rule.cost < 0:
+        return f"cost is {rule.cost}; allowed: 0 to 100 for ground and obstacles"
+    if not rule.layer.isidentifier():
+        return f"layer is {rule.layer!r}; it must be a name such as drivable"
+    return ""

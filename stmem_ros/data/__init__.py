@@ -1,0 +1,1 @@
+"""Data sets, training windows, disturbances, and the synthetic world."""

@@ -7,11 +7,14 @@ frames: the motion itself, noise, flicker of the exposure, and things that pass 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from msgspec import Meta
 
 from stmem_ros.classes import UNLABELLED
+from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
 from stmem_ros.data.weather import change_weather
 from stmem_ros.io.images import jpeg_coded
@@ -51,19 +54,19 @@ class Augmentation:
         roll: largest rotation of the camera about its axis, radians.
     """
 
-    crop: tuple[int, int] = (360, 480)
-    scale: tuple[float, float] = (0.75, 1.75)
-    brightness: float = 0.35
-    contrast: float = 0.35
-    saturation: float = 0.35
-    motion: float = 0.025
-    zoom: float = 0.02
-    noise: float = 8.0
-    occluder: float = 0.3
-    degrade: float = 0.0
-    weather: float = 0.0
-    stretch: float = 0.0
-    roll: float = 0.0
+    crop: tuple[CountFromOne, CountFromOne] = (360, 480)
+    scale: tuple[Positive, Positive] = (0.75, 1.75)
+    brightness: NotNegative = 0.35
+    contrast: NotNegative = 0.35
+    saturation: NotNegative = 0.35
+    motion: NotNegative = 0.025
+    zoom: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.02
+    noise: NotNegative = 8.0
+    occluder: Probability = 0.3
+    degrade: Probability = 0.0
+    weather: Probability = 0.0
+    stretch: NotNegative = 0.0
+    roll: NotNegative = 0.0
 
 
 def make_window(
@@ -86,53 +89,73 @@ def make_window(
     Returns:
         views of the size ``settings.crop``.
     """
-    height, width = settings.crop
-    base = _view(label.shape, settings, random)
+    view_from_image = _random_crop(label.shape, settings, random)
     step = _camera_step(settings, random) if len(images) == 1 else np.eye(3)
-    views = []
-    for t in range(frames):
-        to_view = np.linalg.matrix_power(step, target - t) @ base
-        views.append(
-            cv2.warpAffine(
-                images[t if len(images) > 1 else 0],
-                to_view[:2],
-                (width, height),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
+    views = [
+        _warp_view(
+            images[t if len(images) > 1 else 0],
+            np.linalg.matrix_power(step, target - t) @ view_from_image,
+            settings.crop,
         )
+        for t in range(frames)
+    ]
     target_label = cv2.warpAffine(
         label,
-        base[:2],
-        (width, height),
+        view_from_image[:2],
+        settings.crop[::-1],
         flags=cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=UNLABELLED,
     )
-    flow = np.zeros((height, width, 2), np.float32)
+    flow = np.zeros((*settings.crop, 2), np.float32)
     if target and len(images) == 1:
-        flow = affine_flow(step, (height, width))
+        flow = affine_flow(step, settings.crop)
     elif target:
-        here, before = (cv2.cvtColor(views[t], cv2.COLOR_RGB2GRAY) for t in (target, target - 1))
-        flow = optical_flow(here, before)
-    window = _light(np.stack(views).astype(np.float32), settings, random)
+        newest, before = (cv2.cvtColor(views[t], cv2.COLOR_RGB2GRAY) for t in (target, target - 1))
+        flow = optical_flow(newest, before)
+    spared = {target, target - 1} if pair else {target}
+    return TrainingWindow(_disturb(np.stack(views), spared, settings, random), target_label, flow)
+
+
+def _warp_view(image: np.ndarray, view_from_image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    """What a view of ``crop`` pixels (height, width) sees of an image; its edge is mirrored."""
+    return cv2.warpAffine(
+        image,
+        view_from_image[:2],
+        crop[::-1],
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def _disturb(
+    views: np.ndarray, spared: set[int], settings: Augmentation, random: np.random.Generator
+) -> np.ndarray:
+    """Views T x h x w x 3 in another light, with noise, and perhaps occluded and degraded.
+
+    ``spared``: indices of the views that nothing occludes.
+    """
+    window = _change_light(views.astype(np.float32), settings, random)
     if settings.weather:
         window = change_weather(window, settings.weather, random)
+    frames = len(window)
     if frames > 1:
         window *= random.uniform(0.95, 1.05, (frames, 1, 1, 1)).astype(np.float32)
         if random.random() < settings.occluder:
-            _occlude(window, {target, target - 1} if pair else {target}, random)
+            _occlude(window, spared, random)
     sigma = random.uniform(0, settings.noise)
     noise = random.standard_normal(window.shape, dtype=np.float32)
-    seen = np.clip(window + sigma * noise, 0, 255).astype(np.uint8)
+    disturbed = np.clip(window + sigma * noise, 0, 255).astype(np.uint8)
     if random.random() < settings.degrade:
-        seen = _blurred(seen, random)
+        disturbed = _blur(disturbed, random)
     if random.random() < settings.degrade:
-        seen = _compressed(seen, random)
-    return TrainingWindow(seen, target_label, flow)
+        disturbed = _compress(disturbed, random)
+    return disturbed
 
 
-def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+def _random_crop(
+    size: tuple[int, int], settings: Augmentation, random: np.random.Generator
+) -> np.ndarray:
     """Affine map (3 x 3) from the source image to a random crop of it, perhaps mirrored."""
     height, width = settings.crop
     zoom = np.exp(random.uniform(*np.log(settings.scale)))
@@ -142,27 +165,29 @@ def _view(size: tuple[int, int], settings: Augmentation, random: np.random.Gener
         random.uniform(-1, 1) * max(0.0, size[0] * zoom - height) / 2 / zoom + size[0] / 2,
     ]
     mirror = -1.0 if random.random() < 0.5 else 1.0
-    view = np.array(
+    crop_from_image = np.array(
         [
             [mirror * zoom, 0, width / 2 - mirror * zoom * centre[0]],
             [0, zoom, height / 2 - zoom * centre[1]],
             [0, 0, 1],
         ]
     )
-    return _other_camera(settings, random) @ view if settings.stretch or settings.roll else view
+    if settings.stretch or settings.roll:
+        return _random_camera(settings, random) @ crop_from_image
+    return crop_from_image
 
 
-def _other_camera(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+def _random_camera(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
     """Affine map (3 x 3) of a crop about its centre: stretched in height, and rolled."""
     height, width = settings.crop
     stretch = (1 + settings.stretch) ** random.uniform(-1, 1)
     angle = settings.roll * random.uniform(-1, 1)
     cos, sin = np.cos(angle), np.sin(angle)
-    turned = np.array([[cos, -sin], [sin, cos]]) @ np.diag([1.0, stretch])
-    change, centre = np.eye(3), np.array([width / 2, height / 2])
-    change[:2, :2] = turned
-    change[:2, 2] = centre - turned @ centre
-    return change
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([1.0, stretch])
+    camera, centre = np.eye(3), np.array([width / 2, height / 2])
+    camera[:2, :2] = turn
+    camera[:2, 2] = centre - turn @ centre
+    return camera
 
 
 def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
@@ -180,8 +205,10 @@ def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndar
     return step
 
 
-def _light(window: np.ndarray, settings: Augmentation, random: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast and saturation, the same for all frames."""
+def _change_light(
+    window: np.ndarray, settings: Augmentation, random: np.random.Generator
+) -> np.ndarray:
+    """Change brightness, contrast and saturation, the same for all frames."""
     grey = window.mean(axis=-1, keepdims=True)
     window = grey + (window - grey) * (1 + random.uniform(-1, 1) * settings.saturation)
     mean = window.mean()
@@ -195,16 +222,16 @@ def _occlude(window: np.ndarray, spared: set[int], random: np.random.Generator) 
     h, w = random.integers(height // 8, height // 3), random.integers(width // 12, width // 4)
     y, x = random.integers(0, height - h), random.integers(0, width - w)
     patch = window[0, y : y + h, x : x + w].copy()
-    top, left = random.integers(0, height - h), random.integers(0, width - w)
+    top, start = random.integers(0, height - h), random.integers(0, width - w)
     speed = random.integers(-width // 16, width // 16 + 1)
     for t in range(frames):
         if t not in spared:
-            at = int(np.clip(left + speed * t, 0, width - w))
-            window[t, top : top + h, at : at + w] = patch
+            left = int(np.clip(start + speed * t, 0, width - w))
+            window[t, top : top + h, left : left + w] = patch
 
 
-def _blurred(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Each image averaged along a short straight line."""
+def _blur(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Average each image along a short straight line."""
     length, angle = random.integers(2, 6), random.uniform(0, np.pi)
     kernel = np.zeros((2 * length + 1,) * 2, np.float32)
     tip = np.rint(length * (1 + np.array([np.cos(angle), np.sin(angle)]))).astype(int)
@@ -212,7 +239,7 @@ def _blurred(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.stack([cv2.filter2D(image, -1, kernel / kernel.sum()) for image in window])
 
 
-def _compressed(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Each image through JPEG of one low quality."""
+def _compress(window: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Send each image through JPEG of one low quality."""
     quality = int(random.integers(20, 80))
     return np.stack([jpeg_coded(image, quality) for image in window])

@@ -3,7 +3,7 @@
 Two layouts of the folder are read. With 11 classes: ``images/NAME.jpg``, ``labels/NAME.png``
 (0..10, 255 unlabelled) and ``clips.json``, a list of unbroken runs with ``split``, ``sequence``,
 ``rate_hz`` and ``names``. As published: ``images/NAME.png``, ``labels/NAME_L.png`` in 32 colours
-and ``SPLIT.txt`` with a name a line.
+and ``SPLIT.txt`` with a name per line.
 """
 
 from __future__ import annotations

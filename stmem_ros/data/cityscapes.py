@@ -77,18 +77,18 @@ class Cityscapes:
             raise DatasetError(f"{self._image_path(name)} is missing: the labelled frame itself")
         offsets = range(-before, after + 1)
         wanted = [f"{city}_{snippet}_{int(frame) + offset:06d}" for offset in offsets]
-        there = [n if self._image_path(n).is_file() else None for n in wanted]
-        if missing == "error" and None in there:
-            absent = wanted[there.index(None)]
+        names = [n if self._image_path(n).is_file() else None for n in wanted]
+        if missing == "error" and None in names:
+            absent = wanted[names.index(None)]
             raise DatasetError(
                 f"{self._image_path(absent)} is missing, a neighbour of {name}; "
                 "download leftImg8bit_sequence, or choose missing: repeat"
             )
         for i in reversed(range(before)):  # from the labelled frame outwards
-            there[i] = there[i] or there[i + 1]
-        for i in range(before + 1, len(there)):
-            there[i] = there[i] or there[i - 1]
-        return Clip(f"{city}_{snippet}", tuple(n for n in there if n), RATE)
+            names[i] = names[i] or names[i + 1]
+        for i in range(before + 1, len(names)):
+            names[i] = names[i] or names[i - 1]
+        return Clip(f"{city}_{snippet}", tuple(n for n in names if n), RATE)
 
     def _image_path(self, name: str) -> Path:
         return self._images / self._split / name.split("_")[0] / f"{name}_leftImg8bit.png"

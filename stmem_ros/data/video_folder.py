@@ -9,14 +9,31 @@ root/SPLIT/SEQUENCE/labels/*.png  8-bit class ids (or a palette image), 255 unla
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from stmem_ros.classes import SemanticClass
+from stmem_ros.classes import GreyLevel, SemanticClass
+from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
+
+
+@dataclass(frozen=True)
+class ClassDescription:
+    """A class of ``dataset.yaml``; its place in the list is its id."""
+
+    name: str
+    colour: tuple[GreyLevel, GreyLevel, GreyLevel]
+
+
+@dataclass(frozen=True)
+class VideoDescription:
+    """What ``dataset.yaml`` says: frames per second, and the label set."""
+
+    rate: Positive
+    classes: tuple[ClassDescription, ...]
 
 
 class VideoFolder:
@@ -28,7 +45,10 @@ class VideoFolder:
 
     def __init__(self, root: Path, split: str) -> None:
         self._folder = Path(root) / split
-        rate, self.classes = _description(Path(root) / "dataset.yaml")
+        description = _description(Path(root) / "dataset.yaml")
+        self.classes = tuple(
+            SemanticClass(i, c.name, c.colour) for i, c in enumerate(description.classes)
+        )
         sequences = sorted(p for p in self._folder.glob("*") if (p / "images").is_dir())
         self._paths = {
             f"{sequence.name}/{path.stem}": path
@@ -44,7 +64,7 @@ class VideoFolder:
             Clip(
                 sequence.name,
                 tuple(n for n in self._paths if n.split("/")[0] == sequence.name),
-                rate,
+                description.rate,
             )
             for sequence in sequences
         )
@@ -66,16 +86,8 @@ class VideoFolder:
         return self._folder / sequence / "labels" / f"{stem}.png"
 
 
-def _description(path: Path) -> tuple[float, tuple[SemanticClass, ...]]:
+def _description(path: Path) -> VideoDescription:
     try:
-        raw = yaml.safe_load(path.read_text())
-        classes = tuple(
-            SemanticClass(i, str(c["name"]), (c["colour"][0], c["colour"][1], c["colour"][2]))
-            for i, c in enumerate(raw["classes"])
-        )
-        return float(raw["rate"]), classes
-    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be used ({type(error).__name__}: {error}); it must hold rate (Hz) and "
-            "classes, each with name and colour"
-        ) from error
+        return read_configuration(path, VideoDescription, "data set")
+    except ConfigurationError as error:
+        raise DatasetError(str(error)) from error

@@ -1,0 +1,1 @@
+"""How good and how steady labels and grids are: ``stmem evaluate``."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
+from stmem_ros.evaluation.replay.bag_moments import find_cameras
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.baseline import check_baseline
 from stmem_ros.evaluation.results.comparison import Comparison
@@ -31,8 +31,10 @@ from stmem_ros.evaluation.tasks.engines import (
     run_in_processes,
     run_on_ray,
 )
-from stmem_ros.io.bags import BagError, BagReader, find_image_topic
+from stmem_ros.io.bags import BagError, BagReader
+from stmem_ros.io.output_folder import OutputError, claim_folder, remove_folder, renew_folder
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
+from stmem_ros.parameters import DEFAULTS, NodeParameters
 
 # Plays a task's bag to the real node and leaves the recording in a folder; raises ValueError or
 # OSError if it cannot.
@@ -45,7 +47,7 @@ class EvaluationOptions:
 
     Attributes:
         replay: what is replayed of each bag.
-        grid: of the costmap.
+        parameters: of the node that drives.
         device: torch device, ``auto`` for a GPU if there is one.
         threads: CPU threads of a task; numbers are the same only with the same threads.
 
@@ -54,7 +56,7 @@ class EvaluationOptions:
     """
 
     replay: ReplayOptions = field(default_factory=ReplayOptions)
-    grid: GridConfig = field(default_factory=GridConfig)
+    parameters: NodeParameters = DEFAULTS
     device: str = "auto"
     threads: int = 1
 
@@ -95,6 +97,7 @@ def evaluate_bags(
     out: Path,
     baseline: Path | None = None,
     play_online: OnlinePlayer | None = None,
+    force: bool = False,
 ) -> Evaluation:
     """Replay each bag through each model and leave the results in ``out`` (results/folder.py).
 
@@ -104,6 +107,7 @@ def evaluate_bags(
         bundles: shipped names or folders.
         baseline: ``metrics.json`` of an earlier run to compare with.
         play_online: None: bags are not replayed online.
+        force: write into ``out`` though it holds other things.
 
     Raises:
         ValueError: a model, the device, the engine or the baseline cannot be used, or no bag gave
@@ -116,12 +120,14 @@ def evaluate_bags(
     if baseline is not None:
         classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
         check_baseline(baseline, classes, unique_names(bags), folder)
-    _clear(folder, keep_tasks=jobs.resume)
     tasks, unreadable = _tasks(bags, models, options, folder, play_online is not None)
+    if not tasks:
+        raise ValueError(_all_problems(unreadable))
+    claim_folder(out, [*bags, *(path for b in bundles if (path := Path(b)).is_dir())], force)
+    _clear(folder, keep_tasks=jobs.resume)
     outcomes = [*unreadable, *_finish(tasks, jobs, folder, play_online)]
     if all(outcome.error is not None for outcome in outcomes):
-        problems = dict.fromkeys(f"{outcome.task.bag}: {outcome.error}" for outcome in outcomes)
-        raise ValueError("; ".join(problems))
+        raise ValueError(_all_problems(outcomes))
     results = [BagResult.read(o.task.results) for o in outcomes if o.error is None]
     failures = [Failure(o.task.bag, o.task.model, o.error) for o in outcomes if o.error is not None]
     paths = {outcome.task.bag: outcome.task.path for outcome in outcomes}
@@ -142,20 +148,27 @@ def unique_names(paths: Sequence[str | Path]) -> list[str]:
     """A name for each path: its last part, numbered where it occurs again."""
     names: list[str] = []
     for path in paths:
-        name = Path(path).name.removesuffix(".mcap").removesuffix(".db3").removesuffix(".bag")
-        name = name or "bag"
+        name = Path(path).resolve().name or "bag"
+        for suffix in (".mcap", ".db3", ".bag"):
+            name = name.removesuffix(suffix)
         count = sum(n == name or n.startswith(f"{name}~") for n in names)
         names.append(f"{name}~{count + 1}" if count else name)
     return names
 
 
 def _clear(folder: EvaluationFolder, keep_tasks: bool) -> None:
-    """Make the folder, without the results of an earlier run."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    """Remove the results of an earlier run."""
     for path in (folder.metrics, folder.frames, folder.timings, folder.online):
         path.unlink(missing_ok=True)
     if not keep_tasks:
-        shutil.rmtree(folder.tasks, ignore_errors=True)
+        for task in folder.tasks.glob("*/*/"):
+            with suppress(OutputError):  # what is not ours stays
+                remove_folder(task)
+
+
+def _all_problems(outcomes: Sequence[TaskOutcome]) -> str:
+    """Why nothing came of any bag, one line."""
+    return "; ".join(dict.fromkeys(f"{o.task.bag}: {o.error}" for o in outcomes))
 
 
 def _tasks(
@@ -173,7 +186,10 @@ def _tasks(
         frames, key = 0, ""
         try:
             with BagReader(path) as reader:
-                frames = find_image_topic(reader.topics, options.replay.topic).count
+                cameras = find_cameras(
+                    reader.topics, options.parameters.cameras, options.replay.topics
+                )
+                frames = sum(topics.image.count for topics in cameras.values())
         except BagError as problem:
             error = str(problem)
         for model, bundle in models.items():
@@ -187,7 +203,7 @@ def _tasks(
                 device=options.device,
                 threads=options.threads,
                 options=options.replay,
-                grid=options.grid,
+                parameters=options.parameters,
                 folder=str(folder.task(bag, model).path.resolve()),
                 frames=frames,
                 online="",
@@ -224,9 +240,8 @@ def _finish(
 def _play(task: BagTask, play_online: OnlinePlayer, folder: EvaluationFolder) -> TaskOutcome:
     """Play a task's bag to the real node; the task then knows the recording."""
     recording = folder.recording(task.bag, task.model)
-    shutil.rmtree(recording.path, ignore_errors=True)
-    recording.path.mkdir(parents=True)
     try:
+        renew_folder(recording.path)
         play_online(task, recording)
     except (OSError, ValueError) as error:
         return TaskOutcome(task, one_line(error))

@@ -1,0 +1,1 @@
+"""Cameras, their rays, the ground plane, and transforms between frames."""

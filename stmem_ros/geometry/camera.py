@@ -15,7 +15,7 @@ import numpy as np
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
 BROWN_CONRADY = (0, 4, 5, 8, 12, 14)  # numbers of coefficients
-MISSED = 1.0  # pixels; a ray that meets the image so far from its pixel is none of it
+MAX_PIXEL_ERROR = 1.0  # pixels; a ray that projects farther from its pixel is not its ray
 
 Matrix3 = tuple[tuple[float, float, float], ...]
 
@@ -148,7 +148,7 @@ class CameraModel:
                 "be mounted upright"
             )
         distortion = list(self.distortion)
-        if not self.fisheye:  # what is not radial is made of vectors: (p2, p1), (s1, s3), (s2, s4)
+        if not self.fisheye:  # terms that are not radial form vectors: (p2, p1), (s1, s3), (s2, s4)
             for x, y in ((3, 2), (8, 10), (9, 11)):
                 if len(distortion) > max(x, y):
                     distortion[x], distortion[y] = distortion[y], -distortion[x]
@@ -164,16 +164,14 @@ class CameraModel:
         Pixel centres have whole coordinates. Points behind the camera, outside the image, or beyond
         the angle up to which the distortion model is calibrated are not in the image.
         """
-        depth = points[:, 2]
-        ahead = depth > 1e-3
+        in_front = points[:, 2] > 1e-3
         pixels = np.full((len(points), 2), -1.0)
-        seen = points[ahead]
-        rays = seen[:, :2] / seen[:, 2:]
-        near = np.einsum("nd,nd->n", rays, rays) <= largest_radius(self) ** 2
+        rays = points[in_front, :2] / points[in_front, 2:]
+        calibrated = np.einsum("nd,nd->n", rays, rays) <= largest_radius(self) ** 2
         inside = np.zeros(len(points), bool)
-        inside[np.flatnonzero(ahead)[near]] = True
-        if near.any():
-            pixels[inside] = self.distort(rays[near])
+        inside[np.flatnonzero(in_front)[calibrated]] = True
+        if calibrated.any():
+            pixels[inside] = self.distort(rays[calibrated])
         u, v = pixels[:, 0], pixels[:, 1]
         inside &= (u > -0.5) & (u < self.width - 0.5) & (v > -0.5) & (v < self.height - 0.5)
         return pixels, inside
@@ -195,8 +193,9 @@ class CameraModel:
             flat = np.stack([x, y], axis=-1)
         rays = np.concatenate([flat[:, 0], np.ones((len(pixels), 1))], axis=1)
         if self._d.any() or self.fisheye:  # corners may lie outside what the model can reach
-            missed = np.abs(self.distort(rays[:, :2]) - pixels).max(axis=1) > MISSED
-            rays[missed | (np.hypot(*flat[:, 0].T) > largest_radius(self))] = np.nan
+            error = np.abs(self.distort(rays[:, :2]) - pixels).max(axis=1)
+            too_far = np.hypot(*flat[:, 0].T) > largest_radius(self)
+            rays[(error > MAX_PIXEL_ERROR) | too_far] = np.nan
         return rays
 
     def distort(self, rays: np.ndarray) -> np.ndarray:

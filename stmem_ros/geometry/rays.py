@@ -1,4 +1,4 @@
-"""The rays of a camera's pixels: a table made once a calibration, on the GPU where there is one.
+"""The rays of a camera's pixels: a table made once per calibration, on the GPU where there is one.
 
 On a CPU that is OpenCV's work: a second or two for a distorted image of 1920 x 1080.
 """
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmem_ros.geometry.camera import MISSED, CameraModel, largest_radius
+from stmem_ros.geometry.camera import MAX_PIXEL_ERROR, CameraModel, largest_radius
 
-STEPS = 20  # of Newton's method; twelve for rays at 89 degrees
+NEWTON_STEPS = 20  # rays at 89 degrees take twelve
 COEFFICIENTS = 12  # of Brown-Conrady: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4
 
 
 @lru_cache(maxsize=16)
 def ray_table(camera: CameraModel, below: float = 0.0) -> np.ndarray:
-    """Rays of all pixels, H x W x 3 float32, z = 1; computed once a calibration.
+    """Rays of all pixels, H x W x 3 float32, z = 1; computed once per calibration.
 
     Through the points ``below`` pixels under the centres; NaN where no ray meets one. By the GPU,
     if this process already uses one.
@@ -38,33 +38,33 @@ def rays_on(device: torch.device, camera: CameraModel, pixels: np.ndarray) -> np
     (fx, skew, cx), (_, fy, cy), _ = camera.matrix
     u, v = torch.as_tensor(pixels, dtype=torch.float32, device=device).T
     y = (v - cy) / fy
-    seen = torch.stack([(u - cx - skew * y) / fx, y])
-    rays = _undistorted(seen, camera)
-    missed = (_distorted(rays, camera) - seen).abs() * torch.tensor([[fx], [fy]], device=device)
-    found = (missed.amax(dim=0) <= MISSED) & (rays.norm(dim=0) <= largest_radius(camera))
-    rays = torch.where(found, rays, torch.nan)
+    distorted = torch.stack([(u - cx - skew * y) / fx, y])
+    rays = _undistort(distorted, camera)
+    error = (_distort(rays, camera) - distorted).abs() * torch.tensor([[fx], [fy]], device=device)
+    valid = (error.amax(dim=0) <= MAX_PIXEL_ERROR) & (rays.norm(dim=0) <= largest_radius(camera))
+    rays = torch.where(valid, rays, torch.nan)
     return torch.cat([rays, torch.ones_like(rays[:1])]).T.cpu().numpy()
 
 
 @torch.enable_grad()
-def _undistorted(seen: Tensor, camera: CameraModel) -> Tensor:
-    """The rays 2 x N (x and y at z = 1) that are seen at places 2 x N, by Newton's method."""
+def _undistort(distorted: Tensor, camera: CameraModel) -> Tensor:
+    """The rays 2 x N (x and y at z = 1) that appear at points 2 x N, by Newton's method."""
     if not any(camera.distortion) and not camera.fisheye:
-        return seen
-    rays = seen
-    for _ in range(STEPS):
+        return distorted
+    rays = distorted
+    for _ in range(NEWTON_STEPS):
         rays = rays.detach().requires_grad_()
-        there = _distorted(rays, camera)
+        projected = _distort(rays, camera)
         # No ray depends on another: gradients of sums are the rows of each one's derivative.
-        ((a, b),) = torch.autograd.grad(there[0].sum(), rays, retain_graph=True)
-        ((c, d),) = torch.autograd.grad(there[1].sum(), rays)
-        x, y = seen - there
+        ((a, b),) = torch.autograd.grad(projected[0].sum(), rays, retain_graph=True)
+        ((c, d),) = torch.autograd.grad(projected[1].sum(), rays)
+        x, y = distorted - projected
         rays = rays + torch.stack([d * x - b * y, a * y - c * x]) / (a * d - b * c)
     return rays.detach()
 
 
-def _distorted(rays: Tensor, camera: CameraModel) -> Tensor:
-    """Where rays 2 x N are seen, at z = 1: as OpenCV's ``projectPoints`` and ``fisheye``."""
+def _distort(rays: Tensor, camera: CameraModel) -> Tensor:
+    """Where rays 2 x N appear, at z = 1: as OpenCV's ``projectPoints`` and ``fisheye``."""
     x, y = rays
     # A tiny radius in place of none has a derivative.
     r2 = x * x + y * y + 1e-12

@@ -6,13 +6,16 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from pytransform3d.rotations import quaternion_from_matrix
 from pytransform3d.transformations import pq_slerp, transform_from_pq
 
-KEEP = 10.0  # s; as long as tf2 keeps transforms
-LATE = 10**9  # ns; what is older than the newest by more tells that time began anew
+from stmem_ros.stamps import nanoseconds
+
+CACHE_TIME = 10.0  # s; as long as tf2 keeps transforms
+CLOCK_RESET = 10**9  # ns; a stamp that lies farther before the newest one: time began anew
 
 
 class TransformError(Exception):
@@ -21,6 +24,31 @@ class TransformError(Exception):
 
 class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
+
+
+def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """Rotation matrix 3 x 3 to a unit quaternion x, y, z, w (w >= 0)."""
+    w, x, y, z = (float(v) for v in quaternion_from_matrix(rotation))
+    sign = -1.0 if w < 0 else 1.0
+    return sign * x, sign * y, sign * z, sign * w
+
+
+class TransformSource(Protocol):
+    """Tells where frames are at a time."""
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+        """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.
+
+        Waits up to ``timeout`` seconds for transforms that are late, but for no frames that are not
+        connected at all.
+
+        Raises:
+            FramesNotConnectedError: the frames are not joined by known transforms.
+            TransformError: they are, but not at that time.
+        """
+
+    def time_went_back(self) -> None:
+        """Stamps begin anew: a bag is played again, or a simulation was reset."""
 
 
 @dataclass
@@ -35,7 +63,7 @@ class _Edge:
     def add(self, stamp: int, pose: np.ndarray) -> None:
         if self.static:
             self.history.clear()
-        if self.history and self.history[-1][0] - stamp > LATE:  # time began anew
+        if self.history and self.history[-1][0] - stamp > CLOCK_RESET:  # time began anew
             self.history.clear()
         place = bisect_left(self.history, stamp, key=lambda known: known[0])
         if place < len(self.history) and self.history[place][0] == stamp:
@@ -52,21 +80,21 @@ class _Edge:
             return self.history[-1][1]
         if not self.history[0][0] <= stamp <= self.history[-1][0]:
             return None
-        after = next(i for i, (time, _) in enumerate(self.history) if time >= stamp)
-        time, pose = self.history[after]
-        if time == stamp:
-            return pose
-        before, earlier = self.history[after - 1]
-        return pq_slerp(earlier, pose, (stamp - before) / (time - before))
+        after = next(i for i, (known, _) in enumerate(self.history) if known >= stamp)
+        next_stamp, next_pose = self.history[after]
+        if next_stamp == stamp:
+            return next_pose
+        last_stamp, last_pose = self.history[after - 1]
+        return pq_slerp(last_pose, next_pose, (stamp - last_stamp) / (next_stamp - last_stamp))
 
 
 class TransformBuffer:
-    """Collects transforms and answers where a frame was at a time. Safe to use from threads.
+    """Collects transforms: a :class:`TransformSource` that threads may share.
 
     ``keep``: how long before the newest transform of a frame older ones are kept, s.
     """
 
-    def __init__(self, keep: float = KEEP) -> None:
+    def __init__(self, keep: float = CACHE_TIME) -> None:
         self._keep = keep
         self._edges: dict[str, _Edge] = {}
         self._changed = threading.Condition()
@@ -86,57 +114,50 @@ class TransformBuffer:
         """Add the transforms of a tf2_msgs/TFMessage, of ROS or of a bag."""
         for t in message.transforms:
             p, q = t.transform.translation, t.transform.rotation
-            stamp = int(t.header.stamp.sec) * 10**9 + int(t.header.stamp.nanosec)
             parent, child = t.header.frame_id.lstrip("/"), t.child_frame_id.lstrip("/")
             pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-            self.add(parent, child, stamp, pose, static)
+            self.add(parent, child, nanoseconds(t.header.stamp), pose, static)
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
-        """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.
-
-        Waits up to ``timeout`` seconds for transforms that are late, not for frames that are not
-        connected at all.
-
-        Raises:
-            FramesNotConnectedError: the frames are not joined by known transforms.
-            TransformError: they are, but not at that time.
-        """
+        """See :meth:`TransformSource.lookup`."""
         with self._changed:
-            found: list[np.ndarray] = []
-
-            def known() -> bool:
-                found[:] = self._try(target, source, stamp)
-                return bool(found)
-
-            if not self._changed.wait_for(known, timeout):
+            matrices = self._changed.wait_for(lambda: self._find(target, source, stamp), timeout)
+            if not matrices:
                 raise TransformError(
                     f"no transform from {source!r} to {target!r} at {stamp / 1e9:.3f} s: "
-                    f"{self._known_time(target, source)}"
+                    f"{self._known_times(target, source)}"
                 )
-            return found[0]
+            return matrices[0]
+
+    def time_went_back(self) -> None:
+        """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def _chain(self, frame: str) -> list[str]:
+        """A frame and its ancestors, upwards."""
         chain = [frame]
         while chain[-1] in self._edges and len(chain) <= len(self._edges):
             chain.append(self._edges[chain[-1]].parent)
         return chain
 
     def _ancestor(self, target: str, source: str) -> str:
-        above = self._chain(target)
+        """The nearest frame that both descend from."""
+        target_chain = self._chain(target)
         for frame in self._chain(source):
-            if frame in above:
+            if frame in target_chain:
                 return frame
         raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
 
-    def _try(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
+    def _find(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
+        """The matrix, or none where the time is not known."""
         ancestor = self._ancestor(target, source)
-        up_source = self._up_to(source, ancestor, stamp)
-        up_target = self._up_to(target, ancestor, stamp)
-        if up_source is None or up_target is None:
+        ancestor_from_source = self._pose_in(ancestor, source, stamp)
+        ancestor_from_target = self._pose_in(ancestor, target, stamp)
+        if ancestor_from_source is None or ancestor_from_target is None:
             return []
-        return [np.linalg.inv(up_target) @ up_source]
+        return [np.linalg.inv(ancestor_from_target) @ ancestor_from_source]
 
-    def _up_to(self, frame: str, ancestor: str, stamp: int) -> np.ndarray | None:
+    def _pose_in(self, ancestor: str, frame: str, stamp: int) -> np.ndarray | None:
+        """4 x 4, a frame in one of its ancestors; None outside the known time."""
         pose = np.eye(4)
         while frame != ancestor:
             edge = self._edges[frame]
@@ -147,11 +168,11 @@ class TransformBuffer:
             frame = edge.parent
         return pose
 
-    def _known_time(self, target: str, source: str) -> str:
-        ends = []
+    def _known_times(self, target: str, source: str) -> str:
+        texts = []
         for frame in (*self._chain(target), *self._chain(source)):
             edge = self._edges.get(frame)
             if edge is not None and not edge.static:
                 first, last = edge.history[0][0] / 1e9, edge.history[-1][0] / 1e9
-                ends.append(f"{edge.parent} -> {frame} is known from {first:.3f} to {last:.3f} s")
-        return "; ".join(ends)
+                texts.append(f"{edge.parent} -> {frame} is known from {first:.3f} to {last:.3f} s")
+        return "; ".join(texts)

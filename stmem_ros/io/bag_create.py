@@ -11,8 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stmem_ros.geometry.camera import CameraModel, Mounting
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
@@ -45,19 +44,19 @@ def create_bag(
     count = 0
     with BagWriter(path) as bag:
         if mounting is not None:
-            pose = bag_messages.transform(
-                mounting.base_from_camera(), START, "base_footprint", CAMERA_FRAME
-            )
+            base = BAG_MESSAGES.header(START, "base_footprint")
+            pose = BAG_MESSAGES.transform(mounting.base_from_camera(), CAMERA_FRAME, base)
             bag.write("/tf_static", TF, pose, START, latched=True)
         for frame in frames:
             stamp = START + round(count / rate * 1e9)
+            header = BAG_MESSAGES.header(stamp, CAMERA_FRAME)
             if camera is not None:
-                info = bag_messages.camera_info(camera, stamp, CAMERA_FRAME)
+                info = BAG_MESSAGES.camera_info(camera, header)
                 bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
             if frame.label is not None:
-                label = bag_messages.image(frame.label, stamp, CAMERA_FRAME)
+                label = BAG_MESSAGES.image(frame.label, header)
                 bag.write("/camera/label", RAW, label, stamp)
-            message = bag_messages.compressed(frame.data, frame.kind, stamp, CAMERA_FRAME)
+            message = BAG_MESSAGES.compressed_image(frame.data, frame.kind, header)
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, stamp)
             count += 1
     return count

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
@@ -28,7 +30,9 @@ from rosbags.rosbag2 import (
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from stmem_ros.io.messages import MessageFactory
 from stmem_ros.resources import resource
+from stmem_ros.stamps import nanoseconds
 
 RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -70,6 +74,9 @@ def types() -> Typestore:
         text = resource("msg", f"{name}.msg").read_text()
         store.register(get_types_from_msg(text, f"stmem_ros/msg/{name}"))
     return store
+
+
+BAG_MESSAGES = MessageFactory(lambda name: types().types[name], np.asarray)
 
 
 class BagReader:
@@ -168,6 +175,36 @@ class BagReader:
         return record.data
 
 
+class StampedMessages:
+    """Messages of a topic, taken by their stamps in the order they were published.
+
+    Attributes:
+        unmatched: messages passed over because no image has their stamp.
+    """
+
+    def __init__(self, bag: BagReader, topic: str, stamps: set[int]) -> None:
+        self.unmatched = 0
+        self._messages = self._read(bag, topic, stamps)
+        self._next = next(self._messages, None)
+
+    def take(self, stamp: int) -> Any:
+        """The message with this stamp, None if it is not the next."""
+        if self._next is None or self._next[0] != stamp:
+            return None
+        message = self._next[1]
+        self._next = next(self._messages, None)
+        return message
+
+    def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
+        for record in bag.records({topic}):
+            message = bag.decode(record)
+            stamp = nanoseconds(message.header.stamp)
+            if stamp in stamps:
+                yield stamp, message
+            else:
+                self.unmatched += 1
+
+
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
@@ -193,15 +230,19 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        finally:
+            if kind is not None:  # half a bag is none
+                shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Finish the file."""
         self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
-        """Write a message (of ``types()``) recorded at ``time`` ns."""
+        """Write a message (of ``BAG_MESSAGES``) recorded at ``time`` ns."""
         self.write_cdr(topic, kind, bytes(types().serialize_cdr(message, kind)), time, latched)
 
     def write_cdr(
@@ -283,9 +324,14 @@ def find_points_topic(
     lidars = [t for t in topics if t.type == POINTS and t.count]
     if len(lidars) == 1:
         return lidars[0]
+    return None if lidars else find_depth_topic(topics, image)
+
+
+def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
+    """The depth images beside a camera's topic, aligned with its images; None without."""
     namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    depths = [t for t in topics if t.type == RAW and t.name == f"{namespace}/depth"]
-    return depths[0] if depths and not lidars else None
+    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace}/depth")
+    return next(depths, None)
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

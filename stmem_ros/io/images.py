@@ -175,6 +175,11 @@ def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:
     return pixels.reshape(shape)
 
 
+def writeable(image: np.ndarray) -> np.ndarray:
+    """An image torch may take: bytes of a bag cannot be written to, which it warns of."""
+    return image if image.flags.writeable else image.copy()
+
+
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
     """An H x W x 3 uint8 image (RGB) as the bytes of a JPEG of ``quality`` (1 to 100)."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)

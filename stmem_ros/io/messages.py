@@ -1,169 +1,161 @@
-"""Messages for bags, made from arrays (types of ``stmem_ros.io.bags.types()``)."""
+"""One way to make messages, for the classes of rclpy (the node) and of rosbags (bags)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stmem_ros.costmap.grid import GridSnapshot
-from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import CameraModel
-from stmem_ros.io.bags import types
+from stmem_ros.geometry.transforms import quaternion
+from stmem_ros.io.points import FLOAT32, UINT8
+from stmem_ros.stamps import SECOND
+
+# Encodings of sensor_msgs/Image by the pixels' type and number of axes.
+ENCODINGS = {("uint8", 3): "rgb8", ("uint8", 2): "mono8", ("float32", 2): "32FC1"}
 
 
-def header(stamp: int, frame: str) -> Any:
-    """std_msgs/Header; ``stamp`` in ns."""
-    t = types().types
-    seconds, rest = divmod(stamp, 10**9)
-    time = t["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
-    return t["std_msgs/msg/Header"](stamp=time, frame_id=frame)
+@dataclass(frozen=True)
+class MessageFactory:
+    """Makes messages from arrays, in the classes of one family.
 
+    A ``header`` is a std_msgs/Header of the same family: one that came with a message, or one of
+    :meth:`header`.
 
-def image(pixels: np.ndarray, stamp: int, frame: str) -> Any:
-    """sensor_msgs/Image from uint8 H x W x 3 (rgb8) or H x W (mono8), or float32 H x W (32FC1)."""
-    kind = (pixels.dtype.name, pixels.ndim)
-    encoding = {("float32", 2): "32FC1", ("uint8", 3): "rgb8", ("uint8", 2): "mono8"}[kind]
-    data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
-    return types().types["sensor_msgs/msg/Image"](
-        header=header(stamp, frame),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=len(data) // pixels.shape[0],
-        data=data,
-    )
+    Attributes:
+        find_class: the class of a message by its name, ``pkg/msg/Name``.
+        to_sequence: what the family takes for a sequence of numbers, from an array of one axis.
+    """
 
+    find_class: Callable[[str], type]
+    to_sequence: Callable[[np.ndarray], Any]
 
-def compressed(data: bytes, kind: str, stamp: int, frame: str) -> Any:
-    """sensor_msgs/CompressedImage from the bytes of a file of kind ``jpeg`` or ``png``."""
-    return types().types["sensor_msgs/msg/CompressedImage"](
-        header=header(stamp, frame), format=f"rgb8; {kind} compressed bgr8",
-        data=np.frombuffer(data, np.uint8),
-    )  # fmt: skip
+    def make(self, name: str, /, **fields: Any) -> Any:
+        """A message by its name; all its fields must be given, as rosbags has no defaults."""
+        return self.find_class(name)(**fields)
 
+    def sequence(self, values: np.ndarray) -> Any:
+        """A sequence field of numbers, from an array of any shape."""
+        return self.to_sequence(np.ascontiguousarray(values).reshape(-1))
 
-def camera_info(camera: CameraModel, stamp: int, frame: str) -> Any:
-    """sensor_msgs/CameraInfo of an unrectified camera."""
-    t = types().types
-    k = np.asarray(camera.matrix, float)
-    return t["sensor_msgs/msg/CameraInfo"](
-        header=header(stamp, frame),
-        height=camera.height,
-        width=camera.width,
-        distortion_model=camera.model,
-        d=np.asarray(camera.distortion, float),
-        k=k.reshape(-1),
-        r=np.eye(3).reshape(-1),
-        p=np.hstack([k, np.zeros((3, 1))]).reshape(-1),
-        binning_x=0,
-        binning_y=0,
-        roi=t["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        ),
-    )
+    def time(self, stamp: int) -> Any:
+        """builtin_interfaces/Time of a stamp in ns."""
+        sec, nanosec = divmod(stamp, SECOND)
+        return self.make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
 
+    def header(self, stamp: int, frame_id: str) -> Any:
+        """std_msgs/Header; ``stamp`` in ns."""
+        return self.make("std_msgs/msg/Header", stamp=self.time(stamp), frame_id=frame_id)
 
-def transform(pose: np.ndarray, stamp: int, parent: str, child: str) -> Any:
-    """tf2_msgs/TFMessage with one transform, ``pose`` 4 x 4 from child to parent."""
-    t = types().types
-    x, y, z = (float(v) for v in pose[:3, 3])
-    qx, qy, qz, qw = quaternion(pose[:3, :3])
-    stamped = t["geometry_msgs/msg/TransformStamped"](
-        header=header(stamp, parent),
-        child_frame_id=child,
-        transform=t["geometry_msgs/msg/Transform"](
-            translation=t["geometry_msgs/msg/Vector3"](x=x, y=y, z=z),
-            rotation=t["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
-        ),
-    )
-    return t["tf2_msgs/msg/TFMessage"](transforms=[stamped])
+    def image(self, pixels: np.ndarray, header: Any) -> Any:
+        """sensor_msgs/Image without row padding.
 
-
-def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
-    """Rotation matrix 3 x 3 to a unit quaternion x, y, z, w (w >= 0)."""
-    from pytransform3d.rotations import quaternion_from_matrix
-
-    w, x, y, z = (float(v) for v in quaternion_from_matrix(rotation))
-    sign = -1.0 if w < 0 else 1.0
-    return sign * x, sign * y, sign * z, sign * w
-
-
-def occupancy_grid(cost: np.ndarray, grid: GridSnapshot, stamp: int, frame: str) -> Any:
-    """nav_msgs/OccupancyGrid from costs int8 (-1 unknown), rows x columns of ``grid``."""
-    return types().types["nav_msgs/msg/OccupancyGrid"](
-        header=header(stamp, frame), info=_meta(grid, stamp), data=cost.reshape(-1)
-    )
-
-
-def semantic_grid(grid: GridSnapshot, rules: CostRules, stamp: int, frame: str) -> Any:
-    """stmem_ros/SemanticGrid: class, cost and confidence of every cell."""
-    return types().types["stmem_ros/msg/SemanticGrid"](
-        header=header(stamp, frame),
-        info=_meta(grid, stamp),
-        label=grid.label.reshape(-1),
-        cost=np.where(grid.cost < 0, 255, grid.cost).astype(np.uint8).reshape(-1),
-        confidence=grid.confidence.reshape(-1),
-        classes=_classes(rules),
-    )
-
-
-def label_info(model: str, rules: CostRules, stamp: int) -> Any:
-    """stmem_ros/LabelInfo: the label set of a model."""
-    return types().types["stmem_ros/msg/LabelInfo"](
-        header=header(stamp, ""), model=model, classes=_classes(rules)
-    )
-
-
-def point_cloud(points: np.ndarray, stamp: int, frame: str) -> Any:
-    """sensor_msgs/PointCloud2 from a structured array, rows x columns of scalar fields."""
-    t = types().types
-    numbers = {"<f4": 7, "|u1": 2}  # FLOAT32 and UINT8 of sensor_msgs/PointField
-    fields = [
-        t["sensor_msgs/msg/PointField"](
-            name=name, offset=offset, datatype=numbers[dtype.str], count=1
+        Args:
+            pixels: uint8 H x W x 3 (rgb8), uint8 H x W (mono8) or float32 H x W (32FC1).
+            header: of the image.
+        """
+        return self.make(
+            "sensor_msgs/msg/Image",
+            header=header,
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=ENCODINGS[pixels.dtype.name, pixels.ndim],
+            is_bigendian=0,
+            step=pixels[0].nbytes,
+            data=self.sequence(_as_bytes(pixels)),
         )
-        for name, (dtype, offset, *_) in (points.dtype.fields or {}).items()
-    ]
-    return t["sensor_msgs/msg/PointCloud2"](
-        header=header(stamp, frame),
-        height=points.shape[0],
-        width=points.shape[1],
-        fields=fields,
-        is_bigendian=False,
-        point_step=points.itemsize,
-        row_step=points.itemsize * points.shape[1],
-        data=np.ascontiguousarray(points).reshape(-1).view(np.uint8),
-        is_dense=bool(np.isfinite(points["x"]).all()),
-    )
 
-
-def _classes(rules: CostRules) -> list[Any]:
-    t = types().types
-    return [
-        t["stmem_ros/msg/SemanticClass"](
-            id=c.id,
-            name=c.name,
-            colour=t["std_msgs/msg/ColorRGBA"](*(v / 255 for v in c.colour), 1.0),
-            cost=rule.cost,
-            layer=rule.layer,
-            kind=int(rule.kind),
+    def compressed_image(self, data: bytes, kind: str, header: Any) -> Any:
+        """sensor_msgs/CompressedImage from the bytes of a file of kind ``jpeg`` or ``png``."""
+        return self.make(
+            "sensor_msgs/msg/CompressedImage",
+            header=header,
+            format=f"rgb8; {kind} compressed bgr8",
+            data=self.sequence(np.frombuffer(data, np.uint8)),
         )
-        for c, rule in zip(rules.classes, rules.rules, strict=True)
-    ]
+
+    def camera_info(self, camera: CameraModel, header: Any) -> Any:
+        """sensor_msgs/CameraInfo of an unrectified camera."""
+        matrix = np.asarray(camera.matrix, float)
+        return self.make(
+            "sensor_msgs/msg/CameraInfo",
+            header=header,
+            height=camera.height,
+            width=camera.width,
+            distortion_model=camera.model,
+            d=self.sequence(np.asarray(camera.distortion, float)),
+            k=matrix.reshape(-1),
+            r=np.eye(3).reshape(-1),
+            p=np.hstack([matrix, np.zeros((3, 1))]).reshape(-1),
+            binning_x=0,
+            binning_y=0,
+            roi=self.make(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=0,
+                y_offset=0,
+                height=0,
+                width=0,
+                do_rectify=False,
+            ),
+        )
+
+    def transform(self, pose: np.ndarray, child: str, header: Any) -> Any:
+        """tf2_msgs/TFMessage with one transform.
+
+        Args:
+            pose: 4 x 4, takes points of ``child`` to the frame of the header.
+            child: name of the frame whose pose it is.
+            header: its stamp and the parent frame.
+        """
+        x, y, z = (float(v) for v in pose[:3, 3])
+        qx, qy, qz, qw = quaternion(pose[:3, :3])
+        stamped = self.make(
+            "geometry_msgs/msg/TransformStamped",
+            header=header,
+            child_frame_id=child,
+            transform=self.make(
+                "geometry_msgs/msg/Transform",
+                translation=self.make("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
+                rotation=self.make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
+            ),
+        )
+        return self.make("tf2_msgs/msg/TFMessage", transforms=[stamped])
+
+    def point_cloud(self, points: np.ndarray, header: Any, is_dense: bool) -> Any:
+        """sensor_msgs/PointCloud2.
+
+        Args:
+            points: structured array, rows x columns, with fields of float32 and uint8.
+            header: of the cloud.
+            is_dense: no point has values that are not finite.
+        """
+        datatypes = {"<f4": FLOAT32, "|u1": UINT8}
+        fields = [
+            self.make(
+                "sensor_msgs/msg/PointField",
+                name=name,
+                offset=offset,
+                datatype=datatypes[dtype.str],
+                count=1,
+            )
+            for name, (dtype, offset, *_) in (points.dtype.fields or {}).items()
+        ]
+        return self.make(
+            "sensor_msgs/msg/PointCloud2",
+            header=header,
+            height=points.shape[0],
+            width=points.shape[1],
+            fields=fields,
+            is_bigendian=False,
+            point_step=points.itemsize,
+            row_step=points.itemsize * points.shape[1],
+            data=self.sequence(_as_bytes(points)),
+            is_dense=is_dense,
+        )
 
 
-def _meta(grid: GridSnapshot, stamp: int) -> Any:
-    t = types().types
-    x, y = grid.origin
-    return t["nav_msgs/msg/MapMetaData"](
-        map_load_time=header(stamp, "").stamp,
-        resolution=grid.resolution,
-        width=grid.label.shape[1],
-        height=grid.label.shape[0],
-        origin=t["geometry_msgs/msg/Pose"](
-            position=t["geometry_msgs/msg/Point"](x=float(x), y=float(y), z=0.0),
-            orientation=t["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
-        ),
-    )
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    """The same memory as uint8 of one axis."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)

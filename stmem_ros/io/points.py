@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-FLOAT32 = 7  # sensor_msgs/PointField
+UINT8, FLOAT32 = 2, 7  # datatypes of sensor_msgs/PointField
 
 
 class PointsError(ValueError):

@@ -22,7 +22,7 @@ from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
 DETAIL = 0.5  # part of its own detail that a pixel keeps
-DETAIL_SIZE = 5  # pixels a side; detail is what differs from their mean
+DETAIL_SIZE = 5  # pixels per side; detail is what differs from their mean
 
 
 class LocalMatching(nn.Module):
@@ -31,8 +31,8 @@ class LocalMatching(nn.Module):
     Args:
         inputs: channels of the maps.
         reach: farthest displacement that is found, in pixels.
-        neighbourhood: pixels a side whose likeness is averaged: one alone is ambiguous.
-        smoothing: pixels a side that agree on a motion.
+        neighbourhood: pixels per side whose similarity is averaged: one alone is ambiguous.
+        smoothing: pixels per side that agree on a motion.
     """
 
     def __init__(self, inputs: int, reach: int, neighbourhood: int, smoothing: int) -> None:
@@ -48,14 +48,15 @@ class LocalMatching(nn.Module):
         """Descriptors of length one, N x D x h x w."""
         return F.normalize(self.project(x), dim=1)
 
-    def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """Shifts (x, y) N x 2 x h x w from here to there, of the descriptors of two maps."""
-        likeness = _averaged(_likeness(here, there, self.reach), self.neighbourhood)
-        attention = (likeness * self.sharpness.exp()).softmax(dim=1)
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """Shifts (x, y) N x 2 x h x w from one map to another, of their descriptors."""
+        similarity = _box_mean(_local_similarity(query, key, self.reach), self.neighbourhood)
+        attention = (similarity * self.sharpness.exp()).softmax(dim=1)
         shift = torch.einsum("nkhw,dk->ndhw", attention, self.offsets)
-        # Sure pixels decide for their neighbours: bare road and sky look alike everywhere.
-        sure = attention.square().sum(dim=1, keepdim=True)
-        return _averaged(sure * shift, self.smoothing) / _averaged(sure, self.smoothing)
+        # Pixels of high certainty decide for their neighbours: bare road and sky look alike
+        # everywhere.
+        certainty = attention.square().sum(dim=1, keepdim=True)
+        return _box_mean(certainty * shift, self.smoothing) / _box_mean(certainty, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,17 @@ class Matching(nn.Module):
             self.coarse.describe(F.pixel_unshuffle(whole, 2)), self.fine.describe(appearance)
         )
 
-    def forward(self, here: Descriptors, there: Descriptors) -> Tensor:
-        """Shifts (x, y) N x 2 x h x w from here to there, in pixels."""
-        height, width = here.fine.shape[-2:]
-        shift = self.coarse(here.coarse, there.coarse)
+    def forward(self, query: Descriptors, key: Descriptors) -> Tensor:
+        """Shifts (x, y) N x 2 x h x w from one frame to another, in pixels."""
+        height, width = query.fine.shape[-2:]
+        shift = self.coarse(query.coarse, key.coarse)
         shift = F.interpolate(shift, scale_factor=2, mode="bilinear", align_corners=False)
         shift = 2 * shift[..., :height, :width]
-        return shift + self.fine(here.fine, _looked_up(there.fine, shift))
+        return shift + self.fine(query.fine, _sample(key.fine, shift))
 
 
 @dataclass(frozen=True)
-class Followed:
+class AlignedWindow:
     """A window's frames, and where the things of the newest one are in the others.
 
     Attributes:
@@ -112,7 +113,7 @@ class Followed:
     paths: tuple[Tensor, ...]
     descriptors: Descriptors
 
-    def kept(self, count: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def newest(self, count: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The newest ``count`` frames, or all there are, and the paths into those."""
         first = max(0, len(self.frames) - count)
         return self.frames[first:], self.paths[first:]
@@ -143,37 +144,36 @@ class AlignedFusion(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """N x (C + A + K) x T x h x w in, fused features of the newest frame N x C x h x w out."""
-        followed = None
+        aligned_window = None
         for features in window.unbind(dim=2):
-            followed = self.follow(followed, features)
-        assert followed is not None
-        return self.fuse(followed)
+            aligned_window = self.extend(aligned_window, features)
+        assert aligned_window is not None
+        return self.fuse(aligned_window)
 
-    def follow(self, followed: Followed | None, features: Tensor) -> Followed:
+    def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
         """Take in the next frame, N x (C + A + K) x h x w; all paths now begin there."""
         first_class = self.channels + self.appearance
         compared = F.normalize(self.compare(features[:, :first_class]), dim=1)
         probability = features[:, first_class:]
-        own = torch.cat([features[:, : self.channels], compared, probability], dim=1)
+        frame = torch.cat([features[:, : self.channels], compared, probability], dim=1)
         descriptors = self.matching.describe(features[:, self.channels : first_class])
-        if followed is None:
-            return Followed((own,), (), descriptors)
-        shift = self.matching(descriptors, followed.descriptors)
-        step = torch.cat([shift, _inside(shift)], dim=1)
-        frames, paths = followed.kept(self.window - 1)
-        paths = (*(_continued(step, path) for path in paths), step)[: len(frames)]
-        return Followed((*frames, own), paths, descriptors)
+        if window is None:
+            return AlignedWindow((frame,), (), descriptors)
+        shift = self.matching(descriptors, window.descriptors)
+        step = torch.cat([shift, _inside_mask(shift)], dim=1)
+        frames, paths = window.newest(self.window - 1)
+        paths = (*(_extend_path(step, path) for path in paths), step)[: len(frames)]
+        return AlignedWindow((*frames, frame), paths, descriptors)
 
-    def fuse(self, followed: Followed) -> Tensor:
+    def fuse(self, window: AlignedWindow) -> Tensor:
         """Each pixel attends to itself and to its places in earlier frames: N x C x h x w."""
-        *earlier, own = followed.frames
-        found = [
-            _looked_up(frame, path[:, :2])
-            for frame, path in zip(earlier, followed.paths, strict=True)
+        *earlier, newest = window.frames
+        sampled = [
+            _sample(frame, path[:, :2]) for frame, path in zip(earlier, window.paths, strict=True)
         ]
-        classes = own.shape[1] - self.channels - DIMENSIONS
+        sizes = self.channels, DIMENSIONS, newest.shape[1] - self.channels - DIMENSIONS
         values, keys, probabilities = zip(
-            *(f.split((self.channels, DIMENSIONS, classes), 1) for f in (*found, own)), strict=True
+            *(frame.split(sizes, 1) for frame in (*sampled, newest)), strict=True
         )
         scale = self.sharpness.exp()
         scores = [
@@ -183,17 +183,17 @@ class AlignedFusion(nn.Module):
         weights = torch.cat(scores, dim=1).softmax(dim=1)
         trust = [
             path[:, 2:] * (probabilities[-1] * probability).sum(dim=1, keepdim=True)
-            for path, probability in zip(followed.paths, probabilities[:-1], strict=True)
+            for path, probability in zip(window.paths, probabilities[:-1], strict=True)
         ]
         weights = weights * torch.cat([*trust, torch.ones_like(scores[-1])], dim=1)
         weights = weights / weights.sum(dim=1, keepdim=True)
-        weighed = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
-        fused = torch.stack(weighed).sum(0)
-        lost = values[-1] - fused
-        return fused + DETAIL * (lost - _averaged(lost, DETAIL_SIZE))
+        weighted = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
+        fused = torch.stack(weighted).sum(0)
+        residual = values[-1] - fused
+        return fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
 
 
-def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
+def _local_similarity(query: Tensor, key: Tensor, reach: int) -> Tensor:
     """Products of each query with the keys around its place: N x places x h x w, row by row."""
     height, width = query.shape[-2:]
     around = F.pad(key, (reach,) * 4)
@@ -208,20 +208,20 @@ def _likeness(query: Tensor, key: Tensor, reach: int) -> Tensor:
     )
 
 
-def _averaged(x: Tensor, size: int) -> Tensor:
+def _box_mean(x: Tensor, size: int) -> Tensor:
     """Mean over size x size pixels, of those inside the image."""
     x = F.avg_pool2d(x, (size, 1), 1, (size // 2, 0), count_include_pad=False)
     return F.avg_pool2d(x, (1, size), 1, (0, size // 2), count_include_pad=False)
 
 
-def _continued(step: Tensor, path: Tensor) -> Tensor:
+def _extend_path(step: Tensor, path: Tensor) -> Tensor:
     """A step into the frame before, and from there along a path: N x 3 x h x w."""
-    further = _looked_up(path, step[:, :2])
-    shift = step[:, :2] + further[:, :2]
-    return torch.cat([shift, step[:, 2:] * further[:, 2:] * _inside(shift)], dim=1)
+    rest = _sample(path, step[:, :2])
+    shift = step[:, :2] + rest[:, :2]
+    return torch.cat([shift, step[:, 2:] * rest[:, 2:] * _inside_mask(shift)], dim=1)
 
 
-def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
+def _shifted_coordinates(shift: Tensor) -> tuple[Tensor, Tensor]:
     """Column and row N x h x w where each pixel is with its shift (x, y)."""
     height, width = shift.shape[-2:]
     columns = torch.arange(width, device=shift.device, dtype=shift.dtype)
@@ -229,17 +229,17 @@ def _places(shift: Tensor) -> tuple[Tensor, Tensor]:
     return columns + shift[:, 0], rows[:, None] + shift[:, 1]
 
 
-def _inside(shift: Tensor) -> Tensor:
+def _inside_mask(shift: Tensor) -> Tensor:
     """Whether a shift stays in the image, N x 1 x h x w: 1, or 0."""
     height, width = shift.shape[-2:]
-    x, y = _places(shift)
+    x, y = _shifted_coordinates(shift)
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     return inside.to(shift.dtype)[:, None]
 
 
-def _looked_up(x: Tensor, shift: Tensor) -> Tensor:
+def _sample(x: Tensor, shift: Tensor) -> Tensor:
     """A map where each pixel is with its shift: bilinear; beyond the image what its border is."""
     height, width = shift.shape[-2:]
-    columns, rows = _places(shift)
+    columns, rows = _shifted_coordinates(shift)
     grid = torch.stack([(columns + 0.5) * (2 / width) - 1, (rows + 0.5) * (2 / height) - 1], dim=-1)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
+from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import write_tensors
@@ -53,6 +54,27 @@ class ModelInfo:
     std: tuple[float, float, float] = IMAGENET_STD
     training: dict[str, Any] = field(default_factory=dict)
     checked: tuple[str, ...] = ("float32",)
+
+
+@dataclass(frozen=True)
+class InputDescription:
+    """Section ``input`` of ``model.yaml``; see :class:`ModelInfo`."""
+
+    height: CountFromOne
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """``model.yaml`` as it is written; see :class:`ModelInfo`."""
+
+    name: str
+    architecture: Architecture
+    input: InputDescription
+    classes: tuple[SemanticClass, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    checked: tuple[str, ...] = ModelInfo.checked
 
 
 class BundledSegmenter(Segmenter):
@@ -142,15 +164,16 @@ def save_bundle(
         dataclasses.replace(
             bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
         ).save(folder / "memory.safetensors")
-    description = {
-        "name": info.name,
-        "architecture": _plain(dataclasses.asdict(info.architecture)),
-        "input": {"height": info.height, "mean": list(info.mean), "std": list(info.std)},
-        "classes": [{"id": c.id, "name": c.name, "colour": list(c.colour)} for c in info.classes],
-        "training": info.training,
-        "checked": list(info.checked),
-    }
-    (folder / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+    description = ModelDescription(
+        name=info.name,
+        architecture=info.architecture,
+        input=InputDescription(info.height, info.mean, info.std),
+        classes=info.classes,
+        training=info.training,
+        checked=info.checked,
+    )
+    content = _plain(dataclasses.asdict(description))
+    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def load_memory(path: Path, model: Segmenter) -> MemoryBank:
@@ -181,32 +204,22 @@ def read_info(folder: Path) -> ModelInfo:
     """
     path = folder / "model.yaml"
     try:
-        raw = yaml.safe_load(path.read_text())
-        architecture: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in raw["architecture"].items()
-        }
-        classes = tuple(
-            SemanticClass(int(c["id"]), str(c["name"]), tuple(c["colour"])) for c in raw["classes"]
-        )
-        info = ModelInfo(
-            name=str(raw["name"]),
-            architecture=Architecture(**architecture),
-            classes=classes,
-            height=int(raw["input"]["height"]),
-            mean=tuple(raw["input"]["mean"]),
-            std=tuple(raw["input"]["std"]),
-            training=raw.get("training") or {},
-            checked=tuple(raw.get("checked") or ModelInfo.checked),
-        )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise BundleError(f"{path} cannot be used: {reason}") from error
-    if [c.id for c in classes] != list(range(info.architecture.classes)):
-        raise BundleError(
-            f"{path}: classes must have the ids 0 to {info.architecture.classes - 1} in order"
-        )
-    return info
+        description = read_configuration(path, ModelDescription, "model description")
+    except ConfigurationError as error:
+        raise BundleError(str(error)) from error
+    count = description.architecture.classes
+    if [c.id for c in description.classes] != list(range(count)):
+        raise BundleError(f"{path}: classes must have the ids 0 to {count - 1} in order")
+    return ModelInfo(
+        name=description.name,
+        architecture=description.architecture,
+        classes=description.classes,
+        height=description.input.height,
+        mean=description.input.mean,
+        std=description.input.std,
+        training=description.training,
+        checked=description.checked or ModelInfo.checked,
+    )
 
 
 def resolve_device(device: str) -> torch.device:
@@ -250,4 +263,4 @@ def _plain(value: Any) -> Any:
     """Tuples as lists, so that YAML stays readable by any parser."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -13,10 +13,17 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        if x.device.type != "cpu" or not _cpu_autocast_enabled():
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())
+
+
+def _cpu_autocast_enabled() -> bool:
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # torch before 2.4 has one function per device
+        return torch.is_autocast_cpu_enabled()
 
 
 class ConvNormAct(nn.Sequential):

@@ -33,9 +33,9 @@ class PrototypeRefinement(nn.Module):
 
     def forward(self, x: Tensor, probability: Tensor) -> Tensor:
         """Features N x C x h x w in and out, with class probabilities N x K x h x w."""
-        pixels, of_class = x.flatten(2).mT, probability.flatten(2).mT.to(x.dtype)
+        pixels, per_class = x.flatten(2).mT, probability.flatten(2).mT.to(x.dtype)
         scale = pixels.shape[1] ** -0.5  # in two steps: sums of half precision stay in range
-        total = ((of_class * scale).mT @ pixels) * scale
-        share = of_class.mean(dim=1)[..., None]
+        total = ((per_class * scale).mT @ pixels) * scale
+        share = per_class.mean(dim=1)[..., None]
         own = (total + RARE * self.keys) / (share + RARE)
-        return x + (of_class @ (self.values - own)).mT.unflatten(2, x.shape[2:])
+        return x + (per_class @ (self.values - own)).mT.unflatten(2, x.shape[2:])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
+from stmem_ros.configuration import check_values
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
 from stmem_ros.model.layers import resample
@@ -19,6 +22,7 @@ from stmem_ros.model.stf import SpatialTemporalFusion
 
 FORMS = ("published", "light")
 BACKBONES = (*REPEATS, "resnet50", "resnet101")
+Size = Annotated[int, Meta(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -45,23 +49,24 @@ class Architecture:
         mar: memory refinement is part of the network.
     """
 
-    classes: int
+    classes: Annotated[int, Meta(ge=2, le=255)]
     backbone: str = "efficientnet_lite0"
-    channels: int = 128
-    window: int = 3
+    channels: Size = 128
+    window: Annotated[int, Meta(ge=1, le=64)] = 3
     causal: bool = True
-    heads: int = 2
-    hidden: int = 256
-    block: tuple[int, int] = (9, 10)
-    positions: tuple[int, int] = (24, 32)
-    items_per_class: int = 10
+    heads: Size = 2
+    hidden: Size = 256
+    block: tuple[Size, Size] = (9, 10)
+    positions: tuple[Size, Size] = (24, 32)
+    items_per_class: Size = 10
     form: str = "published"
-    zoom: float = 1.0
-    reach: int = 4
+    zoom: Annotated[float, Meta(ge=0.25, le=4.0)] = 1.0
+    reach: Annotated[int, Meta(ge=0, le=64)] = 4
     stf: bool = True
     mar: bool = True
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is {self.backbone!r}; allowed: {', '.join(BACKBONES)}")
         if self.form not in FORMS:
@@ -71,13 +76,10 @@ class Architecture:
                 f"form is 'light' with the backbone {self.backbone!r} and causal {self.causal}; "
                 f"allowed: causal, and one of {', '.join(REPEATS)}"
             )
-        if self.window < 1 or self.classes < 2 or self.classes > 255:
+        if self.form == "published" and self.stf and self.channels % self.heads:
             raise ValueError(
-                f"window is {self.window} and classes {self.classes}; "
-                "allowed: window >= 1 and 2 to 255 classes"
+                f"heads is {self.heads}; allowed: what divides channels, {self.channels}"
             )
-        if not 0.25 <= self.zoom <= 4:
-            raise ValueError(f"zoom is {self.zoom}; allowed: 0.25 to 4")
 
     @property
     def target(self) -> int:

@@ -7,6 +7,8 @@ N x C x T x H x W; a *token* is one feature pixel of one frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ Block = tuple[int, int]
 class MultiHeadAttention(nn.Module):
     """Multi-head attention with packed query, key and value projections, scaled by 1/sqrt(d).
 
-    Args of ``forward``: query B x L x C, key and value B x S x C, ``visible`` a bool tensor that
+    Args of ``forward``: query B x L x C, key and value B x S x C, ``key_mask`` a bool tensor that
     broadcasts to B x heads x L x S, False where a key must not be attended to. Returns B x L x C.
     """
 
@@ -31,7 +33,7 @@ class MultiHeadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None = None
+        self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None
     ) -> Tensor:
         q, k, v = (
             F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -42,7 +44,7 @@ class MultiHeadAttention(nn.Module):
                 strict=True,
             )
         )
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
         return self.out_proj(attended.transpose(1, 2).flatten(-2))
 
 
@@ -66,61 +68,68 @@ class InterlacedAttention(nn.Module):
         memory: Tensor,
         query_position: Tensor,
         memory_position: Tensor,
-        real: Tensor | None,
+        token_mask: Tensor | None,
     ) -> Tensor:
-        """Query N x C x Tq x H x W attends to memory N x C x T x H x W; ``real`` H x W or None."""
+        """Query N x C x Tq x H x W attends to memory N x C x T x H x W.
+
+        Args:
+            token_mask: H x W, False for padding; None where there is none.
+        """
         shape = query.shape
         x = self.long(
-            self._strided(query + query_position),
-            self._strided(memory + memory_position),
-            self._strided(memory),
-            self._visible(real, memory.shape[2], strided=True, batch=shape[0]),
+            self._long_sequences(query + query_position),
+            self._long_sequences(memory + memory_position),
+            self._long_sequences(memory),
+            self._key_mask(token_mask, self._long_sequences, shape[0], memory.shape[2]),
         )
-        x = self._unstrided(x, shape)
-        keys = self._blocks(x + query_position)
+        x = self._from_long_sequences(x, shape)
+        keys = self._short_sequences(x + query_position)
         x = self.short(
             keys,
             keys,
-            self._blocks(x),
-            self._visible(real, shape[2], strided=False, batch=shape[0]),
+            self._short_sequences(x),
+            self._key_mask(token_mask, self._short_sequences, shape[0], shape[2]),
         )
-        return self._unblocks(x, shape)
+        return self._from_short_sequences(x, shape)
 
     def _split(self, x: Tensor) -> Tensor:
         """N C T H W -> N C T rows row columns column (block index and offset inside it)."""
         height, width = self.block
         return x.unflatten(4, (-1, width)).unflatten(3, (-1, height))
 
-    def _strided(self, x: Tensor) -> Tensor:
+    def _long_sequences(self, x: Tensor) -> Tensor:
         x = self._split(x).permute(0, 4, 6, 2, 3, 5, 1)  # N row column | T rows columns | C
         return x.flatten(3, 5).flatten(0, 2)
 
-    def _unstrided(self, tokens: Tensor, shape: torch.Size) -> Tensor:
+    def _from_long_sequences(self, tokens: Tensor, shape: torch.Size) -> Tensor:
         n, c, t, h, w = shape
         bh, bw = self.block
         x = tokens.reshape(n, bh, bw, t, h // bh, w // bw, c)
         return x.permute(0, 6, 3, 4, 1, 5, 2).reshape(shape)
 
-    def _blocks(self, x: Tensor) -> Tensor:
+    def _short_sequences(self, x: Tensor) -> Tensor:
         x = self._split(x).permute(0, 3, 5, 2, 4, 6, 1)  # N rows columns | T row column | C
         return x.flatten(3, 5).flatten(0, 2)
 
-    def _unblocks(self, tokens: Tensor, shape: torch.Size) -> Tensor:
+    def _from_short_sequences(self, tokens: Tensor, shape: torch.Size) -> Tensor:
         n, c, t, h, w = shape
         bh, bw = self.block
         x = tokens.reshape(n, h // bh, w // bw, t, bh, bw, c)
         return x.permute(0, 6, 3, 1, 4, 2, 5).reshape(shape)
 
-    def _visible(
-        self, real: Tensor | None, frames: int, strided: bool, batch: int
+    def _key_mask(
+        self,
+        token_mask: Tensor | None,
+        sequences: Callable[[Tensor], Tensor],
+        batch: int,
+        frames: int,
     ) -> Tensor | None:
         """Mask that keeps padding tokens from taking attention from real ones, B x 1 x 1 x S."""
-        if real is None:
+        if token_mask is None:
             return None
-        volume = real.expand(batch, 1, frames, *real.shape)
-        visible = (self._strided if strided else self._blocks)(volume)[..., 0]
+        mask = sequences(token_mask.expand(batch, 1, frames, *token_mask.shape))[..., 0]
         # Sequences made of padding alone are never read; unmasked they stay free of NaN.
-        return (visible | ~visible.any(dim=1, keepdim=True))[:, None, None]
+        return (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
 
 
 class FeedForward(nn.Module):
@@ -152,8 +161,8 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(channels, hidden)
         self.norm2 = ChannelNorm(channels)
 
-    def forward(self, x: Tensor, position: Tensor, real: Tensor | None) -> Tensor:
-        x = self.norm1(x + self.attention(x, x, position, position, real))
+    def forward(self, x: Tensor, position: Tensor, token_mask: Tensor | None) -> Tensor:
+        x = self.norm1(x + self.attention(x, x, position, position, token_mask))
         return self.norm2(x + self.feed_forward(x))
 
 
@@ -175,10 +184,10 @@ class DecoderLayer(nn.Module):
         window: Tensor,
         position: Tensor,
         window_position: Tensor,
-        real: Tensor | None,
+        token_mask: Tensor | None,
     ) -> Tensor:
-        y = self.norm1(y + self.self_attention(y, y, position, position, real))
-        y = self.norm2(y + self.cross_attention(y, window, position, window_position, real))
+        y = self.norm1(y + self.self_attention(y, y, position, position, token_mask))
+        y = self.norm2(y + self.cross_attention(y, window, position, window_position, token_mask))
         return self.norm3(y + self.feed_forward(y))
 
 
@@ -218,26 +227,30 @@ class SpatialTemporalFusion(nn.Module):
     def forward(self, window: Tensor) -> Tensor:
         """Features N x C x T x h x w in, fused features of the target frame N x C x h x w out."""
         height, width = window.shape[-2:]
-        x, real = padded(window, self.block)
-        window_position, _ = padded(resized(self.window_position, window.shape), self.block)
-        target_position, _ = padded(resized(self.target_position, window.shape), self.block)
-        encoded = self.encoder(x, window_position, real)
+        x, token_mask = pad_to_blocks(window, self.block)
+        window_position, _ = pad_to_blocks(
+            resize_position(self.window_position, window.shape), self.block
+        )
+        target_position, _ = pad_to_blocks(
+            resize_position(self.target_position, window.shape), self.block
+        )
+        encoded = self.encoder(x, window_position, token_mask)
         target = x[:, :, self.target : self.target + 1]
-        fused = self.decoder(target, encoded, target_position, window_position, real)
+        fused = self.decoder(target, encoded, target_position, window_position, token_mask)
         return fused[:, :, 0, :height, :width]
 
 
-def resized(position: Tensor, shape: torch.Size) -> Tensor:
+def resize_position(position: Tensor, shape: torch.Size) -> Tensor:
     """A position table 1 x C x T x H0 x W0 at the feature size of ``shape``, N x C x T x h x w."""
     size = (position.shape[2], *shape[-2:])
     return F.interpolate(position, size=size, mode="trilinear", align_corners=False)
 
 
-def padded(x: Tensor, block: Block) -> tuple[Tensor, Tensor | None]:
-    """Padded to whole blocks; also the H x W mask of real tokens, None where all are real."""
+def pad_to_blocks(x: Tensor, block: Block) -> tuple[Tensor, Tensor | None]:
+    """Padded to whole blocks; also the H x W mask, False for padding, None where there is none."""
     height, width = x.shape[-2:]
     bottom, right = -height % block[0], -width % block[1]
     if not bottom and not right:
         return x, None
-    real = torch.ones(height, width, dtype=torch.bool, device=x.device)
-    return F.pad(x, (0, right, 0, bottom)), F.pad(real, (0, right, 0, bottom))
+    token_mask = torch.ones(height, width, dtype=torch.bool, device=x.device)
+    return F.pad(x, (0, right, 0, bottom)), F.pad(token_mask, (0, right, 0, bottom))

@@ -1,19 +1,28 @@
-"""One camera of the node: its topics, its stream of features, its counters."""
+"""One camera of the node: its topics and its counters."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+import cv2
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
+from stmem_ros.drawing import overlay
+from stmem_ros.frames import LabelledFrame
+from stmem_ros.io.images import encode_jpeg
+from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.msg import FrameStatistics
-from stmem_ros.node.parameters import NodeParameters
-from stmem_ros.node.ros_packages import SLOP, Pairs, subscribe_pairs
-from stmem_ros.streaming.segmenter import StreamingSegmenter
+from stmem_ros.node.ros_messages import ROS_MESSAGES, scaled_camera_info
+from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
+from stmem_ros.parameters import NodeParameters
+from stmem_ros.pipeline import DEPTH_SLOP
 
 
 @dataclass
@@ -44,7 +53,6 @@ class CameraStream:
         node: the node.
         name: the camera's namespace, '' for the node's own.
         parameters: of the node.
-        segmenter: this camera's stream.
         on_image: called with each image that arrives; must return at once.
     """
 
@@ -53,11 +61,9 @@ class CameraStream:
         node: Node,
         name: str,
         parameters: NodeParameters,
-        segmenter: StreamingSegmenter,
         on_image: Callable[[str, Arrival], None],
     ) -> None:
         self.name = name
-        self.segmenter = segmenter
         self.info: CameraInfo | None = None
         self.counters = Counters()
         self._on_image = on_image
@@ -78,9 +84,8 @@ class CameraStream:
         self.paired_with = ""  # what an image needs beside it, for diagnostics
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
-            self.paired_with = (
-                f" with a depth image of the same moment (to {SLOP * 1e3:.0f} ms) on {depth[1]}"
-            )
+            slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
+            self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
             self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
         else:
             self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))
@@ -109,6 +114,47 @@ class CameraStream:
         ):  # fmt: skip
             if publisher is not None:
                 node.destroy_publisher(publisher)
+
+    def loss(self, topic: str) -> str:
+        """That images are lost on their way; empty if they are not.
+
+        A camera sends a camera_info with each image; pairs with depth may be fewer.
+        """
+        received, infos = self.counters.received, self.counters.infos
+        if self.paired_with or infos < 20 or 2 * received >= infos:
+            return ""
+        return (
+            f"{received} images but {infos} camera_info arrived on {topic}: images are lost on the "
+            "way; use the shared-memory profile (docs/middleware.md) or image_reliability: reliable"
+        )
+
+    def publish_labels(
+        self, labelled: LabelledFrame, header: Header, model: BundledSegmenter
+    ) -> None:
+        """Publish what somebody subscribes to; ``header``: of the image."""
+        label, confidence = labelled.label, labelled.confidence
+        if self.label_camera_info is not None:
+            stride = model.architecture.stride
+            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
+            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            if self.info is not None:
+                with suppress(ValueError):  # the costmap's diagnostics name it
+                    info = scaled_camera_info(self.info, *size, header)
+                    self.label_camera_info.publish(info)
+        if self.label.get_subscription_count():
+            self.label.publish(ROS_MESSAGES.image(label, header))
+        if self.confidence.get_subscription_count():
+            self.confidence.publish(ROS_MESSAGES.image(confidence, header))
+        raw = self.overlay.get_subscription_count()
+        jpeg = self.overlay_jpeg.get_subscription_count()
+        if raw or jpeg:
+            picture = overlay(labelled.frame.rgb, labelled.label, model.info.classes)
+            if raw:
+                self.overlay.publish(ROS_MESSAGES.image(picture, header))
+            if jpeg:
+                data = encode_jpeg(picture)
+                self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
 
     def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
         self.counters.received += 1

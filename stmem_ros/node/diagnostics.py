@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from stmem_ros.node.camera_stream import CameraStream
+from stmem_ros.node.costmap_output import CostmapOutput
+
+SILENCE = 2.0  # s without an image that are a problem
+
 
 class Diagnostics:
-    """Collects one status a subcomponent and publishes them together.
+    """Collects one status per subcomponent and publishes them together.
 
     Names are ``<node>: <Subcomponent>``, as diagnostic_updater writes them.
     """
@@ -17,24 +25,43 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._statuses: list[DiagnosticStatus] = []
 
-    def add(self, part: str, problem: str, values: dict[str, object], error: bool = False) -> None:
-        """Add the status of a subcomponent; ``problem`` is empty where all is well."""
-        level = DiagnosticStatus.OK
-        if problem:
-            level = DiagnosticStatus.ERROR if error else DiagnosticStatus.WARN
-        self._statuses.append(
-            DiagnosticStatus(
-                level=level,
-                name=f"{self._node.get_name()}: {part}",
-                message=problem or "OK",
-                hardware_id=self._node.get_namespace(),
-                values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-            )
+    def add_input(self, stream: CameraStream, topic: str, dropped: int) -> None:
+        """Add what a camera sends on ``topic``; ``dropped``: images replaced by newer ones."""
+        counters = stream.counters
+        wanted = topic + stream.paired_with
+        silence = None
+        if counters.last_image is not None:
+            silence = time.monotonic() - counters.last_image
+        problem = stream.loss(topic)
+        if silence is None:
+            problem = f"no image yet on {wanted}"
+        elif silence > SILENCE:
+            problem = f"no image on {wanted} for {silence:.1f} s"
+        elif counters.invalid:
+            problem = f"{counters.invalid} images not used, last: {counters.last_error}"
+        self._add(
+            f"Input {stream.name}".strip(),
+            problem,
+            {
+                "received": counters.received,
+                "labelled": counters.labelled,
+                "dropped": dropped,
+                "late": counters.late,
+                "invalid": counters.invalid,
+            },
         )
 
-    def destroy(self) -> None:
-        """Take the publisher away."""
-        self._node.destroy_publisher(self._publisher)
+    def add_model(self, name: str, device: torch.device, memory: int) -> None:
+        """Add the model; ``memory``: bytes it holds on a GPU."""
+        self._add("Model", "", {"model": name, "device": device, "memory": memory})
+
+    def add_costmap(self, costmap: CostmapOutput, skipped: int) -> None:
+        """Add the costmap; ``skipped``: labels that newer ones replaced before they were fused."""
+        age = "never"
+        if costmap.updated is not None:
+            age = f"{time.monotonic() - costmap.updated:.2f}"
+        values = {"updates": costmap.updates, "skipped": skipped, "age_s": age}
+        self._add("Costmap", costmap.problem, values)
 
     def publish(self) -> None:
         """Send what was added since the last time."""
@@ -42,3 +69,19 @@ class Diagnostics:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._statuses = []
         self._publisher.publish(message)
+
+    def destroy(self) -> None:
+        """Take the publisher away."""
+        self._node.destroy_publisher(self._publisher)
+
+    def _add(self, part: str, problem: str, values: dict[str, object]) -> None:
+        """Add the status of a subcomponent; ``problem`` is empty where all is well."""
+        self._statuses.append(
+            DiagnosticStatus(
+                level=DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
+                name=f"{self._node.get_name()}: {part}",
+                message=problem or "OK",
+                hardware_id=self._node.get_namespace(),
+                values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+            )
+        )

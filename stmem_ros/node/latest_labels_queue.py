@@ -10,7 +10,7 @@ N = TypeVar("N")
 T = TypeVar("T")
 
 
-class Backlog(Generic[N, T]):
+class LatestLabelsQueue(Generic[N, T]):
     """Notes in the order they came, each with an item that newer ones of its key replace.
 
     Notes are small and all come out; of the items of a key only the newest is kept.

@@ -3,27 +3,43 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from stmem_ros.signals import end_on_signals
 
-from stmem_ros.node.segmentation_node import SegmentationNode
-from stmem_ros.streaming.kernels.allocator import keep_freed_memory
+WAKE_UP = 0.2  # s between two looks for a signal, which does not wake up the executor
 
 
 def main() -> int:
-    """Run the node until it is interrupted; exit code 1 if it cannot start by itself."""
+    """Run the node until SIGINT or SIGTERM; exit code 1 if it cannot start by itself."""
+    stop = threading.Event()
+    spinning = threading.Event()
+
+    def on_signal() -> None:
+        stop.set()
+        if not spinning.is_set():  # nothing was begun that has to be ended
+            os._exit(0)
+
+    end_on_signals(0, on_signal)
+
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from stmem_ros.node.segmentation_node import SegmentationNode
+    from stmem_ros.streaming.kernels.allocator import keep_freed_memory
+
     keep_freed_memory()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    spinning.set()
     try:
-        while not node.failed:
-            executor.spin_once(timeout_sec=1.0)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not node.failed and not stop.is_set() and rclpy.ok():
+            executor.spin_once(timeout_sec=WAKE_UP)
     finally:
         executor.shutdown()  # else its guard condition may be collected before it, which it reports
         node.destroy_node()

@@ -19,8 +19,15 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
-from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformBuffer, TransformError
+from stmem_ros.geometry.transforms import (
+    FramesNotConnectedError,
+    TransformBuffer,
+    TransformError,
+    TransformSource,
+)
 from stmem_ros.io.images import ImageError, decode_colour
+from stmem_ros.pipeline import DEPTH_SLOP
+from stmem_ros.stamps import nanoseconds
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -53,20 +60,16 @@ __all__ = [
     "subscribe_pairs",
 ]
 
-SLOP = 0.02  # s that the stamps of a pair may lie apart
 QUEUE = 10  # messages of each topic that wait for their partner
 Topic = tuple[type, str]  # message type and name
 Pair = Callable[[Any, Any], None]
 
 
-class Transforms(Protocol):
-    """Where frames are at a time; see ``TransformBuffer.lookup``."""
+class Transforms(TransformSource, Protocol):
+    """A source of transforms that listens to ROS."""
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray: ...
-
-    def time_went_back(self) -> None: ...
-
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Listen no more."""
 
 
 def listen_to_transforms(node: Node) -> Transforms:
@@ -121,13 +124,13 @@ class _OwnPairs:
             self._node.destroy_subscription(subscription)
 
     def _take(self, side: int, message: Any) -> None:
-        mine, others = self._waiting[side], self._waiting[1 - side]
-        match = min(others, key=lambda other: _apart(message, other), default=None)
-        if match is None or _apart(message, match) > SLOP:
-            mine.append(message)
+        own, others = self._waiting[side], self._waiting[1 - side]
+        match = min(others, key=lambda other: _distance(message, other), default=None)
+        if match is None or _distance(message, match) > DEPTH_SLOP:
+            own.append(message)
             return
-        for waiting in (mine, others):  # what is older will find no partner any more
-            while waiting and _seconds(waiting[0]) <= _seconds(match) + SLOP:
+        for waiting in (own, others):  # what is older will find no partner any more
+            while waiting and _stamp(waiting[0]) <= _stamp(match) + DEPTH_SLOP:
                 waiting.popleft()
         self._callback(*((message, match) if side == 0 else (match, message)))
 
@@ -140,7 +143,9 @@ class _FilteredPairs:
         self._filters = [
             message_filters.Subscriber(node, kind, topic, qos_profile=qos) for kind, topic in topics
         ]
-        self._pairs = message_filters.ApproximateTimeSynchronizer(self._filters, QUEUE, SLOP)
+        self._pairs = message_filters.ApproximateTimeSynchronizer(
+            self._filters, QUEUE, DEPTH_SLOP / 1e9
+        )
         self._pairs.registerCallback(callback)
 
     def close(self) -> None:
@@ -148,12 +153,13 @@ class _FilteredPairs:
             self._node.destroy_subscription(subscriber.sub)
 
 
-def _seconds(message: Any) -> float:
-    return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+def _stamp(message: Any) -> int:
+    return nanoseconds(message.header.stamp)
 
 
-def _apart(a: Any, b: Any) -> float:
-    return abs(_seconds(a) - _seconds(b))
+def _distance(a: Any, b: Any) -> int:
+    """Between the stamps of two messages, ns."""
+    return abs(_stamp(a) - _stamp(b))
 
 
 class _OwnTransforms(TransformBuffer):
@@ -165,9 +171,6 @@ class _OwnTransforms(TransformBuffer):
             node.create_subscription(TFMessage, "/tf", self._moving, 100),
             node.create_subscription(TFMessage, "/tf_static", self._static, latched),
         ]
-
-    def time_went_back(self) -> None:
-        """Nothing to do: a transform that goes back in time replaces what was later."""
 
     def close(self) -> None:
         for subscription in self._subscriptions:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import threading
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
-from stmem_ros.drawing import overlay
+from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.io.images import ImageError
 from stmem_ros.model.bundle import (
     BundledSegmenter,
@@ -32,49 +29,44 @@ from stmem_ros.model.bundle import (
     load_bundle,
     load_memory,
 )
-from stmem_ros.model.memory import MemoryBank
 from stmem_ros.msg import FrameStatistics, LabelInfo
-from stmem_ros.node import conversions
 from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
-from stmem_ros.node.latest_labels_queue import Backlog
+from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.own_thread import in_own_thread
-from stmem_ros.node.parameters import (
-    NodeParameters,
-    check_change,
-    declare_parameters,
-    read_parameters,
+from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
+from stmem_ros.node.ros_messages import (
+    ROS_MESSAGES,
+    to_rgb,
+    vision_label_info,
 )
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
-from stmem_ros.streaming.execution import Execution, swap_memory
-from stmem_ros.streaming.segmenter import Segmentation, StreamingSegmenter, push_together
-
-SILENCE = 2.0  # seconds without an image that diagnostics warn about
+from stmem_ros.parameters import NodeParameters, pipeline_config
+from stmem_ros.pipeline import Pipeline
+from stmem_ros.stamps import nanoseconds
+from stmem_ros.streaming.execution import swap_memory
+from stmem_ros.streaming.segmenter import RestartKind
 
 
 @dataclass(frozen=True)
-class Input:
-    """An image taken out of the mailbox.
+class TakenImage:
+    """What a frame of the pipeline was made from.
 
     Attributes:
-        rgb: the image, uint8 H x W x 3.
-        stamp: ns.
-        taken: when it was taken, perf_counter seconds.
+        taken: when it was taken out of the mailbox, perf_counter seconds.
         convert: seconds it took to become an array.
     """
 
     stream: CameraStream
     arrival: Arrival
-    rgb: np.ndarray
-    stamp: int
     taken: float
     convert: float
 
 
 @dataclass(frozen=True)
-class Processed:
+class PublishedLabels:
     """A frame whose labels are published; its statistics go out when the costmap is done with it.
 
     Attributes:
@@ -87,43 +79,27 @@ class Processed:
     taken: float
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What the costmap takes of a frame.
-
-    Attributes:
-        epoch: the node's when they were made.
-    """
-
-    header: Header
-    depth: Image | None
-    segmentation: Segmentation
-    epoch: int
-
-
 class SegmentationNode(LifecycleNode):
     """Segments the images of its cameras and keeps the semantic grid.
 
-    Subscription callbacks only leave the newest image in a mailbox. One thread segments all images
-    that wait there and publishes their labels; a second one fuses these into the costmap. That one
-    may wait for late transforms; then it goes on with each camera's newest labels.
+    It turns messages into frames of the pipeline, and what comes out of that into messages; all
+    that is decided about them, the pipeline decides. Subscription callbacks only leave the newest
+    image in a mailbox. One thread labels all images that wait there and publishes their labels; a
+    second one fuses these into the costmap. That one may wait for late transforms; then it goes on
+    with each camera's newest labels.
     Topics, parameters and services: docs/node.md.
     """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__("segmentation_node", **options)
         declare_parameters(self)
         self._configured = False
         self._failed = False
         self._streams: dict[str, CameraStream] = {}
-        self._new_bank: MemoryBank | None = None
         self._stop = threading.Event()
         self._segmenting: threading.Thread | None = None
         self._mapping: threading.Thread | None = None
-        self._segment_lock = threading.Lock()  # held while frames are segmented
-        self._epoch = 0  # how often what was seen had to be forgotten; labels of earlier ones too
-        self._mapped_epoch = 0  # of what the costmap holds
-        self._said: set[str] = set()
+        self._logged_reasons: set[str] = set()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value:
             self._autostart_timer = self.create_timer(0.0, self._autostart)
@@ -144,33 +120,32 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            p = self._settings = read_parameters(self)
-            model, segmenters = in_own_thread(lambda: self._load_model(p))
-            rules = self._load_rules(p, model)
+            parameters = self._settings = read_parameters(self)
+            model = in_own_thread(lambda: self._load_model(parameters))
+            rules = self._load_rules(parameters, model)
+            self._pipeline = self._make_pipeline(parameters, model, rules)
         except (ValueError, FileNotFoundError) as error:
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         self._model = model
         self._images: Mailbox[Arrival] = Mailbox()
-        self._backlog: Backlog[Processed, Labels] = Backlog()
-        for name, segmenter in segmenters.items():
-            self._streams[name] = CameraStream(self, name, p, segmenter, self._on_image)
-        self._transforms = listen_to_transforms(self)
-        self._costmap = CostmapOutput(self, p, rules, self._transforms)
+        self._labels_queue: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
+        for name in parameters.cameras:
+            self._streams[name] = CameraStream(self, name, parameters, self._on_image)
+        self._costmap = CostmapOutput(self, parameters, rules)
         self._label_info = self.create_publisher(LabelInfo, "~/label_info", LATCHED)
         header = Header(stamp=self.get_clock().now().to_msg())
-        self._label_info.publish(conversions.label_info(model.info.name, rules, header))
+        self._label_info.publish(label_info(ROS_MESSAGES, model.info.name, rules, header))
         self._vision_info = None
         if VisionLabelInfo is not None:
             self._vision_info = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
-            self._vision_info.publish(conversions.vision_label_info(rules, header))
+            self._vision_info.publish(vision_label_info(rules, header))
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
         self._diagnostics = Diagnostics(self)
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
         self._configured = True
         self.get_logger().info(
-            f"model {model.info.name!r} on {next(model.parameters()).device} in "
-            f"{next(iter(segmenters.values())).runner.execution.precision}, "
+            f"model {model.info.name!r} on {self._pipeline.device} in {self._pipeline.precision}, "
             f"{len(model.info.classes)} classes, waiting for images on "
             + ", ".join(self.resolve_topic_name(s.image_topic) for s in self._streams.values())
         )
@@ -179,7 +154,7 @@ class SegmentationNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for stream in self._streams.values():
             stream.counters = Counters()
-        self._images, self._backlog = Mailbox(), Backlog()
+        self._images, self._labels_queue = Mailbox(), LatestLabelsQueue()
         self._costmap.updates = 0
         self._stop.clear()
         self._segmenting = threading.Thread(
@@ -207,8 +182,7 @@ class SegmentationNode(LifecycleNode):
             self.destroy_publisher(self._vision_info)
         self.destroy_service(self._reset_service)
         self.destroy_timer(self._diagnostics_timer)
-        self._new_bank = None
-        del self._model, self._transforms
+        del self._model, self._pipeline, self._transforms
         gc.collect()  # a stream's functions refer to it: it would keep the model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -229,32 +203,37 @@ class SegmentationNode(LifecycleNode):
             self._mapping.join()
             self._segmenting = self._mapping = None
 
-    def _load_model(
-        self, p: NodeParameters
-    ) -> tuple[BundledSegmenter, dict[str, StreamingSegmenter]]:
-        """The model, and a stream for each camera."""
-        model = load_bundle(p.model, p.device)
+    def _load_model(self, parameters: NodeParameters) -> BundledSegmenter:
+        model = load_bundle(parameters.model, parameters.device)
         if not model.architecture.causal:
             raise BundleError(
-                f"model {p.model!r} is centred: it needs a frame of the future; "
+                f"model {parameters.model!r} is centred: it needs a frame of the future; "
                 "use a causal bundle on a vehicle, and this one with `stmem evaluate`"
             )
-        if p.memory_bank:
-            bank = load_memory(Path(p.memory_bank), model)
-            swap_memory(model, bank)
-        height = {0: model.info.height, -1: None}.get(p.inference_height, p.inference_height)
-        execution = Execution(p.precision, p.compile, p.cuda_graphs)
-        with warnings.catch_warnings(record=True) as caught:
-            made = {n: StreamingSegmenter(model, p.max_gap, height, execution) for n in p.cameras}
-        for warning in caught:
-            self.get_logger().warning(str(warning.message))
-        return model, made
+        if parameters.memory_bank:
+            swap_memory(model, load_memory(Path(parameters.memory_bank), model))
+        return model
 
     @staticmethod
-    def _load_rules(p: NodeParameters, model: BundledSegmenter) -> CostRules:
-        if p.cost_rules:
-            return load_rules(Path(p.cost_rules), model.info.classes)
+    def _load_rules(parameters: NodeParameters, model: BundledSegmenter) -> CostRules:
+        if parameters.cost_rules:
+            return load_rules(Path(parameters.cost_rules), model.info.classes)
         return default_rules(model.info.classes)
+
+    def _make_pipeline(
+        self, parameters: NodeParameters, model: BundledSegmenter, rules: CostRules
+    ) -> Pipeline:
+        config = pipeline_config(parameters)
+        self._transforms = listen_to_transforms(self)
+        with warnings.catch_warnings(record=True) as caught:
+            try:
+                pipeline = in_own_thread(lambda: Pipeline(model, rules, config, self._transforms))
+            except BaseException:
+                self._transforms.close()
+                raise
+        for warning in caught:
+            self.get_logger().warning(str(warning.message))
+        return pipeline
 
     # Callbacks: none of them works on images
 
@@ -263,10 +242,7 @@ class SegmentationNode(LifecycleNode):
             self._images.put(camera, arrival)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self._segment_lock:
-            for stream in self._streams.values():
-                stream.segmenter.reset()
-            self._epoch += 1
+        self._pipeline.reset()
         response.success = True
         response.message = "ring and grid are empty"
         return response
@@ -278,124 +254,83 @@ class SegmentationNode(LifecycleNode):
                 folder = bundle_folder(self._settings.model)
                 path = Path(parameter.value) if parameter.value else folder / "memory.safetensors"
                 try:
-                    self._new_bank = load_memory(path, self._model)
+                    self._pipeline.swap_memory(load_memory(path, self._model))
+                    self.get_logger().info(f"memory bank {path} is used from the next image on")
                 except BundleError as error:
                     reason = str(error)
         return SetParametersResult(successful=not reason, reason=reason)
 
-    # The thread that segments
+    # The thread that labels
 
     def _segment_all(self) -> None:
         while not self._stop.is_set():
-            due = self._images.take(timeout=0.1)
-            with self._segment_lock:
-                try:
-                    self._segment(due)
-                except Exception as error:  # a bad frame must not end the node
-                    if not self.context.ok():
-                        return
-                    for camera in due:
-                        self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
+            arrivals = self._images.take(timeout=0.1)
+            try:
+                self._segment(arrivals)
+            except Exception as error:  # a bad frame must not end the node
+                if not self.context.ok():
+                    return
+                for camera in arrivals:
+                    self._refuse(self._streams[camera], f"{type(error).__name__}: {error}")
 
-    def _segment(self, due: dict[str, Arrival]) -> None:
-        """Segment the images of all cameras that are due, together."""
+    def _segment(self, arrivals: dict[str, Arrival]) -> None:
+        """Label the images of all cameras that wait, together."""
         taken = time.perf_counter()
-        self._swap_memory()
-        inputs = [
-            converted
-            for camera, arrival in due.items()
-            if (converted := self._convert(self._streams[camera], arrival, taken)) is not None
+        frames = [
+            frame
+            for camera, arrival in arrivals.items()
+            if (frame := self._frame(self._streams[camera], arrival, taken)) is not None
         ]
-        if not inputs:
-            return
-        segmentations = push_together(
-            [i.stream.segmenter for i in inputs],
-            [i.rgb for i in inputs],
-            [i.stamp / 1e9 for i in inputs],
-        )
-        if any(map(_time_went_back, segmentations)):
-            self._epoch += 1
-            self._transforms.time_went_back()
-        for i, segmentation in zip(inputs, segmentations, strict=True):
-            self._publish(i, segmentation)
+        result = self._pipeline.label(frames)
+        for refused in result.refused:
+            self._refuse(refused.frame.source.stream, refused.text)
+        for labelled in result.labelled:
+            self._publish(labelled)
 
-    def _swap_memory(self) -> None:
-        bank, self._new_bank = self._new_bank, None
-        if bank is not None:
-            swap_memory(self._model, bank)
-            self.get_logger().info("memory bank replaced")
-
-    def _convert(self, stream: CameraStream, arrival: Arrival, taken: float) -> Input | None:
-        """The image as an array, None (and counted) if it cannot be used."""
-        begun = time.perf_counter()
+    def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
+        """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
+        started = time.perf_counter()
         try:
-            rgb = conversions.to_rgb(arrival.image)
-            stamp = conversions.nanoseconds(arrival.image.header.stamp)
-            stream.segmenter.check(rgb, stamp / 1e9)
-        except (ImageError, ValueError) as error:
+            rgb = to_rgb(arrival.image)
+        except ImageError as error:
             self._refuse(stream, str(error))
             return None
-        return Input(stream, arrival, rgb, stamp, taken, time.perf_counter() - begun)
+        header = arrival.image.header
+        return CameraFrame(
+            camera=stream.name,
+            rgb=rgb,
+            stamp=nanoseconds(header.stamp),
+            frame_id=header.frame_id,
+            source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
+        )
 
-    def _publish(self, i: Input, segmentation: Segmentation) -> None:
+    def _publish(self, labelled: LabelledFrame) -> None:
         """Publish the labels, and hand them over to the costmap."""
-        begun = time.perf_counter()
-        stream, header = i.stream, i.arrival.image.header
-        if segmentation.restarted:
-            self.get_logger().warning(f"ring emptied: {segmentation.restarted}")
-            stream.counters.late += _time_went_back(segmentation)
+        started = time.perf_counter()
+        source: TakenImage = labelled.frame.source
+        stream, header = source.stream, source.arrival.image.header
+        if labelled.restart is not None:
+            self.get_logger().warning(f"ring emptied: {labelled.restart.text}")
+            stream.counters.late += labelled.restart.kind is RestartKind.TIME_WENT_BACK
         stream.counters.labelled += 1
-        self._publish_label(stream, header, i.rgb, segmentation)
+        stream.publish_labels(labelled, header, self._model)
         now = self.get_clock().now().nanoseconds
         statistics = FrameStatistics(
             header=header,
-            **dataclasses.asdict(segmentation.timings),
-            convert=i.convert,
-            publish=time.perf_counter() - begun,
-            latency=(now - i.stamp) / 1e9,
-            ring_length=len(stream.segmenter.ring),
-            ring_capacity=stream.segmenter.ring.capacity,
+            **dataclasses.asdict(labelled.timings),
+            convert=source.convert,
+            publish=time.perf_counter() - started,
+            latency=(now - labelled.frame.stamp) / 1e9,
+            ring_length=labelled.window,
+            ring_capacity=self._pipeline.window,
             frames_dropped=self._images.dropped(stream.name),
             frames_late=stream.counters.late,
             frames_invalid=stream.counters.invalid,
-            device=str(stream.segmenter.device),
-            device_memory=_device_memory(stream.segmenter.device),
+            device=str(self._pipeline.device),
+            device_memory=_device_memory(self._pipeline.device),
         )
-        self._backlog.put(
-            stream.name,
-            Processed(stream, statistics, i.taken),
-            Labels(header, i.arrival.depth, segmentation, self._epoch),
-        )
-
-    def _publish_label(
-        self,
-        stream: CameraStream,
-        header: Header,
-        rgb: np.ndarray,
-        segmentation: Segmentation,
-    ) -> None:
-        label, confidence = segmentation.label, segmentation.confidence
-        if stream.label_camera_info is not None:
-            stride = self._model.architecture.stride
-            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
-            label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            if stream.info is not None:
-                with suppress(ValueError):  # the costmap's diagnostics name it
-                    info = conversions.scaled_camera_info(stream.info, *size, header)
-                    stream.label_camera_info.publish(info)
-        if stream.label.get_subscription_count():
-            stream.label.publish(conversions.mono_image(label, header))
-        if stream.confidence.get_subscription_count():
-            stream.confidence.publish(conversions.mono_image(confidence, header))
-        raw = stream.overlay.get_subscription_count()
-        jpeg = stream.overlay_jpeg.get_subscription_count()
-        if raw or jpeg:
-            picture = overlay(rgb, segmentation.label, self._model.info.classes)
-            if raw:
-                stream.overlay.publish(conversions.rgb_image(picture, header))
-            if jpeg:
-                stream.overlay_jpeg.publish(conversions.jpeg_image(picture, header))
+        published = PublishedLabels(stream, statistics, source.taken)
+        self._labels_queue.put(stream.name, published, labelled)
 
     # The thread that fuses labels into the costmap
 
@@ -403,106 +338,62 @@ class SegmentationNode(LifecycleNode):
         assert self._segmenting is not None
         while True:
             last = not self._segmenting.is_alive()
-            taken = self._backlog.take(timeout=0.1)
+            taken = self._labels_queue.take(timeout=0.1)
             if taken is None:
                 if last:
                     return
                 continue
+            published, labelled = taken
             try:
-                self._map(*taken)
+                self._map(published, labelled)
             except Exception as error:  # bad labels must not end the node
                 if not self.context.ok():
                     return
                 reason = f"{type(error).__name__}: {error}"
-                self._costmap.failed(taken[0].stream, reason)
-                self._refuse(taken[0].stream, reason)
+                self._costmap.fail(published.stream, reason)
+                self._refuse(published.stream, reason)
 
-    def _map(self, frame: Processed, labels: Labels | None) -> None:
+    def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
         """Fuse labels that are still wanted, and publish the statistics of their frame."""
-        begun = time.perf_counter()
-        statistics = frame.statistics
+        started = time.perf_counter()
+        stream, statistics = published.stream, published.statistics
         try:
             # While the node stops nothing takes in the transforms that labels may wait for.
-            if labels is not None and labels.epoch == self._epoch and not self._stop.is_set():
-                if labels.epoch != self._mapped_epoch:
-                    self._costmap.reset()
-                    self._mapped_epoch = labels.epoch
-                header, depth = labels.header, labels.depth
-                self._costmap.update(frame.stream, header, labels.segmentation, depth)
-                statistics.costmap = time.perf_counter() - begun
+            if labelled is not None and not self._stop.is_set():
+                depth = labelled.frame.source.arrival.depth
+                result = self._pipeline.fuse(labelled, stream.info, depth)
+                if result is not None:
+                    self._costmap.publish(stream, labelled, result)
+                    statistics.costmap = time.perf_counter() - started
         finally:
-            statistics.total = time.perf_counter() - frame.taken
-            frame.stream.statistics.publish(statistics)
+            statistics.total = time.perf_counter() - published.taken
+            stream.statistics.publish(statistics)
 
     def _refuse(self, stream: CameraStream, reason: str) -> None:
         """Count a frame that cannot be used; each reason is logged once."""
         stream.counters.invalid += 1
         stream.counters.last_error = reason
-        if reason not in self._said:
-            self._said.add(reason)
+        if reason not in self._logged_reasons:
+            self._logged_reasons.add(reason)
             self.get_logger().error(f"image on {stream.image_topic} not used: {reason}")
 
     # Diagnostics
 
     def _diagnose(self) -> None:
         for stream in self._streams.values():
-            self._diagnose_input(stream)
-        device = next(self._model.parameters()).device
-        self._diagnostics.add(
-            "Model",
-            "",
-            {"model": self._model.info.name, "device": device, "memory": _device_memory(device)},
-        )
-        age = None if self._costmap.updated is None else time.monotonic() - self._costmap.updated
-        self._diagnostics.add(
-            "Costmap",
-            self._costmap.problem,
-            {
-                "updates": self._costmap.updates,
-                "skipped": sum(self._backlog.replaced(name) for name in self._streams),
-                "age_s": "never" if age is None else f"{age:.2f}",
-            },
-        )
-        self._diagnostics.publish()
-
-    def _diagnose_input(self, stream: CameraStream) -> None:
-        c = stream.counters
-        now = time.monotonic()
-        topic = self.resolve_topic_name(stream.image_topic)
-        problem = ""
-        if c.last_image is None:
-            problem = f"no image yet on {topic}{stream.paired_with}"
-        elif now - c.last_image > SILENCE:
-            problem = f"no image on {topic}{stream.paired_with} for {now - c.last_image:.1f} s"
-        elif c.last_error and c.invalid:
-            problem = f"{c.invalid} images not used, last: {c.last_error}"
-        if not stream.paired_with and c.infos >= 20 and 2 * c.received < c.infos:
-            loss = (
-                f"{c.received} images but {c.infos} camera_info arrived on {topic}: images are "
-                "lost on the way; use the shared-memory profile (docs/middleware.md) or "
-                "image_reliability: reliable"
-            )
-            problem = problem or loss
-            if "loss" not in self._said:
-                self._said.add("loss")
+            topic = self.resolve_topic_name(stream.image_topic)
+            if (loss := stream.loss(topic)) and "loss" not in self._logged_reasons:
+                self._logged_reasons.add("loss")
                 self.get_logger().warning(loss)
-        self._diagnostics.add(
-            f"Input {stream.name}".strip(),
-            problem,
-            {
-                "received": c.received,
-                "labelled": c.labelled,
-                "dropped": self._images.dropped(stream.name),
-                "late": c.late,
-                "invalid": c.invalid,
-            },
-        )
+            dropped = self._images.dropped(stream.name)
+            self._diagnostics.add_input(stream, topic, dropped)
+        device = self._pipeline.device
+        self._diagnostics.add_model(self._model.info.name, device, _device_memory(device))
+        skipped = sum(self._labels_queue.replaced(name) for name in self._streams)
+        self._diagnostics.add_costmap(self._costmap, skipped)
+        self._diagnostics.publish()
 
 
 def _device_memory(device: torch.device) -> int:
     """Bytes held on a GPU, 0 on a CPU."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
-def _time_went_back(segmentation: Segmentation) -> bool:
-    return (segmentation.restarted or "").startswith("time went back")

@@ -1,0 +1,1 @@
+"""What drives a real node from outside: its process, the player, the recorder, the replay."""

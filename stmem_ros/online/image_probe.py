@@ -10,13 +10,18 @@ import json
 import subprocess
 import sys
 import time
-from array import array
 from dataclasses import dataclass
 
+import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from stmem_ros.node.ros_messages import ROS_MESSAGES
+from stmem_ros.stamps import nanoseconds
 
 TOPIC = "stmem_doctor/image"
 COUNT = 30
@@ -43,7 +48,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
     command = [sys.executable, "-m", "stmem_ros.online.image_probe", str(width), str(height)]
     command += ["reliable"] if reliable else []
     receiver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = Node("stmem_doctor")
         publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=5))
@@ -52,12 +57,9 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
             if time.monotonic() > deadline or receiver.poll() is not None:
                 raise RuntimeError("the receiving process did not appear")
             time.sleep(0.05)
-        message = Image(width=width, height=height, encoding="rgb8", step=3 * width)
-        message.data = array("B", bytes(3 * width * height))
+        message = ROS_MESSAGES.image(np.zeros((height, width, 3), np.uint8), Header())
         for number in range(COUNT):
-            now = time.monotonic_ns()
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 10**9)
-            message.header.frame_id = str(number)
+            message.header = ROS_MESSAGES.header(time.monotonic_ns(), str(number))
             publisher.publish(message)
             time.sleep(PERIOD)
         output, _ = receiver.communicate(timeout=TIMEOUT)
@@ -71,7 +73,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
 
 def receive(width: int, height: int, reliable: bool) -> None:
     """Take images until they stop; print how long each was on its way, ms."""
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_doctor_receiver")
     times: list[float] = []
     last = time.monotonic() + TIMEOUT
@@ -79,8 +81,7 @@ def receive(width: int, height: int, reliable: bool) -> None:
 
     def on_image(message: Image) -> None:
         nonlocal last, done
-        sent = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        times.append((time.monotonic_ns() - sent) / 1e6)
+        times.append((time.monotonic_ns() - nanoseconds(message.header.stamp)) / 1e6)
         last = time.monotonic() + 2.0
         done = message.header.frame_id == str(COUNT - 1)
 

@@ -24,6 +24,7 @@ class NodeProcess:
         remaps: names of its topics, and those to use instead.
         log: file for what the node writes.
         threads: CPU threads of its network, None: as many as it likes.
+        parameter_file: of parameters that ``parameters`` go before; None without.
 
     Raises:
         NodeProcessError: on leaving, the node had not ended well.
@@ -35,10 +36,13 @@ class NodeProcess:
         remaps: Mapping[str, str],
         log: Path,
         threads: int | None = None,
+        parameter_file: Path | None = None,
     ) -> None:
         command = [sys.executable, "-m", "stmem_ros.node.main", "--ros-args"]
         for name, topic in remaps.items():
             command += ["-r", f"{name}:={topic}"]
+        if parameter_file is not None:
+            command += ["--params-file", str(parameter_file)]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
         self._log = log

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -14,13 +15,16 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
+from stmem_ros.evaluation.replay.bag_moments import CameraTopics
 from stmem_ros.evaluation.results.folder import RecordingFolder
 from stmem_ros.evaluation.results.played_bag import PlayedBag
 from stmem_ros.io.bags import (
@@ -31,12 +35,13 @@ from stmem_ros.io.bags import (
     Topic,
     find_image_topic,
 )
-from stmem_ros.io.output_topics import NODE, output_topics
+from stmem_ros.io.output_topics import NODE, camera_topic, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
 from stmem_ros.online.player import BagPlayer
 from stmem_ros.online.recorder import Recorder
+from stmem_ros.stamps import header_stamp
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
 LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
@@ -47,45 +52,64 @@ class ReplayError(Exception):
     """The replay could not be made; one line says why."""
 
 
+@dataclass(frozen=True)
+class PlayedNode:
+    """The node that a bag is played to.
+
+    Attributes:
+        model: shipped bundle or a bundle's folder.
+        device: torch device.
+        camera: its only camera's name, as of parameter ``cameras``.
+        threads: CPU threads of its network, None: as many as it likes.
+        parameter_file: of all other parameters, None: the defaults.
+    """
+
+    model: str
+    device: str
+    camera: str = ""
+    threads: int | None = None
+    parameter_file: Path | None = None
+
+
 def replay_online(
-    bag: BagReader,
-    image: Topic,
-    info: Topic | None,
-    out: Path,
-    model: str,
-    device: str,
-    rate: float | None,
-    threads: int | None = None,
+    bag: BagReader, topics: CameraTopics, out: Path, node: PlayedNode, rate: float | None
 ) -> PlayedBag:
     """Play ``bag`` to a node of its own; outputs go to ``out``/output, its log is ``out``/node.log.
 
     Args:
-        image, info: topics of the camera in the bag.
+        topics: of the camera in the bag.
         rate: speed, 1 is real time; None: real time, but no image is sent before the label of the
             one before has arrived, so that a slow machine labels every frame.
-        threads: CPU threads of the node's network, None: as many as it likes.
 
     Raises:
         ReplayError: no label came.
         NodeProcessError: the node did not start, or ended during the replay.
     """
     os.environ.update(private_environment(out / "log"))
-    compressed = image.type == COMPRESSED
-    parameters = {
+    compressed = topics.image.type == COMPRESSED
+    parameters: dict[str, object] = {
         "use_sim_time": True,
-        "model": model,
-        "device": device,
+        "model": node.model,
+        "device": node.device,
         "image_transport": "compressed" if compressed else "raw",
         "image_reliability": "reliable",
-        "rectified": "rect" in image.name,
     }
-    remaps = {"image_raw/compressed" if compressed else "image_raw": image.name}
-    if info is not None:
-        remaps["camera_info"] = info.name
-    with NodeProcess(parameters, remaps, out / "node.log", threads) as process:
+    if node.parameter_file is None:
+        parameters["rectified"] = "rect" in topics.image.name
+    inputs = {
+        "image_raw/compressed" if compressed else "image_raw": topics.image,
+        "camera_info": topics.info,
+        "depth": topics.depth,
+    }
+    prefix = f"{node.camera}/" if node.camera else ""
+    remaps = {prefix + name: topic.name for name, topic in inputs.items() if topic is not None}
+    log = out / "node.log"
+    with NodeProcess(parameters, remaps, log, node.threads, node.parameter_file) as process:
         output = RecordingFolder(out).output
         try:
-            return _play_and_record(bag, image, None, {}, output, rate, process.check_alive)
+            return _play_and_record(
+                bag, topics.image, None, {}, output, rate, process.check_alive, node.camera
+            )
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
 
@@ -121,12 +145,13 @@ def _play_and_record(
     output: Path,
     rate: float | None,
     check: Callable[[], None],
+    camera: str = "",
 ) -> PlayedBag:
     """``check`` is called while waiting and may raise."""
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
-            run = _Run(node, writer, bag.start, image, layers, check)
+            run = _Run(node, writer, bag.start, image, camera, layers, check)
             player = BagPlayer(node, bag, topics, remaps)
             _wait_until_found(player, image, check)
             run.play(player, rate)
@@ -144,6 +169,7 @@ class _Run:
         writer: BagWriter,
         start: int,
         image: Topic,
+        camera: str,
         layers: tuple[str, ...],
         check: Callable[[], None],
     ) -> None:
@@ -153,12 +179,13 @@ class _Run:
         self.dropped = 0
         self.device = "unknown"
         self._image = image
+        self._camera = camera
         self._check = check
         self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
         self._refused = 0  # images the node could not use, as far as it has told
         self._refused_before = 0  # the image sent last
         self._labelled = threading.Condition()
-        topics = output_topics(layers)
+        topics = output_topics(layers, (camera,))
         self._recorder = Recorder(node, writer, topics, start, self._on_message)
 
     def play(self, player: BagPlayer, rate: float | None) -> None:
@@ -169,7 +196,7 @@ class _Run:
                 if record.topic == self._image.name:
                     if rate is None:
                         self._wait_for_label()
-                    stamp = _stamp(record.data)
+                    stamp = header_stamp(record.data)
                     with self._labelled:
                         self._sent[stamp] = time.monotonic()
                         self._refused_before = self._refused
@@ -204,22 +231,22 @@ class _Run:
 
     def _on_message(self, topic: str, data: bytes) -> None:
         now = time.monotonic()
-        if topic == f"{NODE}/label":
-            stamp = _stamp(data)
+        if topic == camera_topic("label", self._camera):
+            stamp = header_stamp(data)
             with self._labelled:
                 if stamp in self._sent:
                     self.latencies.setdefault(stamp, now - self._sent[stamp])
                 self._labelled.notify_all()
-        elif topic == f"{NODE}/statistics":
+        elif topic == camera_topic("statistics", self._camera):
             statistics = deserialize_message(data, FrameStatistics)
             self.dropped = statistics.frames_dropped
             self.device = statistics.device
             with self._labelled:
-                self._done.add(_stamp(data))
+                self._done.add(header_stamp(data))
                 self._labelled.notify_all()
         elif topic == "/diagnostics":
             for status in deserialize_message(data, DiagnosticArray).status:
-                if status.name == f"{NODE[1:]}: Input":
+                if status.name == f"{NODE[1:]}: Input {self._camera}".strip():
                     with self._labelled:
                         values = {v.key: v.value for v in status.values}
                         self._refused = int(values["invalid"])
@@ -228,7 +255,7 @@ class _Run:
 
 @contextmanager
 def _spinning_node() -> Iterator[Node]:
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -247,7 +274,7 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
     infos: list[LabelInfo] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_subscription(LabelInfo, f"{NODE}/label_info", infos.append, latched)
-    client = node.create_client(GetState, f"{NODE}/get_state")
+    client: Client = node.create_client(GetState, f"{NODE}/get_state")
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         check()
@@ -257,7 +284,8 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
         answer_by = time.monotonic() + 2.0
         while not future.done() and time.monotonic() < answer_by:
             time.sleep(0.02)
-        active = future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE
+        answer = future.result()  # None as long as there is none
+        active = answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE
         if active and infos:
             return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
     raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
@@ -272,8 +300,3 @@ def _wait_until_found(player: BagPlayer, image: Topic, check: Callable[[], None]
             raise ReplayError(f"{NODE} does not listen to {image.name}")
         time.sleep(0.02)
     time.sleep(SETTLING)
-
-
-def _stamp(data: bytes) -> int:
-    """Stamp in ns of a serialised message that begins with a header (little-endian CDR)."""
-    return int.from_bytes(data[4:8], "little") * 10**9 + int.from_bytes(data[8:12], "little")

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.time import Time
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from stmem_ros.io.bags import BagError, BagReader, Record
-from stmem_ros.node.conversions import message_type
+from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 
-CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is due
+CLOCK_PERIOD = 0.02  # s between /clock messages while nothing is publish_time
 
 
 class BagPlayer:
@@ -45,9 +44,10 @@ class BagPlayer:
         self._clock = node.create_publisher(Clock, "/clock", 10)
         self._publishers: dict[str, Publisher] = {}
         for name in sorted(topics or set(have)):
-            kind = message_type(have[name].type)
-            if kind is None:
-                node.get_logger().warning(f"{name} not played: {have[name].type} is not installed")
+            try:
+                kind = message_type(have[name].type)
+            except MessageTypeError as error:
+                node.get_logger().warning(f"{name} is not played: {error}")
                 continue
             self._publishers[name] = node.create_publisher(
                 kind, remaps.get(name, name), _profile(name)
@@ -68,39 +68,37 @@ class BagPlayer:
         """
         count = 0
         origin: int | None = None
-        began = 0.0
+        started = 0.0
         for record in self._bag.records(set(self._publishers)):
             if origin is None:
-                origin, began = record.time, time.monotonic()
-            due = began + (record.time - origin) / 1e9 / rate
-            while (left := due - time.monotonic()) > 0:
+                origin, started = record.time, time.monotonic()
+            publish_time = started + (record.time - origin) / 1e9 / rate
+            while (left := publish_time - time.monotonic()) > 0:
                 self._tick(record.time - round(left * rate * 1e9))
                 time.sleep(min(left, CLOCK_PERIOD))
             held = time.monotonic()
             before(record)
-            began += time.monotonic() - held
+            started += time.monotonic() - held
             self._tick(record.time)
             self._publishers[record.topic].publish(self._bag.to_cdr(record))
             count += 1
         return count
 
-    def _tick(self, nanoseconds: int) -> None:
-        if not rclpy.ok():  # a signal came: publishing would be an error now
-            raise ExternalShutdownException
-        self._clock.publish(Clock(clock=Time(nanoseconds=max(0, nanoseconds)).to_msg()))
+    def _tick(self, time_ns: int) -> None:
+        self._clock.publish(Clock(clock=ROS_MESSAGES.time(max(0, time_ns))))
 
 
 def play_bag(
     path: Path, rate: float, loop: bool, topics: set[str] | None, remaps: dict[str, str]
 ) -> int:
-    """Play a bag from a node of its own until it ends or is interrupted; returns the messages.
+    """Play a bag from a node of its own to its end, or again and again; returns the messages.
 
     Raises:
         BagError: the bag cannot be played.
     """
     count = 0
     with BagReader(path) as bag:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         try:
             node = rclpy.create_node("stmem_bag_player")
             player = BagPlayer(node, bag, topics, remaps)
@@ -108,8 +106,6 @@ def play_bag(
             count = player.play(rate)
             while loop:
                 count += player.play(rate)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass
         finally:
             rclpy.try_shutdown()
     return count

@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from stmem_ros.io.bags import BagWriter
 from stmem_ros.io.output_topics import OutputTopic
-from stmem_ros.node.conversions import message_type
+from stmem_ros.node.ros_messages import message_type
 
 
 class Recorder:

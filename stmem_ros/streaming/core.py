@@ -10,18 +10,18 @@ from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.prototype_refinement import PrototypeRefinement
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
-from stmem_ros.streaming.fusion import FollowingFusion, SingleFrame, StreamFusion, TokenFusion
+from stmem_ros.streaming.fusion import AlignedWindowFusion, SingleFrame, StreamFusion, TokenFusion
 from stmem_ros.streaming.kernels.decode import decode
 from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.kernels.folded_convolutions import (
     FoldedPyramidPoolingHead,
-    with_strided_detail,
-    without_batch_norm,
+    fold_batch_norms,
+    fold_detail_projection,
 )
 from stmem_ros.streaming.kernels.folded_mar import FoldedRefinement
 from stmem_ros.streaming.kernels.folded_stf import FoldedFusion
-from stmem_ros.streaming.kernels.fused_convolutions import with_fused_convolutions
-from stmem_ros.streaming.kernels.winograd import with_winograd
+from stmem_ros.streaming.kernels.fused_convolutions import fuse_convolutions
+from stmem_ros.streaming.kernels.winograd import use_winograd
 
 
 class StreamingCore:
@@ -37,17 +37,17 @@ class StreamingCore:
         self._classifier = model.classifier
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
-        self.backbone = without_batch_norm(model.backbone)
+        self.backbone = fold_batch_norms(model.backbone)
         self.head: nn.Module
         if isinstance(model.head, PyramidPoolingHead):
             self.head = FoldedPyramidPoolingHead(model.head)
         else:
-            self.head = without_batch_norm(model.head)
-            with_strided_detail(self.head)
+            self.head = fold_batch_norms(model.head)
+            fold_detail_projection(self.head)
         if cpu_kernels:
             for part in (self.backbone, self.head):
-                with_winograd(part)
-                with_fused_convolutions(part)
+                use_winograd(part)
+                fuse_convolutions(part)
         self._stf: FoldedFusion | FoldedAlignment | None = None
         if isinstance(model.stf, AlignedFusion):
             self._stf = FoldedAlignment(model.stf)
@@ -71,7 +71,7 @@ class StreamingCore:
     def fusion(self) -> StreamFusion:
         """The temporal fusion of a new stream."""
         if isinstance(self._stf, FoldedAlignment):
-            return FollowingFusion(self._stf)
+            return AlignedWindowFusion(self._stf)
         return SingleFrame() if self._stf is None else TokenFusion(self._stf)
 
     def refine(self, features: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Descriptors, Followed
+from stmem_ros.model.aligned_fusion import AlignedFusion, AlignedWindow, Descriptors
 from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.kernels.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
@@ -90,34 +90,34 @@ class TokenFusion:
             self._ring.append(FrameTokens(size, tokens, projected))
 
 
-class FollowingFusion:
+class AlignedWindowFusion:
     """The light form: where the things of the last frame are in earlier ones, and these frames."""
 
     float32 = True  # half precision tells places in a wide image to half a pixel
 
     def __init__(self, fusion: FoldedAlignment | AlignedFusion) -> None:
         self._fusion = fusion
-        self._followed: Followed | None = None
+        self._window: AlignedWindow | None = None
 
     def push(self, features: Tensor) -> Tensor:
-        for _ in range(1 if self._followed else self._fusion.window):
-            self._followed = self._fusion.follow(self._followed, features)
-        assert self._followed is not None
-        return self._fusion.fuse(self._followed)
+        for _ in range(1 if self._window else self._fusion.window):
+            self._window = self._fusion.extend(self._window, features)
+        assert self._window is not None
+        return self._fusion.fuse(self._window)
 
     def reset(self) -> None:
-        self._followed = None
+        self._window = None
 
     def state(self) -> State:
         """Frames, then paths, oldest first, without the frame that leaves; then the descriptors."""
-        assert self._followed is not None
-        frames, paths = self._followed.kept(self._fusion.window - 1)
-        descriptors = self._followed.descriptors
+        assert self._window is not None
+        frames, paths = self._window.newest(self._fusion.window - 1)
+        descriptors = self._window.descriptors
         return (*frames, *paths, descriptors.coarse, descriptors.fine)
 
     def resume(self, state: State, size: tuple[int, int]) -> None:
-        *kept, coarse, fine = state
+        *tensors, coarse, fine = state
         frames = self._fusion.window - 1
-        self._followed = Followed(
-            tuple(kept[:frames]), tuple(kept[frames:]), Descriptors(coarse, fine)
+        self._window = AlignedWindow(
+            tuple(tensors[:frames]), tuple(tensors[frames:]), Descriptors(coarse, fine)
         )

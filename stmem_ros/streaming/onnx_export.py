@@ -19,8 +19,8 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.core import StreamingCore
-from stmem_ros.streaming.fusion import FollowingFusion, State
-from stmem_ros.streaming.kernels.folded_convolutions import without_batch_norm
+from stmem_ros.streaming.fusion import AlignedWindowFusion, State
+from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
 OPSET = 18
 ONE_FILE = 1.5e9  # bytes; what is larger (a file holds 2 GB) keeps its weights in a second one
@@ -50,7 +50,7 @@ class StreamStep(nn.Module):
         self._core = StreamingCore(model, cpu_kernels=False)
         self._fusion = self._core.fusion()
         if isinstance(model.stf, AlignedFusion):  # exporters know grid_sample
-            self._fusion = FollowingFusion(without_batch_norm(model.stf))
+            self._fusion = AlignedWindowFusion(fold_batch_norms(model.stf))
         self._size = size
         first = self._features(torch.zeros(1, *size, 3, dtype=torch.uint8))
         self._feature_size = (first.shape[-2], first.shape[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,6 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.execution import Execution, runner, swap_memory
-from stmem_ros.streaming.kernels.allocator import LARGE, keep_freed_memory
 from stmem_ros.streaming.ring import Ring
 
 SMALLEST = 32  # pixels a side: one pixel of the coarsest feature map
@@ -46,6 +46,23 @@ class Frame:
     size: tuple[int, int]
 
 
+class RestartKind(Enum):
+    """Why a stream began anew."""
+
+    TIME_WENT_BACK = "time went back"
+    GAP = "a gap"
+    NEW_SIZE = "the image size changed"
+    RESET = "it was reset"
+
+
+@dataclass(frozen=True)
+class Restart:
+    """That a stream began anew: the kind of reason, and its text for people."""
+
+    kind: RestartKind
+    text: str
+
+
 @dataclass(frozen=True)
 class Segmentation:
     """The labels of one frame.
@@ -55,8 +72,8 @@ class Segmentation:
         confidence: largest class probability x 255, uint8 H x W.
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
-        timings: seconds a stage.
-        restarted: why the stream began anew with this frame, None if it did not.
+        timings: seconds per stage.
+        restart: why the stream began anew with this frame, None if it did not.
     """
 
     label: np.ndarray
@@ -64,7 +81,7 @@ class Segmentation:
     stamp: float
     window: int
     timings: StageTimings
-    restarted: str | None = None
+    restart: Restart | None = None
 
 
 class StreamingSegmenter:
@@ -72,8 +89,6 @@ class StreamingSegmenter:
 
     Causal models label the newest frame. Centred models label the frame ``window // 2`` before it
     (its stamp is in the result): right for offline work, one frame late on a vehicle.
-
-    On a CPU, large images make the process keep memory that was freed: see ``allocator.py``.
 
     Args:
         model: from :func:`stmem_ros.load_bundle`.
@@ -139,16 +154,20 @@ class StreamingSegmenter:
         if not np.isfinite(stamp):
             raise ValueError(f"stamp is {stamp}; it must be a finite number of seconds")
 
-    def _restart_reason(self, frame: Frame) -> str | None:
+    def _restart(self, frame: Frame) -> Restart | None:
+        """Why the stream begins anew with a frame, None if it goes on."""
         last = self.ring.newest
         if last is None:
             return None
         if frame.stamp < last.stamp:
-            return f"time went back by {last.stamp - frame.stamp:.3f} s"
+            text = f"time went back by {last.stamp - frame.stamp:.3f} s"
+            return Restart(RestartKind.TIME_WENT_BACK, text)
         if frame.stamp - last.stamp > self.max_gap:
-            return f"a gap of {frame.stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
+            text = f"a gap of {frame.stamp - last.stamp:.3f} s (max_gap is {self.max_gap} s)"
+            return Restart(RestartKind.GAP, text)
         if frame.size != last.size:
-            return f"the image size changed to {frame.size[1]} x {frame.size[0]}"
+            text = f"the image size changed to {frame.size[1]} x {frame.size[0]}"
+            return Restart(RestartKind.NEW_SIZE, text)
         return None
 
     def _append(self, frame: Frame) -> Frame:
@@ -186,9 +205,6 @@ def push_together(
     for stream, rgb, stamp in zip(streams, images, stamps, strict=True):
         stream.check(rgb, stamp)
         sizes.append(stream._inference_size((rgb.shape[0], rgb.shape[1])))
-    network, zoom = streams[0].runner, streams[0].model.architecture.zoom
-    if network.device.type == "cpu" and sum(h * w for h, w in sizes) * zoom**2 > LARGE:
-        keep_freed_memory()
     results: dict[int, Segmentation] = {}
     try:
         for size in dict.fromkeys(sizes):
@@ -226,10 +242,10 @@ def _push_batch(
     restarts, targets, fused = [], [], []
     for stream, image, stamp, own in zip(streams, images, stamps, features.split(1), strict=True):
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
-        restarted = stream._restart_reason(frame)
-        if restarted:
+        restart = stream._restart(frame)
+        if restart is not None:
             stream.reset()
-        restarts.append(restarted)
+        restarts.append(restart)
         targets.append(stream._append(frame))
         fused.append(stream.fusion.push(own))
     clock.stage_ends("stf")
@@ -243,8 +259,8 @@ def _push_batch(
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
-        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restarted)
-        for label, confidence, target, stream, restarted in zip(
+        Segmentation(label, confidence, target.stamp, len(stream.ring), timings, restart)
+        for label, confidence, target, stream, restart in zip(
             whole_labels, whole_confidences, targets, streams, restarts, strict=True
         )
     ]

@@ -29,12 +29,12 @@ class Windows(Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         random = np.random.default_rng([*self._seed, index])
-        window = self._augmented(index, random)
+        window = self._augment(index, random)
         if random.random() < self._settings.paste:
-            paste_rare(window, self._augmented(int(random.integers(len(self))), random))
+            paste_rare(window, self._augment(int(random.integers(len(self))), random))
         return window.images, window.label, window.flow
 
-    def _augmented(self, index: int, random: np.random.Generator) -> TrainingWindow:
+    def _augment(self, index: int, random: np.random.Generator) -> TrainingWindow:
         sample = self._samples[index]
         settings, pair = self._settings.augmentation, self._settings.consistency > 0
         return make_window(
@@ -43,7 +43,7 @@ class Windows(Dataset):
 
 
 def paste_rare(window: TrainingWindow, other: TrainingWindow) -> None:
-    """Copy the rare classes of another single frame over this one, where they are there.
+    """Copy the rare classes of another single frame over this one, where that shows them.
 
     Rare is what covers less than 2 % of the other frame: poles stay upright on pavements, as the
     frames are street scenes of one layout (Olsson et al., ClassMix, WACV 2021).

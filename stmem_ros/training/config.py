@@ -5,10 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Literal
 
-import yaml
+from msgspec import Meta
 
+from stmem_ros.configuration import (
+    Count,
+    CountFromOne,
+    NotNegative,
+    Positive,
+    Probability,
+    read_configuration,
+)
 from stmem_ros.data.augment import Augmentation
 from stmem_ros.model.segmenter import Architecture
 
@@ -16,7 +24,6 @@ from stmem_ros.model.segmenter import Architecture
 # needed to show what STF and MAR each add.
 STAGES = ("frame", "stf", "mar", "frame_mar")
 BEFORE = {"stf": "frame", "mar": "stf", "frame_mar": "frame"}
-SECTIONS = ("frame", "stf", "mar")
 
 
 @dataclass(frozen=True)
@@ -47,19 +54,19 @@ class StageConfig:
         augmentation: random changes of the training windows.
     """
 
-    epochs: int
-    batch: int
-    learning_rate: float
-    backbone_rate: float = 1.0
-    weight_decay: float = 1e-4
-    clip: float = 1.0
+    epochs: Count
+    batch: CountFromOne
+    learning_rate: NotNegative
+    backbone_rate: NotNegative = 1.0
+    weight_decay: NotNegative = 1e-4
+    clip: Positive = 1.0
     class_balance: bool = True
-    iou_loss: float = 0.0
+    iou_loss: NotNegative = 0.0
     frozen: tuple[str, ...] = ()
-    consistency: float = 0.0
-    paste: float = 0.0
-    calm_epochs: int = 0
-    average: float = 0.0
+    consistency: NotNegative = 0.0
+    paste: Probability = 0.0
+    calm_epochs: Count = 0
+    average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     frozen_norms: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -73,8 +80,8 @@ class SyntheticConfig:
         first_seed: seed of the first scene; the demo and the tests use seeds below 1000.
     """
 
-    windows: int = 0
-    first_seed: int = 1000
+    windows: Count = 0
+    first_seed: Count = 1000
 
 
 @dataclass(frozen=True)
@@ -84,20 +91,16 @@ class CoarseConfig:
     Attributes:
         dataset: ``idd_lite``.
         split: what is trained on.
-        share: of the frames of a batch, 0 to 1; 0 for none of them.
+        share: of the frames of a batch; 0 for none of them.
         height: pixels that the frames are scaled to, about that of the others.
         teacher: bundle that narrows the labels (:mod:`stmem_ros.training.coarse_frames`).
     """
 
     dataset: str = "idd_lite"
     split: str = "train"
-    share: float = 0.0
-    height: int = 360
+    share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    height: CountFromOne = 360
     teacher: str = "onboard"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f"coarse.share is {self.share}; allowed: 0 to 1, without 1")
 
 
 @dataclass(frozen=True)
@@ -125,18 +128,18 @@ class TrainingConfig:
 
     name: str
     dataset: str
-    seed: int
+    seed: Count
     architecture: Architecture
     frame: StageConfig
     stf: StageConfig
     mar: StageConfig
     split: str = "train"
-    missing: str = "error"
+    missing: Literal["error", "repeat"] = "error"
     holdout: tuple[str, ...] = ()
-    memory_rule: str = "confidence"
+    memory_rule: Literal["confidence", "boundary", "mean"] = "confidence"
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
-    workers: int = 0
+    workers: Count = 0
     bfloat16: bool = False
 
     def stage(self, name: str) -> StageConfig:
@@ -162,28 +165,7 @@ def load_config(path: Path) -> TrainingConfig:
     """Read a configuration.
 
     Raises:
-        ValueError: unreadable, or a key that is unknown or missing; one line names it.
+        ConfigurationError: unreadable, or a key is unknown, missing or has a value that is not
+            allowed; one line names it.
     """
-    try:
-        raw = yaml.safe_load(path.read_text())
-        for stage in SECTIONS:
-            section = raw[stage]
-            section["augmentation"] = _build(Augmentation, section.get("augmentation") or {})
-            raw[stage] = _build(StageConfig, section)
-        raw["architecture"] = _build(Architecture, raw["architecture"])
-        raw["synthetic"] = _build(SyntheticConfig, raw.get("synthetic") or {})
-        raw["coarse"] = _build(CoarseConfig, raw.get("coarse") or {})
-        return _build(TrainingConfig, raw)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__} {error}"
-        raise ValueError(f"training configuration {path}: {reason}") from error
-
-
-T = TypeVar("T")
-
-
-def _build(kind: type[T], values: dict[str, Any]) -> T:
-    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"unknown {', '.join(unknown)}; {kind.__name__} has {', '.join(known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return read_configuration(path, TrainingConfig, "training configuration")

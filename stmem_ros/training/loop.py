@@ -6,20 +6,23 @@ import copy
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.whole_file import whole_file
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
-from stmem_ros.model.segmenter import Segmenter, normalise
+from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.batches import (
     Windows,
     batch_count,
@@ -28,13 +31,14 @@ from stmem_ros.training.batches import (
     epoch_order,
 )
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
-from stmem_ros.training.losses import LabelLoss, inconsistency, label_loss, soft_iou_loss
+from stmem_ros.training.label_loss import LabelLoss
+from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
 from stmem_ros.training.stage_network import StageNetwork
 from stmem_ros.training.weight_average import WeightAverage
 
-CHECKPOINT_SECONDS = 120  # between two checkpoints in an epoch
+CHECKPOINT_SECONDS = 120  # between two checkpoints within an epoch
 
 
 @dataclass(frozen=True)
@@ -63,130 +67,6 @@ class Progress:
     batches: list[float] = dataclasses.field(default_factory=list)  # losses, of the epoch begun
 
 
-class StageTraining:
-    """A stage's training as it goes on: weights, optimiser, average, progress, checkpoints."""
-
-    def __init__(
-        self,
-        network: StageNetwork,
-        config: TrainingConfig,
-        samples: Samples,
-        run: Path,
-        process: TrainingProcess,
-    ) -> None:
-        stage = network.stage
-        self.network, self.config, self.process = network, config, process
-        self.model = network.model.to(process.device)
-        self.settings = config.stage(stage)
-        self.samples = samples
-        self.coarse = coarse_count(samples, config)
-        self.count = batch_count(samples, config, stage)
-        self.criterion = label_loss(samples, self.settings).to(process.device)
-        self.optimiser = _optimiser(network, self.settings)
-        steps = self.count * self.settings.epochs
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: _rate(step, steps)
-        )
-        self.average = WeightAverage(self.model, self.settings.average)
-        self.progress = Progress()
-        self.best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
-        self.checkpoint = run / f"{stage}.checkpoint.pt"
-        self.saved = time.monotonic()
-        self.parallel: nn.Module = network
-
-    def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        if not self.checkpoint.is_file():
-            return
-        saved = torch.load(self.checkpoint, map_location=self.process.device, weights_only=True)
-        self.model.load_state_dict(saved["model"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.average.state = saved["average"]
-        self.progress = Progress(**saved["progress"])
-        self.best = saved["best"]
-
-    def distribute(self) -> None:
-        """Train together with the other processes, if there are any."""
-        if self.process.count > 1:
-            if self.process.device.type == "cuda":
-                nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-            self.parallel = DistributedDataParallel(self.network)
-
-    def train_epoch(self) -> None:
-        """Train what is left of the epoch."""
-        stage, config, process, progress = (
-            self.network.stage,
-            self.config,
-            self.process,
-            self.progress,
-        )
-        seed = [config.seed, STAGES.index(stage), progress.epoch]
-        settings = config.epoch(stage, progress.epoch)
-        windows = Windows(self.samples, *config.window(stage), settings, seed)
-        order = epoch_order(self.samples, self.coarse, self.count, seed)[len(progress.batches) :]
-        trained = [p for part in self.network.trained for p in part.parameters()]
-        self.network.train()
-        bar = tqdm(
-            epoch_batches(windows, order, process, config.workers),
-            desc=f"{stage} {progress.epoch + 1}/{self.settings.epochs}",
-            unit="batch",
-            total=self.count,
-            initial=len(progress.batches),
-            disable=process.rank > 0,
-        )
-        for rgb, label, flow in bar:
-            loss = step(
-                self.parallel,
-                self.model,
-                rgb,
-                label,
-                flow,
-                self.criterion,
-                process,
-                self.settings,
-                config.bfloat16,
-            )
-            self.optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, self.settings.clip)
-            self.optimiser.step()
-            self.schedule.step()
-            self.average.update()
-            progress.batches.append(process.total(loss.detach()).item() / process.count)
-            bar.set_postfix(loss=f"{np.mean(progress.batches[-20:]):.3f}")
-            if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-                self.save()
-        progress.epoch += 1
-        progress.losses.append(float(np.mean(progress.batches)))
-        progress.batches = []
-
-    def score(self, holdout: Samples, frames: int) -> float:
-        """mIoU on what was held out; the best weights so far are kept."""
-        with self.average.in_model():
-            miou = _score(self.network, holdout, frames, self.process)
-        if miou > self.progress.best_miou:
-            self.progress.best_epoch, self.progress.best_miou = self.progress.epoch, miou
-            self.best = copy.deepcopy(self.average.state)
-        return miou
-
-    def save(self) -> None:
-        """Write the checkpoint, if this is the process that does."""
-        self.saved = time.monotonic()
-        if self.process.rank == 0:
-            save_checkpoint(
-                self.checkpoint,
-                {
-                    "model": self.model.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
-                    "schedule": self.schedule.state_dict(),
-                    "average": self.average.state,
-                    "progress": dataclasses.asdict(self.progress),
-                    "best": self.best,
-                },
-            )
-
-
 def train(
     network: StageNetwork,
     config: TrainingConfig,
@@ -198,67 +78,180 @@ def train(
 ) -> TrainingResult:
     """Train a stage; ``network`` ends with the weights of the epoch that is kept."""
     stage, epochs = network.stage, config.stage(network.stage).epochs
+    network.model.to(process.device)
     if not epochs:
         return TrainingResult((), 0, None)
-    training = StageTraining(network, config, samples, run, process)
-    if resume:
-        training.resume()
-    training.distribute()
-    progress = training.progress
+    trainer = StageTrainer(network, config, samples, holdout, process)
+    checkpoint = run / f"{stage}.checkpoint.pt"
+    if resume and checkpoint.is_file():
+        trainer.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
-    while progress.epoch < epochs:
-        training.train_epoch()
-        miou = None if holdout is None else training.score(holdout, config.window(stage)[0])
+    saved = time.monotonic()
+    while trainer.progress.epoch < epochs:
+        for _ in trainer.train_epoch():
+            if process.rank == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, trainer.state())
+                saved = time.monotonic()
+        miou = trainer.validate()
         if board is not None:
-            board.add_scalar("loss", progress.losses[-1], progress.epoch)
-            rate = training.schedule.get_last_lr()[0]
-            board.add_scalar("learning_rate", rate, progress.epoch)
-            if miou is not None:
-                board.add_scalar("holdout_miou", miou, progress.epoch)
-        training.save()
+            trainer.write_curves(board, miou)
+            save_checkpoint(checkpoint, trainer.state())
+            saved = time.monotonic()
         process.wait()
     if board is not None:
         board.close()
-    training.model.load_state_dict(training.best or training.average.state)
-    return TrainingResult(
-        tuple(progress.losses),
-        epochs if holdout is None else progress.best_epoch,
-        None if holdout is None else progress.best_miou,
-    )
+    return trainer.finish()
 
 
-def step(
-    network: nn.Module,
-    model: Segmenter,
-    rgb: Tensor,
-    label: Tensor,
-    flow: Tensor,
-    criterion: LabelLoss,
-    process: TrainingProcess,
-    settings: StageConfig,
-    bfloat16: bool,
-) -> Tensor:
-    """Loss of this process's share of a batch: fields of :class:`TrainingWindow`, stacked.
+class StageTrainer:
+    """Trains a stage epoch by epoch.
 
-    Cross-entropy is a mean over the pixels of all processes: DDP, which averages gradients, then
-    gives those of one process with the whole batch. The other terms are each process's own.
+    Attributes:
+        progress: what was done so far.
 
     Args:
-        network: computes the logits; the :class:`StageNetwork` of ``model``, or DDP around it.
+        network: of the stage, on the process's device.
+        samples: what it is trained on.
+        holdout: what the best epoch is chosen by; None keeps the last one.
     """
-    rgb, label = rgb.to(process.device), label.to(process.device).long()
-    images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
-    with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
-        pair = network(images)
-    logits = model.upsample(pair[:, -1], label.shape[-2], label.shape[-1])
-    share = process.total(criterion.share(label))
-    loss = criterion.total(logits, label) / share.clamp(min=1e-6) * process.count
-    if settings.iou_loss:
-        loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
-    if pair.shape[1] > 1:
-        flow = flow.to(process.device)
-        loss = loss + settings.consistency * inconsistency(pair[:, -1], pair[:, -2], flow)
-    return loss
+
+    def __init__(
+        self,
+        network: StageNetwork,
+        config: TrainingConfig,
+        samples: Samples,
+        holdout: Samples | None,
+        process: TrainingProcess,
+    ) -> None:
+        self.progress = Progress()
+        self._network, self._model, self._stage = network, network.model, network.stage
+        self._config, self._settings = config, config.stage(network.stage)
+        self._samples, self._holdout, self._process = samples, holdout, process
+        self._label_loss = _label_loss(samples, self._settings).to(process.device)
+        self._optimiser = _optimiser(network, self._settings)
+        self._batches = batch_count(samples, config, self._stage)
+        steps = self._batches * self._settings.epochs
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimiser, lambda step: _rate(step, steps)
+        )
+        self._average = WeightAverage(self._model, self._settings.average)
+        self._best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
+        self._parallel = _parallel(network, process)
+        self._trained = [p for part in network.trained for p in part.parameters()]
+
+    def train_epoch(self) -> Iterator[None]:
+        """Train on what is left of an epoch; between its batches, a checkpoint can be taken."""
+        self._network.train()
+        losses = self.progress.batches
+        bar = tqdm(
+            self._epoch_batches(),
+            desc=f"{self._stage} {self.progress.epoch + 1}/{self._settings.epochs}",
+            unit="batch",
+            total=self._batches,
+            initial=len(losses),
+            disable=self._process.rank > 0,
+        )
+        for batch in bar:
+            loss = self._step(batch)
+            losses.append(self._process.total(loss).item() / self._process.count)
+            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+            yield
+        self.progress.epoch += 1
+        self.progress.losses.append(float(np.mean(losses)))
+        self.progress.batches = []
+
+    def _epoch_batches(self) -> DataLoader:
+        epoch = self.progress.epoch
+        seed = [self._config.seed, STAGES.index(self._stage), epoch]
+        frames, target = self._config.window(self._stage)
+        settings = self._config.epoch(self._stage, epoch)
+        windows = Windows(self._samples, frames, target, settings, seed)
+        coarse = coarse_count(self._samples, self._config)
+        order = epoch_order(self._samples, coarse, self._batches, seed)
+        left = order[len(self.progress.batches) :]
+        return epoch_batches(windows, left, self._process, self._config.workers)
+
+    def _step(self, batch: list[Tensor]) -> Tensor:
+        """Take a step of the optimiser; the loss of this process's share of the batch."""
+        loss = batch_loss(
+            self._parallel,
+            self._model,
+            batch,
+            self._label_loss,
+            self._process,
+            self._settings,
+            self._config.bfloat16,
+        )
+        self._optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._trained, self._settings.clip)
+        self._optimiser.step()
+        self._schedule.step()
+        self._average.update()
+        return loss.detach()
+
+    def validate(self) -> float | None:
+        """mIoU on the holdout, None without one; the weights of the best epoch are kept."""
+        if self._holdout is None:
+            return None
+        frames, _ = self._config.window(self._stage)
+        with self._average.in_model():
+            miou = holdout_miou(self._network, self._holdout, frames, self._process)
+        if miou > self.progress.best_miou:
+            self.progress.best_epoch, self.progress.best_miou = self.progress.epoch, miou
+            self._best = copy.deepcopy(self._average.state)
+        return miou
+
+    def write_curves(self, board: SummaryWriter, miou: float | None) -> None:
+        """Add the last epoch to TensorBoard's curves."""
+        epoch = self.progress.epoch
+        board.add_scalar("loss", self.progress.losses[-1], epoch)
+        board.add_scalar("learning_rate", self._schedule.get_last_lr()[0], epoch)
+        if miou is not None:
+            board.add_scalar("holdout_miou", miou, epoch)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "average": self._average.state,
+            "progress": dataclasses.asdict(self.progress),
+            "best": self._best,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._average.state = state["average"]
+        self.progress = Progress(**state["progress"])
+        self._best = state["best"]
+
+    def finish(self) -> TrainingResult:
+        """Give the network the weights of the epoch that is kept: the best one, or the last."""
+        self._model.load_state_dict(self._best or self._average.state)
+        losses = tuple(self.progress.losses)
+        if self._holdout is None:
+            return TrainingResult(losses, self._settings.epochs, None)
+        return TrainingResult(losses, self.progress.best_epoch, self.progress.best_miou)
+
+
+def _parallel(network: StageNetwork, process: TrainingProcess) -> nn.Module:
+    """The network, or DDP around it where several processes train."""
+    if process.count == 1:
+        return network
+    if process.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return DistributedDataParallel(network)
+
+
+def _label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
+    allowed = torch.from_numpy(samples.allowed)
+    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
+    return LabelLoss(weights, allowed)
 
 
 def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:
@@ -277,34 +270,37 @@ def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Opti
 
 
 def _rate(step: int, steps: int) -> float:
-    warm = max(1, steps // 20)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    """Factor on the learning rate: it warms up over 5 % of the steps, then falls as a cosine."""
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 @torch.no_grad()
-def _score(network: StageNetwork, holdout: Samples, frames: int, process: TrainingProcess) -> float:
+def holdout_miou(
+    network: StageNetwork, holdout: Samples, frames: int, process: TrainingProcess
+) -> float:
     """mIoU on held-out frames; each process takes its share."""
     classes = len(holdout.classes)
-    counts = torch.zeros(classes, classes, dtype=torch.float64, device=process.device)
+    confusion = torch.zeros(classes, classes, dtype=torch.float64, device=process.device)
     network.eval()
     for i in range(process.rank, len(holdout), process.count):
         sample = holdout[i]
         rgb = torch.from_numpy(full_window(sample, frames).copy()).to(process.device)
         logits = network(normalise(rgb, IMAGENET_MEAN, IMAGENET_STD)[None])[:, -1]
-        found = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
+        predicted = network.model.upsample(logits, *sample.label.shape)[0].argmax(0)
         truth = torch.from_numpy(sample.label.astype(np.int64)).to(process.device)
         known = truth != UNLABELLED
-        pairs = truth[known] * classes + found[known]
-        counts += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    counts = process.total(counts)
-    hits = counts.diag()
-    union = counts.sum(0) + counts.sum(1) - hits
+        pairs = truth[known] * classes + predicted[known]
+        confusion += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    confusion = process.total(confusion)
+    hits = confusion.diag()
+    union = confusion.sum(0) + confusion.sum(1) - hits
     return float((hits / union)[union > 0].mean())
 
 
-def save_checkpoint(path: Path, content: dict[str, object]) -> None:
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint; a full disk or a kill leaves the last one whole."""
     try:
         with whole_file(path) as part:

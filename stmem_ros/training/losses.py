@@ -1,77 +1,60 @@
-"""The losses of training, and the weights of the classes in them."""
+"""What training minimises: cross-entropy, a soft IoU, and consistency in time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from stmem_ros.classes import UNLABELLED
+from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
+from stmem_ros.model.segmenter import Segmenter, normalise
 from stmem_ros.training.config import StageConfig
+from stmem_ros.training.label_loss import LabelLoss
+from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 
 
-@dataclass(frozen=True)
-class LabelLoss:
-    """Minus the log of the probability that the allowed classes have together, weighed by label.
+def batch_loss(
+    network: nn.Module,
+    model: Segmenter,
+    batch: Sequence[Tensor],
+    label_loss: LabelLoss,
+    process: TrainingProcess,
+    settings: StageConfig,
+    bfloat16: bool,
+) -> Tensor:
+    """Loss of this process's share of a batch.
 
-    A label that allows one class alone gives the cross-entropy.
+    Cross-entropy is a mean over the pixels of all processes: DDP, which averages gradients, then
+    gives those of one process with the whole batch. The other terms are each process's own.
 
-    Attributes:
-        weights: of each label value, L.
-        allowed: which of the K classes each label value allows, bool L x K. The first K values are
-            the classes themselves.
+    Args:
+        network: computes the logits; the :class:`StageNetwork` of ``model``, or DDP around it.
+        model: the whole network.
+        batch: images, labels and flows as ``epoch_batches`` yields them.
+        label_loss: of the stage's labels.
+        settings: of the stage.
+        bfloat16: compute in bfloat16 autocast.
     """
-
-    weights: Tensor
-    allowed: Tensor
-
-    def to(self, device: torch.device) -> LabelLoss:
-        """The same on another device."""
-        return LabelLoss(self.weights.to(device), self.allowed.to(device))
-
-    def total(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Weighed sum over all labelled pixels.
-
-        Args:
-            logits: N x K x H x W.
-            label: N x H x W int64, 255 unlabelled.
-        """
-        if self.allowed.shape[0] == self.allowed.shape[1]:
-            return F.cross_entropy(
-                logits, label, self.weights, ignore_index=UNLABELLED, reduction="sum"
-            )
-        known = label != UNLABELLED
-        values, scores = label[known], logits.movedim(1, -1)[known]
-        inside = scores.masked_fill(~self.allowed[values], -torch.inf).logsumexp(dim=1)
-        return (self.weights[values] * (scores.logsumexp(dim=1) - inside)).sum()
-
-    def share(self, label: Tensor) -> Tensor:
-        """Sum of the weights of all labelled pixels, which makes a mean of the total."""
-        return self.weights[label[label != UNLABELLED]].sum()
-
-
-def label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
-    """The loss of a stage on its samples."""
-    allowed = torch.from_numpy(samples.allowed)
-    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
-    return LabelLoss(weights, allowed)
-
-
-def class_weights(samples: Samples) -> Tensor:
-    """Weights 1/sqrt(frequency) of the label values, their mean over labelled pixels being 1."""
-    values = len(samples.allowed)
-    counts = np.zeros(256)
-    indices = range(len(samples))
-    for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
-        counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
-    share = counts[:values] / max(1.0, counts[:values].sum())
-    weights = 1 / np.sqrt(np.maximum(share, 1e-6))
-    return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)
+    rgb, label, flow = batch
+    rgb, label = rgb.to(process.device), label.to(process.device).long()
+    images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
+    with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
+        window_logits = network(images)
+    logits = model.upsample(window_logits[:, -1], label.shape[-2], label.shape[-1])
+    share = process.total(label_loss.share(label))
+    loss = label_loss.total(logits, label) / share.clamp(min=1e-6) * process.count
+    if settings.iou_loss:
+        loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
+    if window_logits.shape[1] > 1:
+        newest, before = window_logits[:, -1], window_logits[:, -2]
+        flow = flow.to(process.device)
+        loss = loss + settings.consistency * inconsistency(newest, before, flow)
+    return loss
 
 
 def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -87,11 +70,11 @@ def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
     if not len(truth):
         return logits.sum() * 0
     probability = logits.softmax(dim=1).movedim(1, -1)[known]  # pixels x classes
-    of_truth = probability.gather(1, truth[:, None])[:, 0]
-    shared = torch.zeros_like(probability[0]).index_add(0, truth, of_truth)
+    true_probability = probability.gather(1, truth[:, None])[:, 0]
+    intersection = torch.zeros_like(probability[0]).index_add(0, truth, true_probability)
     count = torch.bincount(truth, minlength=logits.shape[1])
-    union = probability.sum(dim=0) + count - shared
-    return 1 - (shared / union)[count > 0].mean()
+    union = probability.sum(dim=0) + count - intersection
+    return 1 - (intersection / union)[count > 0].mean()
 
 
 def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
@@ -111,11 +94,23 @@ def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
         torch.arange(width, device=flow.device),
         indexing="ij",
     )
-    there = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
-    grid = F.interpolate(there.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
-    seen = (grid.abs().amax(dim=-1) <= 1).float()
+    points = (torch.stack([columns, rows], dim=-1) + flow + 0.5) / size * 2 - 1
+    grid = F.interpolate(points.movedim(-1, 1), newest.shape[-2:], mode="area").movedim(1, -1)
+    in_both = (grid.abs().amax(dim=-1) <= 1).float()
     log_newest = newest.log_softmax(dim=1)
-    carried = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
-    carried = carried.clamp(min=1e-5)
-    divergence = ((log_newest.exp() - carried) * (log_newest - carried.log())).sum(dim=1)
-    return (divergence * seen).sum() / seen.sum().clamp(min=1)
+    warped = F.grid_sample(before.softmax(dim=1), grid, padding_mode="border", align_corners=False)
+    warped = warped.clamp(min=1e-5)
+    divergence = ((log_newest.exp() - warped) * (log_newest - warped.log())).sum(dim=1)
+    return (divergence * in_both).sum() / in_both.sum().clamp(min=1)
+
+
+def class_weights(samples: Samples) -> Tensor:
+    """Weights 1/sqrt(frequency) of the label values, their mean over labelled pixels being 1."""
+    values = len(samples.allowed)
+    counts = np.zeros(256)
+    indices = range(len(samples))
+    for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
+        counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
+    share = counts[:values] / max(1.0, counts[:values].sum())
+    weights = 1 / np.sqrt(np.maximum(share, 1e-6))
+    return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)

@@ -5,7 +5,7 @@ the lowest confidence (rule ``confidence``), or the same among those near a labe
 ``boundary``); the value of all keys of a class is the mean of its most confident features.
 
 The light form measures the prototypes of an image by its class probabilities. So those of the
-training set are measured too (rule ``mean``, ours): one a class, key and value alike.
+training set are measured too (rule ``mean``, ours): one per class, key and value alike.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class MemoryBuilder:
 
     Args:
         classes: the label set.
-        items: items a class.
+        items: items per class.
         channels: C of the features.
         rule: ``confidence`` or ``boundary``.
     """
@@ -89,12 +89,12 @@ class MemoryBuilder:
         rows, columns = torch.meshgrid(*map(torch.arange, label.shape), indexing="ij")
         ids = (frame << 32) + (rows << 16) + columns
         for c in range(len(self.classes)):
-            mine = hard & (truth == c)
-            found = Candidates(features[:, mine].T, probability[mine], ids[mine])
-            self.hard[c] = self.hard[c].lowest(found, self.items)
-            mine = correct & (truth == c)
-            found = Candidates(features[:, mine].T, -probability[mine], ids[mine])
-            self.sure[c] = self.sure[c].lowest(found, self.items)
+            pixels = hard & (truth == c)
+            candidates = Candidates(features[:, pixels].T, probability[pixels], ids[pixels])
+            self.hard[c] = self.hard[c].lowest(candidates, self.items)
+            pixels = correct & (truth == c)
+            candidates = Candidates(features[:, pixels].T, -probability[pixels], ids[pixels])
+            self.sure[c] = self.sure[c].lowest(candidates, self.items)
 
     def merge(self, other: MemoryBuilder) -> None:
         """Take in what another worker collected from other frames."""
@@ -121,8 +121,8 @@ class MemoryBuilder:
             ids.append(hard.ids[repeated])
             values.append(sure.features.mean(dim=0).expand(self.items, -1))
         classes = item_classes(len(self.classes), self.items)
-        found = torch.cat(ids)
-        places = torch.stack([found >> 32, (found >> 16) & 0xFFFF, found & 0xFFFF], dim=1)
+        all_ids = torch.cat(ids)
+        places = torch.stack([all_ids >> 32, (all_ids >> 16) & 0xFFFF, all_ids & 0xFFFF], dim=1)
         return MemoryBank(torch.cat(keys), torch.cat(values), classes, self.rule, places)
 
 
@@ -151,7 +151,7 @@ class PrototypeBuilder:
         self.count += probability.sum(dim=1, keepdim=True)
 
     def build(self) -> MemoryBank:
-        """The bank, one item a class."""
+        """The bank, one item per class."""
         mean = (self.total / self.count).float()
         return MemoryBank(mean, mean.clone(), item_classes(len(mean), 1), MEAN)
 

@@ -9,8 +9,8 @@ from stmem_ros.classes import SemanticClass
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.training.samples import Samples
 
-CROP = 96  # pixels a side, around the key
-TITLE = 150  # pixels a row's title is wide
+CROP = 96  # pixels per side, around the key
+TITLE_WIDTH = 150  # pixels
 
 
 def draw_memory(
@@ -20,13 +20,13 @@ def draw_memory(
     stride: float,
     classes: tuple[SemanticClass, ...],
 ) -> np.ndarray:
-    """Crops of the training images around the keys, RGB; a row a class.
+    """Crops of the training images around the keys, RGB; a row per class.
 
     Args:
         bank: with ``places``.
         samples: the samples the bank was built from.
         target: index of the labelled frame in a sample's window.
-        stride: input pixels to a feature pixel.
+        stride: input pixels per feature pixel.
 
     Raises:
         ValueError: the bank does not know where its keys were found.
@@ -41,11 +41,11 @@ def draw_memory(
     for c in classes:
         items = (bank.classes == c.id).nonzero()[:, 0].tolist()
         own = int((nearest[items] == c.id).sum())
-        title = np.full((CROP, TITLE, 3), 24, np.uint8)
+        title = np.full((CROP, TITLE_WIDTH, 3), 24, np.uint8)
         title[:, :8] = c.colour
         cv2.putText(title, c.name, (16, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235,) * 3, 1)
-        said = f"{own}/{len(items)} near own"
-        cv2.putText(title, said, (16, 66), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (180,) * 3, 1)
+        share = f"{own}/{len(items)} near own"
+        cv2.putText(title, share, (16, 66), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (180,) * 3, 1)
         crops = [_crop(samples, target, stride, *bank.places[i].tolist()) for i in items]
         rows.append(np.hstack([title, *crops]))
     return np.vstack(rows)

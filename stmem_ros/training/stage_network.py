@@ -1,4 +1,4 @@
-"""The network of a stage: which of its parts are trained, and what it computes on windows."""
+"""The part of the network that a stage trains, and what it computes."""
 
 from __future__ import annotations
 
@@ -65,18 +65,18 @@ class StageNetwork(nn.Module):
         fused = window[:, :, 0]
         if model.stf is not None:
             with torch.set_grad_enabled(self.stage == "stf" and torch.is_grad_enabled()):
-                fused = self._fused(window, model.stf)
+                fused = self._fuse(window, model.stf)
         return model.classify(model.refine(fused)).float().unflatten(0, (n, -1))
 
-    def _fused(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
-        """Features of all windows in N x C x T x h x w, as N P x C x h x w."""
+    def _fuse(self, window: Tensor, stf: SpatialTemporalFusion | AlignedFusion) -> Tensor:
+        """Fuse all windows in features N x C x T x h x w; N P x C x h x w."""
         length = self.model.architecture.window
         if not isinstance(stf, AlignedFusion):
             return stf(window.unfold(2, length, 1).permute(0, 2, 1, 5, 3, 4).flatten(0, 1))
         # Two frames are matched once, whichever windows they are in.
-        followed, fused = None, []
+        aligned_window, fused = None, []
         for features in window.unbind(dim=2):
-            followed = stf.follow(followed, features)
-            if len(followed.frames) == length:
-                fused.append(stf.fuse(followed))
+            aligned_window = stf.extend(aligned_window, features)
+            if len(aligned_window.frames) == length:
+                fused.append(stf.fuse(aligned_window))
         return torch.stack(fused, dim=1).flatten(0, 1)

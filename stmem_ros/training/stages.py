@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import BEFORE, TrainingConfig
-from stmem_ros.training.loop import train
+from stmem_ros.training.loop import TrainingResult, train
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stage_network import StageNetwork
@@ -68,23 +69,14 @@ def train_stage(
     settings = config.stage(stage)
     network = StageNetwork(model, stage, settings.frozen, settings.frozen_norms)
     result = train(network, config, samples, holdout, run, resume, process)
-    info = ModelInfo(
-        name=config.name,
-        architecture=model.architecture,
-        classes=samples.classes,
-        height=height,
-        training={
-            "dataset": config.dataset,
-            "synthetic_windows": config.synthetic.windows,
-            "stage": stage,
-            "epochs": config.stage(stage).epochs,
-            "kept_epoch": result.best_epoch,
-            "seed": config.seed,
-            "last_epoch_loss": round(result.losses[-1], 4) if result.losses else None,
-            "holdout_miou": result.holdout_miou,
-        },
-    )
     if process.rank == 0:
+        info = ModelInfo(
+            name=config.name,
+            architecture=model.architecture,
+            classes=samples.classes,
+            height=height,
+            training=_training_record(stage, config, result),
+        )
         save_bundle(run / stage, model, info, bank)
     process.wait()
     return run / stage
@@ -103,6 +95,20 @@ def _coarse_frames(config: TrainingConfig, run: Path, root: Path | None) -> Coar
     frames = CoarseFrames(config.coarse, root, teacher.info.classes)
     frames.narrow(teacher, run / "narrowed", config.bfloat16)
     return frames
+
+
+def _training_record(stage: str, config: TrainingConfig, result: TrainingResult) -> dict[str, Any]:
+    """What a bundle tells about how it was trained."""
+    return {
+        "dataset": config.dataset,
+        "synthetic_windows": config.synthetic.windows,
+        "stage": stage,
+        "epochs": config.stage(stage).epochs,
+        "kept_epoch": result.best_epoch,
+        "seed": config.seed,
+        "last_epoch_loss": round(result.losses[-1], 4) if result.losses else None,
+        "holdout_miou": result.holdout_miou,
+    }
 
 
 def _begin(

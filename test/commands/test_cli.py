@@ -154,11 +154,11 @@ class TestDemo:
             assert frames[-1].to_ndarray(format="rgb24").std() > 10
 
     def test_a_bag_without_images_is_named(self, small_bundle: Path, tmp_path: Path) -> None:
-        from stmem_ros.io import messages as bag_messages
-        from stmem_ros.io.bags import TF, BagWriter
+        from stmem_ros.io.bags import BAG_MESSAGES, TF, BagWriter
 
+        pose = BAG_MESSAGES.transform(np.eye(4), "base", BAG_MESSAGES.header(0, "odom"))
         with BagWriter(tmp_path / "bag") as bag:
-            bag.write("/tf", TF, bag_messages.transform(np.eye(4), 0, "odom", "base"), 0)
+            bag.write("/tf", TF, pose, 0)
         done = stmem(
             "demo", "--bag", tmp_path / "bag", "--model", small_bundle, "--out", tmp_path / "o"
         )
@@ -170,10 +170,10 @@ class TestDemo:
     def test_an_encoding_that_is_not_supported_is_named(
         self, small_bundle: Path, tmp_path: Path
     ) -> None:
-        from stmem_ros.io import messages as bag_messages
-        from stmem_ros.io.bags import RAW, BagWriter
+        from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagWriter
 
-        message = bag_messages.image(np.zeros((48, 64, 3), np.uint8), 10**9, "camera")
+        header = BAG_MESSAGES.header(10**9, "camera")
+        message = BAG_MESSAGES.image(np.zeros((48, 64, 3), np.uint8), header)
         message.encoding = "64FC9"
         with BagWriter(tmp_path / "bag") as bag:
             bag.write("/image_raw", RAW, message, 10**9)

@@ -5,11 +5,13 @@ import pytest
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
+from stmem_ros.costmap.messages import occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.drawing import DOUBTFUL, NOTHING, GridView, bird_view
-from stmem_ros.io import messages as bag_messages
+from stmem_ros.io.bags import BAG_MESSAGES
 
 RULES = default_rules(CAMVID)
+HEADER = BAG_MESSAGES.header(0, "odom")
 CONFIG = GridConfig(size=40.0, resolution=1.0)
 
 
@@ -20,14 +22,14 @@ def grid() -> GridSnapshot:
     for point, label in (((4.5, 0.5), None), ((8.5, 0.5), 3)):
         cells, _ = rolling.cells_of(np.array([point]))
         if label is None:
-            rolling.doubt(cells, np.ones(1))
+            rolling.add_doubtful_ground(cells, np.ones(1))
         else:
             rolling.add(cells, np.array([label]), np.ones(1))
     return rolling.snapshot()
 
 
 def test_in_a_semantic_grid_it_has_a_cost_and_a_confidence_but_no_class(grid: GridSnapshot) -> None:
-    message = bag_messages.semantic_grid(grid, RULES, 0, "odom")
+    message = semantic_grid(BAG_MESSAGES, grid, RULES, HEADER)
     doubtful, road = 20 * 40 + 24, 20 * 40 + 28
     assert (message.label[doubtful], message.cost[doubtful]) == (255, RULES.doubtful)
     assert message.confidence[doubtful] > 127
@@ -36,10 +38,8 @@ def test_in_a_semantic_grid_it_has_a_cost_and_a_confidence_but_no_class(grid: Gr
 
 
 def test_an_unseen_cost_is_not_given_to_doubtful_ground(grid: GridSnapshot) -> None:
-    conversions = pytest.importorskip("stmem_ros.node.conversions")
-    header = conversions.Header()
     for cost in (grid.cost, grid.layers["drivable"]):
-        data = np.array(conversions.occupancy_grid(cost, grid, header, 0).data)
+        data = occupancy_grid(BAG_MESSAGES, cost, grid, HEADER, 0).data
         changed = data != cost.reshape(-1)
         assert changed.sum() == 40 * 40 - 2 and (data[changed] == 0).all()
 

@@ -10,12 +10,13 @@ import pytest
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.projection import contact_line, ground_points, sharpness
+from stmem_ros.costmap.projection import contact_line, sharpness
 from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive, ego_pose
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, Solid, ground_truth, make_scene
 from stmem_ros.geometry.camera import Mounting, quarter_turns
+from stmem_ros.geometry.ground import meet_ground
 
 RULES = default_rules(CAMVID)
 CONFIG = GridConfig(size=40.0, resolution=0.2, max_range=20.0)
@@ -91,7 +92,7 @@ def test_nothing_above_the_horizon_and_no_sky_is_placed() -> None:
     update = mapper.update(label, label + 255, 0.0, CAMERA, CAMERA_FROM_BASE, np.eye(4))
     assert (update.grid.cost == -1).all()
     top = np.array([[240.0, 10.0], [240.0, 350.0]])
-    assert ground_points(top, CAMERA, CAMERA_FROM_BASE)[1].tolist() == [False, True]
+    assert meet_ground(CAMERA.rays(top), CAMERA_FROM_BASE)[1].tolist() == [False, True]
 
 
 def test_only_the_contact_line_of_an_obstacle_is_placed() -> None:

@@ -9,8 +9,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera import Mounting
-from stmem_ros.io import bag_create, bag_messages
+from stmem_ros.io import bag_create
 from stmem_ros.io.bags import (
+    BAG_MESSAGES,
     RAW,
     BagError,
     BagReader,
@@ -84,7 +85,8 @@ def test_image_files_go_into_a_bag_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_sqlite_bags_are_read(tmp_path: Path) -> None:
-    message = bag_messages.image(np.zeros((4, 4, 3), np.uint8), 5 * 10**9, "cam")
+    header = BAG_MESSAGES.header(5 * 10**9, "cam")
+    message = BAG_MESSAGES.image(np.zeros((4, 4, 3), np.uint8), header)
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
         connection = writer.add_connection("/image_raw", RAW, typestore=types())
         writer.write(connection, 7, types().serialize_cdr(message, RAW))
@@ -97,9 +99,8 @@ def test_sqlite_bags_are_read(tmp_path: Path) -> None:
 def test_messages_of_this_package_are_written_and_read(tmp_path: Path) -> None:
     kind = "stmem_ros/msg/FrameStatistics"
     fields = {name: 0 for name, _ in types().fielddefs[kind][1]}
-    statistics = types().types[kind](
-        **fields | {"header": bag_messages.header(1, "cam"), "device": "cpu", "backbone": 0.5}
-    )
+    fields |= {"header": BAG_MESSAGES.header(1, "cam"), "device": "cpu", "backbone": 0.5}
+    statistics = BAG_MESSAGES.make(kind, **fields)
     with BagWriter(tmp_path / "bag") as bag:
         bag.write("/statistics", kind, statistics, 1)
     with BagReader(tmp_path / "bag") as bag:

@@ -116,7 +116,7 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"files in .*val/SEQUENCE/images"):
         VideoFolder(tmp_path, "val")
     (tmp_path / "dataset.yaml").write_text("rate: fast")
-    with pytest.raises(DatasetError, match=r"dataset.yaml cannot be used.*rate \(Hz\)"):
+    with pytest.raises(DatasetError, match=r"dataset.yaml.*rate"):
         VideoFolder(tmp_path, "train")
 
 

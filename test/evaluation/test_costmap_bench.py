@@ -11,6 +11,8 @@ from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.scene import ID
+from stmem_ros.frames import CameraFrame, LabelledFrame
+from stmem_ros.pipeline import Pipeline
 
 
 def test_geometry_alone_keeps_what_is_promised() -> None:
@@ -26,10 +28,11 @@ def test_geometry_alone_keeps_what_is_promised() -> None:
 def test_a_labeller_that_takes_all_for_road_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costmap_bench, "FRAMES", 5)
 
-    def careless(frame: costmap_bench.DriveFrame) -> tuple[np.ndarray, np.ndarray]:
-        return np.full_like(frame.view.label, ID["road"]), np.full_like(frame.view.label, 255)
+    def careless(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
+        road = np.full_like(frame.source.view.label, ID["road"])
+        return pipeline.labelled_frame(frame, road, np.full_like(road, 255))
 
-    scores = bench_costmap(default_rules(CAMVID), careless, seeds=[702])
+    scores = bench_costmap(default_rules(CAMVID), labeller=careless, seeds=[702])
     assert scores.occupied_not_free < 0.05
 
 

@@ -107,7 +107,7 @@ def test_forty_bags_on_ray_give_the_totals_of_one_process_though_a_worker_dies(
     bags = make_bags(tmp_path, 40, frames=4)
     one, two = tmp_path / "one", tmp_path / "two"
     evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(), one)
-    with KillOne(two, "ray::run_task", 5) as killer:
+    with KillOne(two, "ray::run_in_worker", 5) as killer:
         run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(2, "ray"), two)
     assert killer.killed is not None
     assert all(outcome.error is None for outcome in run.outcomes)

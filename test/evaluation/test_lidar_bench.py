@@ -14,7 +14,9 @@ from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
+from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.geometry.rays import ray_table
+from stmem_ros.pipeline import Pipeline
 
 FRAMES = 4
 RULES = default_rules(CAMVID)
@@ -38,13 +40,21 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, lis
 
 def labels_of(labels: list):
     given = iter(labels)
-    return lambda rgb, seconds: (next(given), np.full(rgb.shape[:2], 255, np.uint8))
+
+    def label(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
+        return pipeline.labelled_frame(
+            frame, next(given), np.full(frame.rgb.shape[:2], 255, np.uint8)
+        )
+
+    return label
 
 
 def test_true_labels_agree_with_lidar(recording, tmp_path: Path) -> None:
     bag, lidar, labels = recording
     pictures = tmp_path / "pictures"
-    shares = bench_lidar(bag, lidar, RULES, labels_of(labels), pictures, resolutions=(0.2,))[0.2]
+    shares = bench_lidar(bag, lidar, RULES, None, labels_of(labels), pictures, resolutions=(0.2,))[
+        0.2
+    ]
     assert shares.occupied_free < 0.03
     # What a lorry's overhang may cover is doubtful, and cars are taken for lorries.
     assert shares.open_known > 0.97 and shares.open_sure > 0.85 and shares.open_lethal < 0.05
@@ -55,7 +65,7 @@ def test_true_labels_agree_with_lidar(recording, tmp_path: Path) -> None:
 def test_labels_that_take_all_for_road_are_found_out(recording) -> None:
     bag, lidar, labels = recording
     road = [np.full_like(label, ID["road"]) for label in labels]
-    shares = bench_lidar(bag, lidar, RULES, labels_of(road), resolutions=(0.2,))[0.2]
+    shares = bench_lidar(bag, lidar, RULES, None, labels_of(road), resolutions=(0.2,))[0.2]
     assert shares.occupied_free > 0.5
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from support.bags import PERIOD, START
 
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import RAW, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagWriter
 
 FRAMES = 1000
 SIZE = (480, 640)  # 0.9 MB an image
@@ -36,9 +35,9 @@ def test_memory_stays_flat_however_long_the_bag_is(tmp_path: Path, small_bundle:
         for i in range(FRAMES):
             image = random.integers(0, 256, (*SIZE, 3), np.uint8)
             stamp = START + i * PERIOD
-            bag.write("/image_raw", RAW, bag_messages.image(image, stamp, "camera"), stamp)
-            label = bag_messages.image(image[..., 0] % 11, stamp, "camera")
-            bag.write("/label", RAW, label, stamp)
+            header = BAG_MESSAGES.header(stamp, "camera")
+            bag.write("/image_raw", RAW, BAG_MESSAGES.image(image, header), stamp)
+            bag.write("/label", RAW, BAG_MESSAGES.image(image[..., 0] % 11, header), stamp)
     whole = FRAMES * SIZE[0] * SIZE[1] * 4 / 2**20
     # Most images are lost on the way: what counts here is that all are read.
     short = peak_mb(

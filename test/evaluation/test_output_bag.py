@@ -12,10 +12,12 @@ from stmem_ros.evaluation.tasks.output_bag import OutputBag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_compressed, decode_label
 from stmem_ros.io.output_topics import NODE, output_topics
+from stmem_ros.parameters import DEFAULTS
+from stmem_ros.stamps import nanoseconds
 
 
 def write(path: Path, frames) -> None:
-    bag = OutputBag(path, "small", CAMVID, RULES, window=3, device="cpu")
+    bag = OutputBag(path, "small", CAMVID, RULES, window=3, device="cpu", parameters=DEFAULTS)
     for frame in frames:
         bag.add(frame, row(frame))
     bag.close()
@@ -31,7 +33,7 @@ def test_it_has_the_nodes_topics_and_types_with_the_stamps_of_the_images(tmp_pat
     assert {name: topic.type for name, topic in written.items()} == expected
     assert {t.count for n, t in written.items() if not n.endswith("label_info")} == {3}
     for topic, time, message in messages:
-        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        stamp = nanoseconds(message.header.stamp)
         if not topic.endswith("label_info"):
             assert stamp in [f.stamp for f in frames], topic
         assert time in [f.received for f in frames], topic

@@ -13,15 +13,23 @@ from support.bags import PERIOD, START, jpeg, panorama, write_bag
 from support.small import SMALL
 
 from stmem_ros.classes import CAMVID
-from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
-from stmem_ros.evaluation.replay.bag_replay import BagReplay, ReplayOptions
+from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.replay.latency import LatencyModel
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import COMPRESSED, RAW, BagError, BagReader, BagWriter, types
+from stmem_ros.io.bags import (
+    BAG_MESSAGES,
+    COMPRESSED,
+    RAW,
+    BagError,
+    BagReader,
+    BagWriter,
+    types,
+)
 from stmem_ros.io.images import decode_compressed
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
+from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -29,7 +37,7 @@ def replay(
     bag: Path, model: BundledSegmenter, options: ReplayOptions | None = None
 ) -> tuple[list[ReplayedFrame], BagReplay]:
     with BagReader(bag) as reader:
-        run = BagReplay(reader, model, options or ReplayOptions(), GridConfig())
+        run = BagReplay(reader, model, options or ReplayOptions(), PipelineConfig())
         return list(run.frames()), run
 
 
@@ -61,7 +69,7 @@ def test_every_image_goes_through_the_stream_with_its_reference(
         assert frame.reference is None or (frame.reference == i).all()
         assert frame.map is None and "CameraInfo" in frame.map_problem
     assert run.error == "" and run.notes == ()
-    assert run.topics.label is not None and run.topics.info is None
+    assert run.topics["label"] is not None and run.topics["info"] is None
 
 
 def test_start_and_duration_choose_a_part(plain_bag: Path, small_model: BundledSegmenter) -> None:
@@ -109,11 +117,11 @@ def test_damaged_frames_are_named_and_the_others_labelled(
     frames, run = replay(bag, small_model)
     assert [f.index for f in frames if f.state is FrameState.INVALID] == [2, 4]
     assert "cut off" in frames[2].reason and "no JPEG" in frames[4].reason
-    assert "image size changed to 64 x 64" in frames[6].restarted
+    assert "image size changed to 64 x 64" in frames[6].restart.text
     assert "the reference has 128 x 96 pixels, the image 64 x 64" in frames[6].reference_problem
-    assert "image size changed to 128 x 96" in frames[7].restarted
-    assert "time went back" in frames[9].restarted
-    assert [f.index for f in frames if f.restarted] == [6, 7, 9]
+    assert "image size changed to 128 x 96" in frames[7].restart.text
+    assert "time went back" in frames[9].restart.text
+    assert [f.index for f in frames if f.restart] == [6, 7, 9]
     assert run.error == ""
 
 
@@ -122,7 +130,8 @@ def test_a_message_that_is_no_image_is_one_invalid_frame(
 ) -> None:
     with BagWriter(tmp_path / "bag") as bag:
         for i, image in enumerate(panorama(3)):
-            message = bag_messages.image(image, START + i * PERIOD, "camera")
+            header = BAG_MESSAGES.header(START + i * PERIOD, "camera")
+            message = BAG_MESSAGES.image(image, header)
             data = bytes(types().serialize_cdr(message, RAW))
             bag.write_cdr("/image_raw", RAW, data[:20] if i == 1 else data, START + i * PERIOD)
     frames, _ = replay(tmp_path / "bag", small_model)
@@ -160,7 +169,8 @@ def test_images_that_damage_hides_are_missed(
     path, images = large_bag
     file = path / "large.mcap"
     content = bytearray(file.read_bytes())
-    message = bag_messages.compressed(images[1], "jpeg", START + PERIOD, "camera")
+    header = BAG_MESSAGES.header(START + PERIOD, "camera")
+    message = BAG_MESSAGES.compressed_image(images[1], "jpeg", header)
     at = content.find(types().serialize_cdr(message, COMPRESSED)) - 31  # its record in the file
     assert content[at] == 0x05
     content[at : at + 9] = b"\x7f" + (2**40).to_bytes(8, "little")  # of a kind that is skipped
@@ -177,9 +187,11 @@ def test_labels_that_belong_to_no_image_are_told(
     images = [jpeg(image) for image in panorama(3)]
     with BagWriter(tmp_path / "bag") as bag:
         for i, data in enumerate(images):
-            message = bag_messages.compressed(data, "jpeg", START + i * PERIOD, "camera")
+            header = BAG_MESSAGES.header(START + i * PERIOD, "camera")
+            message = BAG_MESSAGES.compressed_image(data, "jpeg", header)
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, START + i * PERIOD)
-            label = bag_messages.image(np.zeros((96, 128), np.uint8), START + i, "camera")
+            header = BAG_MESSAGES.header(START + i, "camera")
+            label = BAG_MESSAGES.image(np.zeros((96, 128), np.uint8), header)
             bag.write("/camera/label", RAW, label, START + i * PERIOD)
     frames, run = replay(tmp_path / "bag", small_model)
     assert frames[0].reference is not None
@@ -229,7 +241,7 @@ def test_the_grid_of_a_replay_is_where_the_robot_is_and_depth_bears_it_out(
 ) -> None:
     create_synthetic_bag(tmp_path / "drive", "straight", seed=2, frames=4, rate=10.0)
     frames, run = replay(tmp_path / "drive", small_model)
-    assert run.topics.points is not None and run.topics.points.name == "/camera/depth"
+    assert run.topics["points"] == "/camera/depth"
     for frame in frames:
         assert frame.map is not None and frame.map.frame == "odom" and frame.map_problem == ""
         assert frame.points is not None

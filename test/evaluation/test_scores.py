@@ -19,7 +19,7 @@ from stmem_ros.evaluation.metrics.grid_scores import GridAgreement, GridCoverage
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.metrics.temporal import Flicker
-from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, View
+from stmem_ros.frames import PlacedMap, View
 from stmem_ros.geometry.camera import CameraModel, Mounting
 
 ROAD, CAR = 3, 8

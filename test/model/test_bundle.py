@@ -77,23 +77,34 @@ def test_a_damaged_file_is_named(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "named"),
     [
         ("architecture", {"classes": 11, "backbone": "vgg"}, "vgg"),
-        ("architecture", {"clases": 11}, "clases"),
+        ("architecture", {"clases": 11}, "architecture.clases"),
+        ("architecture", {"classes": 11, "window": 2.5}, "architecture.window is 2.5"),
+        ("architecture", {"classes": 11, "reach": -1}, "architecture.reach is -1"),
+        ("architecture", {"classes": 11, "channels": -4}, "architecture.channels is -4"),
+        ("architecture", {"classes": 11, "heads": 3}, "architecture: heads is 3"),
+        ("architecture", {"classes": True}, "architecture.classes is True"),
         ("classes", [], "classes must have the ids"),
-        ("input", {}, "height"),
+        ("classes", [{"id": 0, "name": "a", "colour": [300, 0, 0]}], r"classes\[0\].colour"),
+        ("classes", [{"id": 0, "name": "a", "colour": "red"}], r"classes\[0\].colour is 'red'"),
+        ("input", {}, "input.height"),
+        ("input", {"height": 0, "mean": [0, 0, 0], "std": [1, 1, 1]}, "input.height is 0"),
+        ("input", {"height": 9, "mean": [0, 0], "std": [1, 1, 1]}, "input.mean"),
+        ("input", {"height": 9, "mean": [0, 0, 0], "std": [0, 0, 0]}, "input.std"),
     ],
 )
 def test_a_wrong_description_is_named(
-    small_bundle: Path, tmp_path: Path, key: str, value: object, said: str
+    small_bundle: Path, tmp_path: Path, key: str, value: object, named: str
 ) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(small_bundle, folder)
     path = folder / "model.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=named) as caught:
         load_bundle(folder, "cpu")
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_weights_of_another_architecture_are_refused(small_bundle: Path, tmp_path: Path) -> None:

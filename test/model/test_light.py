@@ -85,24 +85,24 @@ def test_it_takes_any_size_and_returns_it() -> None:
 
 def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
     frames, module = moving(5, 2, 1), fusion()
-    followed = None
+    window = None
     for t in range(5):
-        followed = module.follow(followed, frames[:, :, t])
-    torch.testing.assert_close(module.fuse(followed), module(frames[:, :, 2:]))
+        window = module.extend(window, frames[:, :, t])
+    torch.testing.assert_close(module.fuse(window), module(frames[:, :, 2:]))
 
 
 def test_paths_add_up_over_the_frames() -> None:
     frames, module = moving(4, 2, -1), fusion(4)
-    followed = None
+    window = None
     for t in range(4):
-        followed = module.follow(followed, frames[:, :, t])
-    assert followed is not None
-    for path, steps in zip(followed.paths, (3, 2, 1), strict=True):
+        window = module.extend(window, frames[:, :, t])
+    assert window is not None
+    for path, steps in zip(window.paths, (3, 2, 1), strict=True):
         inside = path[0, :2, 12:-12, 12:-12].flatten(1).median(dim=1).values
         wanted = torch.tensor([-2.0, 1.0]) * steps
         torch.testing.assert_close(inside, wanted, atol=0.3 * steps, rtol=0)
-    assert followed.paths[0][0, 2, :, :4].max() < 1e-3  # what entered since was not there yet
-    assert followed.paths[0][0, 2, 12:-12, 12:-12].min() > 0.999
+    assert window.paths[0][0, 2, :, :4].max() < 1e-3  # what entered since was not there yet
+    assert window.paths[0][0, 2, 12:-12, 12:-12].min() > 0.999
 
 
 def test_a_still_window_is_returned_as_it_is() -> None:

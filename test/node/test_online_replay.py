@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.bags import rename_frames
 from support.damage import cut_image
 
 from stmem_ros.commands.stmem import main
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.output_topics import NODE
+from stmem_ros.resources import resource
 
 DAMAGED = 2
 
@@ -54,6 +56,52 @@ def test_in_lockstep_every_frame_and_grid_equals_the_offline_replay(
         assert {t.name: t.type for t in core.topics} == node_topics
         labels = {t.name: t.count for t in core.topics}[f"{NODE}/label"]
     assert labels == 5
+
+
+PARAMETERS = """
+/**:
+  ros__parameters:
+    odom_frame: map
+    base_frame: base_link
+    depth: true
+    max_gap: 0.5
+    costmap_rate: 5.0
+    unseen_cost: 0
+    cost_rules: RULES
+    costmap: {size: 21.0, resolution: 0.3, known: 0.7}
+"""
+
+
+def test_online_equals_offline_with_the_parameter_file_of_another_robot(
+    ros_domain: None, small_bundle: Path, tmp_path: Path
+) -> None:
+    create_synthetic_bag(tmp_path / "drive", "straight", seed=2, frames=6, rate=10.0)
+    frames = {"odom": "map", "base_footprint": "base_link"}
+    rename_frames(tmp_path / "drive", tmp_path / "robot", frames)
+    rules = tmp_path / "rules.yaml"
+    shipped = resource("config", "cost_rules", "camvid.yaml").read_text()
+    rules.write_text(shipped.replace("road: {kind: ground, layer: drivable, cost: 0}",
+                                     "road: {kind: ground, layer: lanes, cost: 7}"))  # fmt: skip
+    parameters = tmp_path / "robot.yaml"
+    parameters.write_text(PARAMETERS.replace("RULES", str(rules)))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "evaluate"]
+    command += [str(tmp_path / "robot"), "--model", str(small_bundle), "--out", str(out)]
+    command += ["--params", str(parameters), "--online", "--lockstep"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    online = json.loads((out / "online.json").read_text())["small"]["robot"]
+    assert (online["frames_compared"], online["frames_equal"]) == (6, 6)
+    assert online["grids_compared"] == online["grids_equal"] == 3  # 5 Hz of 10
+    with BagReader(out / "bags" / "robot" / "small" / "output") as core:
+        (grid, *_) = (core.decode(r) for r in core.records({f"{NODE}/grid"}))
+        (lanes, *_) = (core.decode(r) for r in core.records({f"{NODE}/layers/lanes"}))
+        (costmap, *_) = (core.decode(r) for r in core.records({f"{NODE}/costmap"}))
+        (points, *_) = (core.decode(r) for r in core.records({f"{NODE}/points"}))
+    assert grid.header.frame_id == "map" and grid.info.width == 70
+    assert len(lanes.data) == 70 * 70 and (costmap.data >= 0).all()
+    assert points.header.frame_id == "base_link"
+    assert (points.height, points.width) == (360, 480)  # each pixel by its depth
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from tf2_msgs.msg import TFMessage
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
 from stmem_ros.geometry.camera import Mounting
-from stmem_ros.io.messages import quaternion
 from stmem_ros.model.bundle import load_bundle
+from stmem_ros.node.ros_messages import ROS_MESSAGES
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -380,16 +380,7 @@ def mount_camera(peer: Peer) -> None:
 
 
 def transform(parent: str, child: str, pose: np.ndarray, stamp: float) -> TFMessage:
-    from geometry_msgs.msg import TransformStamped
-
-    t = TransformStamped(child_frame_id=child)
-    t.header.frame_id = parent
-    seconds, nanoseconds = divmod(round(stamp * 1e9), 10**9)
-    t.header.stamp = Time(sec=seconds, nanosec=nanoseconds)
-    p, q = t.transform.translation, t.transform.rotation
-    p.x, p.y, p.z = (float(v) for v in pose[:3, 3])
-    q.x, q.y, q.z, q.w = quaternion(pose[:3, :3])
-    return TFMessage(transforms=[t])
+    return ROS_MESSAGES.transform(pose, child, ROS_MESSAGES.header(round(stamp * 1e9), parent))
 
 
 def test_images_that_cannot_be_used_are_named_and_do_no_harm(

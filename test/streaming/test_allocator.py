@@ -3,13 +3,8 @@
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-
-from stmem_ros.model.bundle import load_bundle
-from stmem_ros.streaming import segmenter
 
 FAULTS = """
 import resource, sys, torch
@@ -30,17 +25,3 @@ def test_large_tensors_get_new_pages_once_alone() -> None:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults("kept") < 0.5 * faults("given back")
-
-
-@pytest.mark.parametrize(("cameras", "called"), [(1, False), (2, True)])
-def test_a_stream_of_large_images_keeps_memory(
-    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, cameras: int, called: bool
-) -> None:
-    calls: list[None] = []
-    monkeypatch.setattr(segmenter, "keep_freed_memory", lambda: calls.append(None))
-    monkeypatch.setattr(segmenter, "LARGE", 100 * 100)
-    model = load_bundle(small_bundle, "cpu")
-    streams = [segmenter.StreamingSegmenter(model) for _ in range(cameras)]
-    image = np.zeros((64, 96, 3), np.uint8)
-    segmenter.push_together(streams, [image] * cameras, [0.0] * cameras)
-    assert bool(calls) is called

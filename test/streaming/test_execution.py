@@ -216,4 +216,4 @@ def test_one_bad_image_leaves_all_cameras_as_they_were(frames) -> None:
     results = [push_together(pair, frames[2:4], [0.1, 0.1]) for pair in (streams, untouched)]
     for a, b in zip(*results, strict=True):
         assert np.array_equal(a.confidence, b.confidence)
-        assert a.restarted is None
+        assert a.restart is None

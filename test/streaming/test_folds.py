@@ -17,17 +17,17 @@ from stmem_ros.streaming.kernels.decode import decode
 from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.kernels.folded_convolutions import (
     FoldedPyramidPoolingHead,
-    with_strided_detail,
-    without_batch_norm,
+    fold_batch_norms,
+    fold_detail_projection,
 )
 from stmem_ros.streaming.kernels.folded_mar import FoldedRefinement
 from stmem_ros.streaming.kernels.folded_stf import FoldedFusion
 from stmem_ros.streaming.kernels.fused_convolutions import (
-    USES,
+    KEPT_USES,
     FusedBottleneck,
     FusedConv2d,
     FusedInvertedResidual,
-    with_fused_convolutions,
+    fuse_convolutions,
 )
 from stmem_ros.streaming.kernels.winograd import WinogradConv2d
 
@@ -70,7 +70,7 @@ def test_mar() -> None:
 def test_batch_norms() -> None:
     backbone = random_weights(EfficientNetLite("efficientnet_lite0"))
     head = random_weights(FeaturePyramidHead(EfficientNetLite.channels, 16))
-    folded = [without_batch_norm(part) for part in (backbone, head)]
+    folded = [fold_batch_norms(part) for part in (backbone, head)]
     assert not any(isinstance(m, nn.BatchNorm2d) for part in folded for m in part.modules())
     image = torch.randn(2, 3, 65, 97)
     wanted, found = head(backbone(image)), folded[1](folded[0](image))
@@ -134,12 +134,13 @@ def test_alignment(size: tuple[int, int], window: int) -> None:
     scene = F.avg_pool2d(torch.randn(1, 14, size[0] + 12, size[1] + 12), 3, 1, 1)
     frames = [scene[:, :, 3 * i : 3 * i + size[0], 2 * i : 2 * i + size[1]] for i in range(5)]
     frames = [torch.cat([x, (4 * x[:, :3]).softmax(dim=1)], dim=1) for x in frames]
-    folded, plain_followed, followed = FoldedAlignment(fusion), None, None
+    folded, plain_window, folded_window = FoldedAlignment(fusion), None, None
     for features in frames:
-        plain_followed = fusion.follow(plain_followed, features)
-        followed = folded.follow(followed, features.contiguous(memory_format=torch.channels_last))
-    wanted = fusion.fuse(plain_followed)
-    torch.testing.assert_close(folded.fuse(followed), wanted, atol=1e-4, rtol=1e-4)
+        plain_window = fusion.extend(plain_window, features)
+        pixels = features.contiguous(memory_format=torch.channels_last)
+        folded_window = folded.extend(folded_window, pixels)
+    wanted = fusion.fuse(plain_window)
+    torch.testing.assert_close(folded.fuse(folded_window), wanted, atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
@@ -158,10 +159,10 @@ def test_a_few_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fused_convolutions(act: type[nn.Module] | None, groups: int) -> None:
     outputs = 24 if groups == 1 else 12
     layer = ConvNormAct(12, outputs, 3, stride=2, groups=groups, act=act)
-    layer = without_batch_norm(random_weights(layer))
+    layer = fold_batch_norms(random_weights(layer))
     x = 5 * torch.randn(2, 12, 15, 18)
     part = nn.Sequential(layer)
-    with_fused_convolutions(part)
+    fuse_convolutions(part)
     assert isinstance(part[0], FusedConv2d)
     small = x[:1, :, :2, :3]
     for y in (x, x, x, small, small, small, x):  # in oneDNN's order, then in another
@@ -171,9 +172,9 @@ def test_fused_convolutions(act: type[nn.Module] | None, groups: int) -> None:
 @torch.inference_mode()
 def test_weights_are_in_the_order_for_each_use_that_comes_again() -> None:
     """Also where uses alternate, as of two cameras that are due now together and now alone."""
-    layer = without_batch_norm(random_weights(ConvNormAct(12, 24, 3)))
+    layer = fold_batch_norms(random_weights(ConvNormAct(12, 24, 3)))
     part = nn.Sequential(layer)
-    with_fused_convolutions(part)
+    fuse_convolutions(part)
     x = torch.randn(2, 12, 15, 18)
 
     def shapes(y: Tensor) -> list[tuple[int, ...]]:
@@ -194,15 +195,15 @@ def test_weights_are_in_the_order_for_each_use_that_comes_again() -> None:
         torch.set_num_threads(threads)
     for width in (*range(4, 12), *range(4, 12)):
         kept = shapes(x[..., :width])
-    assert len(kept) == USES
+    assert len(kept) == KEPT_USES
 
 
 @torch.inference_mode()
 def test_strided_detail() -> None:
-    head = without_batch_norm(random_weights(FeaturePyramidHead(EfficientNetLite.channels, 8)))
+    head = fold_batch_norms(random_weights(FeaturePyramidHead(EfficientNetLite.channels, 8)))
     half = torch.randn(2, EfficientNetLite.channels[0], 6, 10)
     wanted = head.detail(half)
-    with_strided_detail(head)
+    fold_detail_projection(head)
     assert isinstance(head.detail[0], nn.Conv2d)
     torch.testing.assert_close(head.detail(half), wanted)
 
@@ -217,12 +218,12 @@ def test_strided_detail() -> None:
 @torch.inference_mode()
 def test_fused_backbones(backbone: nn.Module, fused: type[nn.Module]) -> None:
     """No level of features is overwritten by a later block."""
-    plain = without_batch_norm(random_weights(backbone))
+    plain = fold_batch_norms(random_weights(backbone))
     image = torch.randn(1, 3, 64, 96).contiguous(memory_format=torch.channels_last)
     before = image.clone()
     wanted = plain(image)
-    folded = without_batch_norm(backbone)
-    with_fused_convolutions(folded)
+    folded = fold_batch_norms(backbone)
+    fuse_convolutions(folded)
     assert any(isinstance(part, fused) for part in folded.modules())
     found = folded(image)
     assert torch.equal(image, before)
@@ -258,5 +259,5 @@ def test_winograd_in_bands_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.inference_mode()
 def test_stf_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stmem_ros.streaming.kernels.folded_stf.TOGETHER", 70)
+    monkeypatch.setattr("stmem_ros.streaming.kernels.folded_stf.TOKENS", 70)
     test_stf(1, (13, 16), cpu_kernels=True)

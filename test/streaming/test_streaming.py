@@ -43,7 +43,7 @@ def test_streaming_equals_the_plain_form_on_every_frame(small_model, frames) -> 
         assert (result.label == plain_label(small_model, frames[: i + 1])).mean() > 0.999
         assert result.window == min(i + 1, 3)
         assert result.stamp == i / 10
-        assert result.restarted is None
+        assert result.restart is None
 
 
 def test_confidence_is_the_largest_probability(small_model, frames) -> None:
@@ -80,7 +80,7 @@ def test_any_image_size_is_labelled_at_its_own_size(small_model, size: tuple[int
 def test_a_jump_in_time_starts_the_stream_anew(small_model, frames, stamps, said) -> None:
     stream = StreamingSegmenter(small_model, max_gap=1.0)
     results = [stream.push(f, s) for f, s in zip(frames, stamps, strict=False)]
-    assert said in results[-1].restarted
+    assert said in results[-1].restart.text
     assert results[-1].window == 1
     assert (results[-1].label == plain_label(small_model, [frames[2]])).mean() > 0.999
 
@@ -89,7 +89,7 @@ def test_a_new_image_size_starts_the_stream_anew(small_model, frames) -> None:
     stream = StreamingSegmenter(small_model)
     stream.push(frames[0], 0.0)
     result = stream.push(frames[1][:64], 0.1)
-    assert "size changed to 128 x 64" in result.restarted
+    assert "size changed to 128 x 64" in result.restart.text
     assert result.window == 1
 
 
@@ -99,7 +99,7 @@ def test_a_new_image_size_starts_anew_even_where_the_network_sees_the_same(
     stream = StreamingSegmenter(small_model, inference_height=96)
     stream.push(frames[0], 0.0)
     big = frames[1].repeat(2, 0).repeat(2, 1)
-    assert "size changed to 256 x 192" in stream.push(big, 0.1).restarted
+    assert "size changed to 256 x 192" in stream.push(big, 0.1).restart.text
 
 
 def test_reset_forgets(small_model, frames) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import COMPRESSED, RAW, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, COMPRESSED, RAW, TF, BagReader, BagWriter
 
 START = 1_700_000_000 * 10**9
 PERIOD = 10**8  # ns, of 10 Hz
@@ -34,10 +33,11 @@ def write_bag(
         for i, data in enumerate(images):
             received = START + i * PERIOD
             stamp = received if stamps is None else stamps[i]
-            message = bag_messages.compressed(data, "jpeg", stamp, "camera")
+            header = BAG_MESSAGES.header(stamp, "camera")
+            message = BAG_MESSAGES.compressed_image(data, "jpeg", header)
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, received)
             if i < len(labels) and labels[i] is not None:
-                label = bag_messages.image(labels[i], stamp, "camera")
+                label = BAG_MESSAGES.image(labels[i], header)
                 bag.write("/camera/label", RAW, label, received)
     return path
 
@@ -49,3 +49,15 @@ def panorama(count: int, seed: int = 7) -> list[np.ndarray]:
     coarse = random.integers(0, 256, (12, -(-width // 8), 3)).repeat(8, 0).repeat(8, 1)[:, :width]
     scene = np.clip(coarse + random.integers(-20, 21, (96, width, 3)), 0, 255).astype(np.uint8)
     return [np.ascontiguousarray(scene[:, 2 * i : 2 * i + 128]) for i in range(count)]
+
+
+def rename_frames(source: Path, target: Path, names: dict[str, str]) -> None:
+    """A copy of a bag whose transforms join frames of other names."""
+    with BagReader(source) as bag, BagWriter(target) as copy:
+        for record in bag.records():
+            message = bag.decode(record)
+            for t in message.transforms if record.type == TF else ():
+                t.header.frame_id = names.get(t.header.frame_id, t.header.frame_id)
+                t.child_frame_id = names.get(t.child_frame_id, t.child_frame_id)
+            latched = record.topic.endswith("static")
+            copy.write(record.topic, record.type, message, record.time, latched)

@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.training.batches import Windows, epoch_batches, epoch_order
 from stmem_ros.training.config import load_config
-from stmem_ros.training.loop import step
-from stmem_ros.training.losses import label_loss
+from stmem_ros.training.label_loss import LabelLoss
+from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stage_network import StageNetwork
@@ -27,9 +27,10 @@ if __name__ == "__main__":
     samples = Samples(config, Path(sys.argv[2]), *config.window("stf"))
     windows = Windows(samples, *config.window("stf"), config.stf, [1])
     parallel = DistributedDataParallel(network) if process.count > 1 else network
-    criterion = label_loss(samples, config.stf)
+    label_loss = LabelLoss(class_weights(samples), torch.from_numpy(samples.allowed))
     for batch in epoch_batches(windows, epoch_order(samples, 0, 1, [2]), process, workers=0):
-        step(parallel, model, *batch, criterion, process, config.stf, False).backward()
+        loss = batch_loss(parallel, model, batch, label_loss, process, config.stf, bfloat16=False)
+        loss.backward()
     trained = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if process.rank == 0:
         torch.save({"gradients": trained, "processes": process.count}, sys.argv[3])

@@ -10,17 +10,18 @@ import numpy as np
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
-    PlacedMap,
     ReplayedFrame,
-    View,
 )
 from stmem_ros.evaluation.results.frame_record import FrameRecord
+from stmem_ros.frames import PlacedMap, View
+from stmem_ros.pipeline import PipelineConfig
 
 RULES = default_rules(CAMVID)
 START = 1_700_000_000 * 10**9
@@ -29,6 +30,7 @@ START = 1_700_000_000 * 10**9
 def replayed(frames: int, rate: float = 10.0) -> Iterator[ReplayedFrame]:
     """Frames of a street, labelled as they are."""
     mapper = SemanticMapper(GridConfig(), RULES)
+    rate_limiter = RateLimiter(PipelineConfig.costmap_rate)
     camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
     for i, frame in enumerate(drive(make_scene("straight", 2), frames, rate)):
         sure = np.full_like(frame.view.label, 200)
@@ -47,6 +49,7 @@ def replayed(frames: int, rate: float = 10.0) -> Iterator[ReplayedFrame]:
             reference=frame.view.label,
             map=PlacedMap(mapper.update(*seen), "odom", pose, View(CAMERA, camera_from_base)),
             timings=FrameTimings(1.0, 2.0, 30.0, 10.0, 3.0, 4.0, 8.0, 60.0, 50.0),
+            map_published=rate_limiter.accepts(stamp),
             frame_id="camera_optical_frame",
         )
 

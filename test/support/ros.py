@@ -23,6 +23,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
+from stmem_ros.node.ros_messages import ROS_MESSAGES
+
 NODE = "/segmentation_node"
 HELLO = 1  # stamp in s of images that only test the connection; not collected
 PATIENCE = 60.0  # s any condition may take on a busy machine
@@ -124,9 +126,7 @@ def image_message(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> Imag
     message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding=encoding)
     message.step = rgb[0].nbytes
     message.data = array("B", rgb.tobytes())
-    message.header.frame_id = "camera_optical_frame"
-    nanoseconds = round(stamp * 1e9)
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(nanoseconds, 10**9)
+    message.header = ROS_MESSAGES.header(round(stamp * 1e9), "camera_optical_frame")
     return message
 
 

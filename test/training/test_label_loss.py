@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.training.losses import LabelLoss
+from stmem_ros.training.label_loss import LabelLoss
 
 # Three classes, and a fourth label value that allows the last two of them.
 ALLOWED = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]], dtype=torch.bool)

@@ -8,9 +8,8 @@ from tqdm import tqdm
 
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.io import messages as bag_messages
 from stmem_ros.io.bag_create import CAMERA_FRAME, START
-from stmem_ros.io.bags import CAMERA_INFO, RAW, TF, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, RAW, TF, BagWriter
 
 
 def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: float) -> None:
@@ -21,20 +20,20 @@ def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: fl
     """
     scene = make_scene(kind, seed)
     with BagWriter(path) as bag:
-        mount = bag_messages.transform(
-            MOUNTING.base_from_camera(), START, "base_footprint", CAMERA_FRAME
-        )
+        base = BAG_MESSAGES.header(START, "base_footprint")
+        mount = BAG_MESSAGES.transform(MOUNTING.base_from_camera(), CAMERA_FRAME, base)
         bag.write("/tf_static", TF, mount, START, latched=True)
         for frame in tqdm(drive(scene, frames, rate), total=frames, desc="rendering", unit="frame"):
             stamp = START + round(frame.stamp * 1e9)
-            pose = bag_messages.transform(frame.world_from_base, stamp, "odom", "base_footprint")
+            odom = BAG_MESSAGES.header(stamp, "odom")
+            pose = BAG_MESSAGES.transform(frame.world_from_base, "base_footprint", odom)
             bag.write("/tf", TF, pose, stamp)
-            info = bag_messages.camera_info(CAMERA, stamp, CAMERA_FRAME)
+            header = BAG_MESSAGES.header(stamp, CAMERA_FRAME)
+            info = BAG_MESSAGES.camera_info(CAMERA, header)
             bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
             for topic, pixels in (
                 ("/camera/label", frame.view.label),
                 ("/camera/depth", frame.view.depth),
                 ("/camera/image_raw", frame.view.rgb),
             ):
-                message = bag_messages.image(pixels, stamp, CAMERA_FRAME)
-                bag.write(topic, RAW, message, stamp)
+                bag.write(topic, RAW, BAG_MESSAGES.image(pixels, header), stamp)

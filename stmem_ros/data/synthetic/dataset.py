@@ -13,7 +13,7 @@ from stmem_ros.data.synthetic.render import View
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
 
 RATE = 10.0  # Hz
-FRAMES = 12  # a drive
+FRAMES = 12  # per drive
 # Seeds of the scenes of each split; the demo and the tests use others below 1000.
 SEEDS = {"train": range(1000, 1012), "val": range(500, 504), "test": range(600, 604)}
 

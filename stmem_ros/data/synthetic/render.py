@@ -1,4 +1,4 @@
-"""What a camera sees of the synthetic street: colour, labels and depth by casting a ray a pixel."""
+"""What a camera sees of the synthetic street: colour, labels and depth, a ray per pixel."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def render(
     sky = label == ID["sky"]
     mixed = np.where(sky[..., None], rgb, rgb * fog + np.array(scene.haze) * (1 - fog))
     noise = np.random.default_rng([scene.seed, round(seconds * 1000)])
-    blurred = cv2.GaussianBlur(mixed.astype(np.float32), (0, 0), 0.6)
+    smooth = cv2.GaussianBlur(mixed.astype(np.float32), (0, 0), 0.6)
     grain = 3 * noise.standard_normal((height, width, 1), dtype=np.float32)
     depth[sky] = np.nan
-    return View(np.clip(blurred + grain, 0, 255).astype(np.uint8), label, depth.astype(np.float32))
+    return View(np.clip(smooth + grain, 0, 255).astype(np.uint8), label, depth.astype(np.float32))
 
 
 @lru_cache(maxsize=4)

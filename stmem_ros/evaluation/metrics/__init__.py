@@ -1,0 +1,1 @@
+"""What is counted of labels and grids, and the figures that follow from the counts."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.evaluation.metrics.accumulator import Accumulator
 from stmem_ros.evaluation.metrics.point_cells import sort_cells
-
-if TYPE_CHECKING:
-    from stmem_ros.evaluation.replay.replayed_frame import PlacedMap
+from stmem_ros.frames import PlacedMap
 
 
 class GridCoverage(Accumulator):
@@ -29,7 +24,7 @@ class GridCoverage(Accumulator):
         """Add the grid after an image; ``max_range`` in m from the base."""
         grid = placed.update.grid
         base = np.linalg.inv(placed.grid_from_base[:2, :2])
-        points = (cell_centres(grid) - placed.grid_from_base[:2, 3]) @ base.T
+        points = (grid.centres() - placed.grid_from_base[:2, 3]) @ base.T
         near = (points**2).sum(axis=1) <= max_range**2
         camera_from_base = placed.view.camera_from_base
         camera_points = points[near] @ camera_from_base[:3, :2].T + camera_from_base[:3, 3]
@@ -110,11 +105,3 @@ class GridAgreement(Accumulator):
     def ground_not_lethal(self) -> float:
         """Share of the ground cells that are not lethal, NaN without any."""
         return 1 - float(self.ground_lethal / self.ground) if self.ground else float("nan")
-
-
-def cell_centres(grid: GridSnapshot) -> np.ndarray:
-    """Centres of all cells N x 2 in the grid's frame, m, row by row."""
-    rows, columns = np.indices(grid.label.shape).reshape(2, -1)
-    return np.stack([columns, rows], axis=1) * grid.resolution + (
-        np.array(grid.origin) + grid.resolution / 2
-    )

@@ -1,0 +1,1 @@
+"""Bags replayed through the pipeline that the node runs."""

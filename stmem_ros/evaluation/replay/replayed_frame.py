@@ -7,11 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-from stmem_ros.costmap.mapper import MapUpdate
-from stmem_ros.geometry.camera import CameraModel
-
-BASE_FRAME = "base_footprint"  # the node's defaults
-ODOM_FRAME = "odom"
+from stmem_ros.frames import PlacedMap
+from stmem_ros.streaming.segmenter import Restart
 
 
 class FrameState(str, Enum):
@@ -21,36 +18,6 @@ class FrameState(str, Enum):
     DROPPED = "dropped"  # it never reached the model: lost on the way, or replaced by a newer one
     INVALID = "invalid"  # it could not be decoded or used
     UNLABELLED = "unlabelled"  # it was used, but no label came (the last frames of a centred model)
-
-
-@dataclass(frozen=True)
-class View:
-    """Where a camera looked from.
-
-    Attributes:
-        camera: intrinsics of the labelled image.
-        camera_from_base: 4 x 4, base frame to the camera's optical frame.
-    """
-
-    camera: CameraModel
-    camera_from_base: np.ndarray
-
-
-@dataclass(frozen=True)
-class PlacedMap:
-    """The grid after an image, and where it lies.
-
-    Attributes:
-        update: the grid in ``frame``, obstacles in the base frame.
-        frame: frame of the grid: odometry, or the base where there is no odometry.
-        grid_from_base: 4 x 4, base frame to ``frame``; the identity without odometry.
-        view: from where the image saw the ground.
-    """
-
-    update: MapUpdate
-    frame: str
-    grid_from_base: np.ndarray
-    view: View
 
 
 @dataclass(frozen=True)
@@ -89,8 +56,8 @@ class ReplayedFrame:
         received: when it was recorded, ns.
         state: what became of it.
         reason: why it is not labelled; empty if it is.
-        restarted: why the stream began anew with it (a stamp that went back, a gap, a new image
-            size); empty if it did not.
+        restart: why the stream began anew with it (a stamp that went back, a gap, a new image
+            size); None if it did not.
         rgb: H x W x 3 uint8; None for frames that were dropped or cannot be decoded.
         label, confidence: H x W uint8; None unless labelled.
         window: how many frames the temporal fusion looked at, 0 unless labelled.
@@ -98,11 +65,13 @@ class ReplayedFrame:
         reference_problem: why there is a reference that cannot be used; empty otherwise.
         map: the grid after this image; None if it was not updated with it.
         map_problem: why not, or what it lacks (odometry); empty if all is well.
+        map_published: whether the node publishes this grid, by ``costmap_rate``.
         points: reference points of lidar or depth, N x 3 in the base frame, m; None without.
         latency: seconds from the image's arrival to its label, of a simulated machine; None without
             such a simulation.
         timings: measured; None unless labelled.
         frame_id: of its header: the camera's optical frame.
+        camera: name of the camera, as of the node's parameter ``cameras``.
     """
 
     index: int
@@ -110,7 +79,7 @@ class ReplayedFrame:
     received: int
     state: FrameState
     reason: str = ""
-    restarted: str = ""
+    restart: Restart | None = None
     rgb: np.ndarray | None = None
     label: np.ndarray | None = None
     confidence: np.ndarray | None = None
@@ -119,7 +88,9 @@ class ReplayedFrame:
     reference_problem: str = ""
     map: PlacedMap | None = None
     map_problem: str = ""
+    map_published: bool = False
     points: np.ndarray | None = None
     latency: float | None = None
     timings: FrameTimings | None = None
     frame_id: str = ""
+    camera: str = ""

@@ -1,0 +1,1 @@
+"""Results for people: ``report.html``, and tables for a terminal."""

@@ -40,6 +40,7 @@ class FrameRecord:
         steady_hits, steady_union: as ``hits`` and ``union``, against the warped labels before.
         changes: pixels whose label changed along the flow, by the class before.
         exposure: pixel-seconds they were watched for, by the class before.
+        camera: its name, as of the node's parameter ``cameras``; empty for a single one.
     """
 
     bag: str
@@ -81,6 +82,7 @@ class FrameRecord:
     steady_union: tuple[int, ...] | None = None
     changes: tuple[int, ...] | None = None
     exposure: tuple[float, ...] | None = None
+    camera: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
 from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
+from stmem_ros.streaming.segmenter import RestartKind
 
 FAULTS = 1000  # kept of a bag; frames.parquet has them all
 
@@ -30,6 +31,7 @@ class BagScorer:
         rules: of the classes; None without grids.
 
     Attributes:
+        sums: of all frames so far.
         faults: the first frames that something is wrong with.
         faulty: how many there are.
     """
@@ -44,24 +46,20 @@ class BagScorer:
         self._grid = grid
         self._rules = rules
         self._classes = classes
-        self._labels = LabelScorer(classes)
+        self.sums = Sums.zero(classes)
+        self._labels: dict[str, LabelScorer] = {}  # of each camera
         self._newest_map: int | None = None  # its stamp, ns
-        self._dropped = False  # the frame before
-
-    @property
-    def sums(self) -> Sums:
-        """Of all frames so far."""
-        return self._labels.sums
+        self._dropped: dict[str, bool] = {}  # of each camera the frame before
 
     def add(self, frame: ReplayedFrame) -> FrameRecord:
         """Score the next frame."""
         counts = self.sums.counts
         setattr(counts, frame.state.value, getattr(counts, frame.state.value) + 1)
         self._note_faults(frame)
-        if frame.restarted:
+        if frame.restart is not None:
             counts.restarts += 1
-            self._labels.restart()
-            if frame.restarted.startswith("time went back"):
+            self._scorer(frame).restart()
+            if frame.restart.kind is RestartKind.TIME_WENT_BACK:
                 self._newest_map = None
         return FrameRecord(
             bag=self._bag,
@@ -71,13 +69,14 @@ class BagScorer:
             received=frame.received,
             state=frame.state.value,
             reason=frame.reason,
-            restarted=frame.restarted,
+            restarted="" if frame.restart is None else frame.restart.text,
             window=frame.window,
             reference_problem=frame.reference_problem,
             map_problem=frame.map_problem,
             latency_ms=None if frame.latency is None else 1e3 * frame.latency,
             **self._label_columns(frame),
             **self._map_columns(frame),
+            camera=frame.camera,
         )
 
     def timing(self, frame: ReplayedFrame) -> TimingRecord | None:
@@ -92,12 +91,21 @@ class BagScorer:
             **{f"{name}_ms": value for name, value in measured.items()},
         )
 
+    def _scorer(self, frame: ReplayedFrame) -> LabelScorer:
+        """That of the frame's camera: what came before counts of its own camera alone."""
+        if frame.camera not in self._labels:
+            self._labels[frame.camera] = LabelScorer(self._classes)
+        return self._labels[frame.camera]
+
     def _note_faults(self, frame: ReplayedFrame) -> None:
         problem = frame.reason if frame.state is FrameState.INVALID else ""
-        problem = problem or frame.restarted or frame.reference_problem
-        after_drop, self._dropped = self._dropped, frame.state is FrameState.DROPPED
-        if after_drop and problem.startswith("a gap"):
-            return  # which the drops made, not the bag
+        after_drop = self._dropped.get(frame.camera, False)
+        self._dropped[frame.camera] = frame.state is FrameState.DROPPED
+        if not problem and frame.restart is not None:
+            if after_drop and frame.restart.kind is RestartKind.GAP:
+                return  # which the drops made, not the bag
+            problem = frame.restart.text
+        problem = problem or frame.reference_problem
         if problem:
             self.faulty += 1
             if len(self.faults) < FAULTS:
@@ -106,9 +114,10 @@ class BagScorer:
     def _label_columns(self, frame: ReplayedFrame) -> dict[str, Any]:
         if frame.label is None or frame.rgb is None:
             return {}
-        sums = self._labels.add(
+        sums = self._scorer(frame).add(
             frame.rgb, frame.label, frame.confidence, frame.reference, frame.stamp / 1e9
         )
+        self.sums += sums
         columns: dict[str, Any] = {"mean_confidence": none_if_nan(sums.calibration.mean_confidence)}
         if sums.counts.scored:
             confusion, boundary = sums.confusion, sums.boundary
@@ -146,7 +155,7 @@ class BagScorer:
             if frame.points is not None and self._rules is not None:
                 reach = self._grid.max_range, self._grid.max_height
                 sums.agreement.add(frame.map, frame.points, self._rules, *reach)
-            self._labels.sums += sums
+            self.sums += sums
             columns = {
                 "coverage": none_if_nan(sums.coverage.share),
                 "in_view": int(sums.coverage.in_view),

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stmem_ros.costmap.grid import GridConfig
-from stmem_ros.evaluation.replay.bag_replay import ReplayOptions
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import finished_key
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.io.digests import file_digests
+from stmem_ros.parameters import NodeParameters
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BagTask:
         device: torch device, ``auto`` for a GPU if there is one.
         threads: CPU threads of the network; the last digits depend on it.
         options: of the replay.
-        grid: of the costmap.
+        parameters: of the node that drives.
         folder: where the results go.
         frames: images of the bag, for progress.
         online: folder of the bag's replay through the real node, empty without.
@@ -40,7 +40,7 @@ class BagTask:
     device: str
     threads: int
     options: ReplayOptions
-    grid: GridConfig
+    parameters: NodeParameters
     folder: str
     frames: int
     online: str

@@ -16,6 +16,7 @@ from typing import Any
 
 from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome
 from stmem_ros.evaluation.tasks.run_task import run_task
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 ATTEMPTS = 3  # at each task, where the first ones fail
 ENGINES = ("local", "ray")
@@ -59,6 +60,12 @@ def run_here(tasks: Sequence[BagTask], progress: Callable[[], object]) -> Iterat
             yield TaskOutcome(task, one_line(error))
 
 
+def run_in_worker(task: BagTask) -> None:
+    """In a process that works on tasks alone."""
+    keep_freed_memory()
+    run_task(task)
+
+
 def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
     """In ``jobs`` processes; what fails, or was at work when a process died, is tried again alone.
 
@@ -86,7 +93,7 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
             while running or (remaining and not broken):
                 while remaining and not broken and len(running) < jobs:
                     task = remaining.popleft()
-                    running[pool.submit(run_task, task)] = task
+                    running[pool.submit(run_in_worker, task)] = task
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     task, error = running.pop(future), future.exception()
@@ -114,7 +121,7 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
     _start_ray(ray, tasks, jobs, address)
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
-        work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_task)
+        work = ray.remote(max_retries=ATTEMPTS - 1, retry_exceptions=True)(run_in_worker)
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         running = {
             work.options(num_cpus=task.threads, num_gpus=_gpus(task, has_gpus)).remote(task): task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.evaluation.metrics.figures import figures, percentile
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
@@ -20,11 +20,12 @@ from stmem_ros.evaluation.results.online_figures import OnlineFigures
 from stmem_ros.evaluation.results.played_bag import PlayedBag
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
-from stmem_ros.io.bags import BagReader
+from stmem_ros.io.bags import BagReader, StampedMessages
 from stmem_ros.io.images import decode_label
-from stmem_ros.io.output_topics import NODE
+from stmem_ros.io.output_topics import NODE, camera_topic
 from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.streaming.segmenter import Restart, RestartKind
 
 NO_POINTS = np.zeros((0, 3))
 
@@ -37,6 +38,7 @@ class OnlineComparison:
         folder: for the figures and the rows of its frames.
         scorer: for the node's frames.
         names: of the classes.
+        camera: the one that was played.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class OnlineComparison:
         folder: TaskFolder,
         scorer: BagScorer,
         names: tuple[str, ...],
+        camera: str,
     ) -> None:
         self._folder = folder
         self._scorer = scorer
@@ -54,10 +57,10 @@ class OnlineComparison:
         self._played = PlayedBag.load(recording)
         self._bag = BagReader(recording.output)
         stamps = set(self._played.stamps)
-        self._labels = _StampedMessages(self._bag, f"{NODE}/label", stamps)
-        self._confidences = _StampedMessages(self._bag, f"{NODE}/confidence", stamps)
-        self._grid_messages = _StampedMessages(self._bag, f"{NODE}/grid", stamps)
-        self._statistics = _StampedMessages(self._bag, f"{NODE}/statistics", stamps)
+        self._labels = StampedMessages(self._bag, camera_topic("label", camera), stamps)
+        self._confidences = StampedMessages(self._bag, camera_topic("confidence", camera), stamps)
+        self._grid_messages = StampedMessages(self._bag, f"{NODE}/grid", stamps)
+        self._statistics = StampedMessages(self._bag, camera_topic("statistics", camera), stamps)
         self._has_labelled = False
         self._frames = self._frames_equal = self._pixels = self._pixels_equal = 0
         self._grids = self._grids_equal = 0
@@ -111,20 +114,20 @@ class OnlineComparison:
         confidence = self._confidences.take(frame.stamp)
         statistics = self._statistics.take(frame.stamp)
         grid = self._grid_messages.take(frame.stamp)
-        restarted = frame.restarted
+        restart = frame.restart
         ring_emptied = statistics is not None and statistics.ring_length == 1
-        if not restarted and self._has_labelled and ring_emptied:
-            restarted = "the node's ring was emptied"
+        if restart is None and self._has_labelled and ring_emptied:
+            restart = Restart(RestartKind.RESET, "the node's ring was emptied")
         self._has_labelled = True
         placed = None
         if grid is not None and frame.map is not None:
-            update = MapUpdate(_snapshot(grid), NO_POINTS, np.zeros(0, np.uint8))
+            update = MapUpdate(read_semantic_grid(grid), NO_POINTS, np.zeros(0, np.uint8))
             placed = dataclasses.replace(frame.map, update=update)
         return dataclasses.replace(
             frame,
             state=FrameState.LABELLED,
             reason="",
-            restarted=restarted,
+            restart=restart,
             label=decode_label(label),
             confidence=None if confidence is None else decode_label(confidence),
             window=0 if statistics is None else statistics.ring_length,
@@ -150,52 +153,10 @@ def online_comparison(
     if not task.online:
         return None
     classes = tuple(c.name for c in model.info.classes)
-    scorer = BagScorer(task.bag, task.model, len(classes), task.grid, rules)
-    return OnlineComparison(RecordingFolder(Path(task.online)), task.results, scorer, classes)
-
-
-class _StampedMessages:
-    """Messages of a topic, taken by their stamps in the order they were published.
-
-    Attributes:
-        unmatched: messages passed over because no image has their stamp.
-    """
-
-    def __init__(self, bag: BagReader, topic: str, stamps: set[int]) -> None:
-        self.unmatched = 0
-        self._messages = self._read(bag, topic, stamps)
-        self._next = next(self._messages, None)
-
-    def take(self, stamp: int) -> Any:
-        """The message with this stamp, None if it is not the next."""
-        if self._next is None or self._next[0] != stamp:
-            return None
-        message = self._next[1]
-        self._next = next(self._messages, None)
-        return message
-
-    def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
-        for record in bag.records({topic}):
-            message = bag.decode(record)
-            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            if stamp in stamps:
-                yield stamp, message
-            else:
-                self.unmatched += 1
-
-
-def _snapshot(message: Any) -> GridSnapshot:
-    """A recorded SemanticGrid; its layers are not looked at."""
-    shape = (message.info.height, message.info.width)
-    cost = message.cost.astype(np.int16)
-    return GridSnapshot(
-        origin=(message.info.origin.position.x, message.info.origin.position.y),
-        resolution=message.info.resolution,
-        label=message.label.reshape(shape),
-        cost=np.where(cost > 100, -1, cost).astype(np.int8).reshape(shape),
-        confidence=message.confidence.reshape(shape),
-        layers={},
-    )
+    scorer = BagScorer(task.bag, task.model, len(classes), task.parameters.grid, rules)
+    recording = RecordingFolder(Path(task.online))
+    (camera,) = task.parameters.cameras
+    return OnlineComparison(recording, task.results, scorer, classes, camera)
 
 
 def _grids_equal(a: GridSnapshot, b: GridSnapshot) -> bool:

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from stmem_ros.classes import SemanticClass
-from stmem_ros.costmap.points import labelled_points
-from stmem_ros.costmap.rate_limiter import Pace
+from stmem_ros.costmap.messages import label_info, obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import overlay
-from stmem_ros.evaluation.replay.replayed_frame import (
-    BASE_FRAME,
-    FrameState,
-    PlacedMap,
-    ReplayedFrame,
-)
+from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
 from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.evaluation.tasks.bag_task import BagTask
-from stmem_ros.io import messages as bag_messages
-from stmem_ros.io.bags import BagWriter, types
+from stmem_ros.frames import PlacedMap
+from stmem_ros.io.bags import BAG_MESSAGES, BagWriter
 from stmem_ros.io.images import encode_jpeg
-from stmem_ros.io.output_topics import NODE, STATISTICS, OutputTopic, output_topics
+from stmem_ros.io.output_topics import (
+    NODE,
+    STATISTICS,
+    OutputTopic,
+    camera_topic,
+    output_topics,
+)
 from stmem_ros.model.bundle import BundledSegmenter
-
-COSTMAP_RATE = 10.0  # Hz, as the node's parameter costmap_rate
+from stmem_ros.parameters import NodeParameters
+from stmem_ros.streaming.segmenter import RestartKind
 
 
 class OutputBag:
@@ -41,6 +41,7 @@ class OutputBag:
         rules: of the grid; None without one.
         window: frames the temporal fusion looks at.
         device: torch device.
+        parameters: of the node that drives.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class OutputBag:
         rules: CostRules | None,
         window: int,
         device: str,
+        parameters: NodeParameters,
     ) -> None:
         self._bag = BagWriter(path, compress=True)
-        self._topics = {t.name: t for t in output_topics(rules.layers if rules else ())}
+        topics = output_topics(rules.layers if rules else (), parameters.cameras)
+        self._topics = {topic.name: topic for topic in topics}
         self._model, self._classes, self._rules = model, classes, rules
         self._window, self._device = window, device
-        self._pace = Pace(COSTMAP_RATE)
+        self._parameters = parameters
         self._counts = dict.fromkeys(FrameState, 0)
         self._late = 0
         self._begun = False
@@ -65,41 +68,50 @@ class OutputBag:
         """Write what the node would have published for a frame."""
         time = frame.received
         if not self._begun and self._rules is not None:
-            self._write("label_info", bag_messages.label_info(self._model, self._rules, time), time)
+            header = BAG_MESSAGES.header(time, "")
+            info = label_info(BAG_MESSAGES, self._model, self._rules, header)
+            self._write(f"{NODE}/label_info", info, time)
         self._begun = True
         self._counts[frame.state] += 1
-        if frame.restarted.startswith("time went back"):
+        if frame.restart is not None and frame.restart.kind is RestartKind.TIME_WENT_BACK:
             self._late += 1
-            self._pace.reset()
         if frame.label is None or frame.confidence is None:
             return
         assert frame.rgb is not None
-        at = (frame.stamp, frame.frame_id)
-        self._write("label", bag_messages.image(frame.label, *at), time)
-        self._write("confidence", bag_messages.image(frame.confidence, *at), time)
-        picture = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
-        self._write("overlay/compressed", bag_messages.compressed(picture, "jpeg", *at), time)
+        header = BAG_MESSAGES.header(frame.stamp, frame.frame_id)
+        for name, pixels in (("label", frame.label), ("confidence", frame.confidence)):
+            message = BAG_MESSAGES.image(pixels, header)
+            self._write(camera_topic(name, frame.camera), message, time)
+        jpeg = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
+        picture = BAG_MESSAGES.compressed_image(jpeg, "jpeg", header)
+        self._write(camera_topic("overlay/compressed", frame.camera), picture, time)
         if frame.map is not None and self._rules is not None:
-            self._write_map(frame.map, frame.label, self._rules, frame.stamp, time)
-        self._write("statistics", self._statistics(frame), time)
+            self._write_points(frame.map, frame.label, self._rules, frame.stamp, time)
+            if frame.map_published:
+                self._write_grid(frame.map, self._rules, frame.stamp, time)
+        self._write(camera_topic("statistics", frame.camera), self._statistics(frame), time)
 
     def close(self) -> None:
         """Finish the bag."""
         self._bag.close()
 
-    def _write_map(
+    def _write_points(
         self, placed: PlacedMap, label: np.ndarray, rules: CostRules, stamp: int, time: int
     ) -> None:
-        at = (stamp, placed.frame)
-        points = labelled_points(placed.update, label, rules)
-        self._write("points", bag_messages.point_cloud(points, stamp, BASE_FRAME), time)
-        if not self._pace.due(stamp):
-            return
+        header = BAG_MESSAGES.header(stamp, self._parameters.base_frame)
+        points = obstacle_cloud(BAG_MESSAGES, placed.update, label, rules, header)
+        self._write(f"{NODE}/points", points, time)
+
+    def _write_grid(self, placed: PlacedMap, rules: CostRules, stamp: int, time: int) -> None:
         grid = placed.update.grid
-        self._write("costmap", bag_messages.occupancy_grid(grid.cost, grid, *at), time)
+        header = BAG_MESSAGES.header(stamp, placed.frame)
+        unseen = self._parameters.unseen_cost
+        costmap = occupancy_grid(BAG_MESSAGES, grid.cost, grid, header, unseen)
+        self._write(f"{NODE}/costmap", costmap, time)
         for name, cost in grid.layers.items():
-            self._write(f"layers/{name}", bag_messages.occupancy_grid(cost, grid, *at), time)
-        self._write("grid", bag_messages.semantic_grid(grid, rules, *at), time)
+            layer = occupancy_grid(BAG_MESSAGES, cost, grid, header, unseen)
+            self._write(f"{NODE}/layers/{name}", layer, time)
+        self._write(f"{NODE}/grid", semantic_grid(BAG_MESSAGES, grid, rules, header), time)
 
     def _statistics(self, frame: ReplayedFrame) -> Any:
         timings = frame.timings
@@ -109,8 +121,9 @@ class OutputBag:
             "backbone": timings.backbone, "stf": timings.stf, "mar": timings.mar,
             "decode": timings.decode, "costmap": timings.costmap, "total": timings.total,
         }  # fmt: skip
-        return types().types[STATISTICS](
-            header=bag_messages.header(frame.stamp, frame.frame_id),
+        return BAG_MESSAGES.make(
+            STATISTICS,
+            header=BAG_MESSAGES.header(frame.stamp, frame.frame_id),
             **{name: value / 1e3 for name, value in milliseconds.items()},
             publish=0.0,
             latency=timings.latency / 1e3 if frame.latency is None else frame.latency,
@@ -124,7 +137,7 @@ class OutputBag:
         )
 
     def _write(self, name: str, message: Any, time: int) -> None:
-        topic: OutputTopic = self._topics[f"{NODE}/{name}"]
+        topic: OutputTopic = self._topics[name]
         self._bag.write(topic.name, topic.type, message, time, topic.latched)
 
 
@@ -137,4 +150,5 @@ def output_bag(task: BagTask, model: BundledSegmenter, rules: CostRules | None) 
         rules=rules,
         window=model.architecture.window,
         device=str(next(model.parameters()).device),
+        parameters=task.parameters,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from stmem_ros.costmap.rules import CostRules, default_rules
+from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.evaluation.metrics.figures import timing_figures
 from stmem_ros.evaluation.replay.bag_replay import BagReplay
 from stmem_ros.evaluation.results.bag_result import BagResult, milliseconds
@@ -24,9 +23,12 @@ from stmem_ros.evaluation.tasks.online_comparison import online_comparison
 from stmem_ros.evaluation.tasks.output_bag import output_bag
 from stmem_ros.evaluation.tasks.worst_frames import worst_frames
 from stmem_ros.io.bags import BagReader
+from stmem_ros.io.output_folder import renew_folder
 from stmem_ros.io.parquet import RecordWriter
 from stmem_ros.io.peak_memory import peak_memory_mb
-from stmem_ros.model.bundle import BundledSegmenter, load_bundle
+from stmem_ros.model.bundle import BundledSegmenter, load_bundle, load_memory
+from stmem_ros.parameters import pipeline_config
+from stmem_ros.streaming.execution import swap_memory
 
 SINKS: tuple[SinkMaker, ...] = (output_bag, worst_frames, online_comparison)  # of every task
 
@@ -39,22 +41,21 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
 
     Raises:
         BagError: the bag gives nothing: it is missing, unreadable, or has no camera.
-        BundleError, ValueError: the model or the device cannot be used.
+        BundleError, ValueError: the model, the device or the task's folder cannot be used.
     """
     start = time.perf_counter()
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(task.threads)
-    model = _load_model(task.bundle, task.device)
+    model = _load_model(task.bundle, task.device, task.parameters.memory_bank)
     device = next(model.parameters()).device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     folder = task.results
-    shutil.rmtree(folder.path, ignore_errors=True)
-    folder.path.mkdir(parents=True)
-    rules = _rules(model)
-    scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.grid, rules)
+    renew_folder(folder.path)
+    rules = _rules(model, task.parameters.cost_rules)
+    scorer = BagScorer(task.bag, task.model, len(model.info.classes), task.parameters.grid, rules)
     with BagReader(Path(task.path)) as bag:
-        replay = BagReplay(bag, model, task.options, task.grid, rules)
+        replay = BagReplay(bag, model, task.options, pipeline_config(task.parameters), rules)
         sinks = [sink for make in SINKS if (sink := make(task, model, rules)) is not None]
         try:
             _score_frames(replay, scorer, folder, sinks, progress)
@@ -68,7 +69,7 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         model=task.model,
         path=task.path,
         key=task.key,
-        topics={name: topic and topic.name for name, topic in vars(replay.topics).items()},
+        topics=replay.topics,
         classes=tuple(c.name for c in model.info.classes),
         sums=scorer.sums,
         faults=tuple(scorer.faults),
@@ -102,13 +103,18 @@ def _score_frames(
 
 
 @lru_cache(maxsize=1)
-def _load_model(bundle: str, device: str) -> BundledSegmenter:
+def _load_model(bundle: str, device: str, memory_bank: str) -> BundledSegmenter:
     """A worker's model, kept from task to task."""
-    return load_bundle(bundle, device)
+    model = load_bundle(bundle, device)
+    if memory_bank:
+        swap_memory(model, load_memory(Path(memory_bank), model))
+    return model
 
 
-def _rules(model: BundledSegmenter) -> CostRules | None:
-    """The shipped rules of the model's classes; None without: the replay says why."""
+def _rules(model: BundledSegmenter, path: str) -> CostRules | None:
+    """The rules of a file, or those shipped for the classes; None without: the replay says why."""
+    if path:
+        return load_rules(Path(path), model.info.classes)
     try:
         return default_rules(model.info.classes)
     except ValueError:

@@ -11,10 +11,11 @@ import numpy as np
 from stmem_ros.classes import SemanticClass
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.drawing import GridView, bird_view, error_picture, overlay
-from stmem_ros.evaluation.replay.replayed_frame import PlacedMap, ReplayedFrame
+from stmem_ros.evaluation.replay.replayed_frame import ReplayedFrame
 from stmem_ros.evaluation.results.folder import picture_path
 from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.evaluation.tasks.bag_task import BagTask
+from stmem_ros.frames import PlacedMap
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 
@@ -49,7 +50,7 @@ class WorstFrames:
 
     def add(self, frame: ReplayedFrame, record: FrameRecord) -> None:
         """Look at a frame."""
-        self._grid = frame.map or (None if frame.restarted else self._grid)
+        self._grid = frame.map or (None if frame.restart else self._grid)
         if record.miou is not None and not self._scored:
             self._scored, self._worst = True, []
         value = record.miou if self._scored else record.consistency

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from stmem_ros.streaming.kernels.compilation import is_compiling
 
 KEPT = 32  # recordings, the last used ones; each holds the memory it works in
 WARM_UP = 3  # runs before recording, in which libraries choose and set up their kernels
@@ -16,8 +20,8 @@ class CudaGraphs:
     """Calls functions of tensors by replaying what they did for arguments of the same sizes.
 
     A function must launch the same each time, and change nothing but what it returns, a tensor or a
-    tuple of them. What it uses beside its arguments must live as long as this. Its results are
-    overwritten by its next call with arguments of the same sizes.
+    tuple of them. What it uses beside its arguments must live as long as this, or be
+    :func:`recorded`. Its results are overwritten by its next call with arguments of the same sizes.
     """
 
     def __init__(self) -> None:
@@ -25,7 +29,7 @@ class CudaGraphs:
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``; arguments are tensors on a GPU, or hashable constants."""
-        key = (function, *(_kind(argument) for argument in arguments))
+        key = (function, *(_signature(argument) for argument in arguments))
         device = next(a.device for a in arguments if isinstance(a, Tensor))
         with torch.cuda.device(device):  # streams and recordings are of the current one
             recording = self._recordings.pop(key, None) or _Recording(function, arguments)
@@ -46,8 +50,11 @@ class _Recording:
                 function(*self._arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-            self._results = self._own(function(*self._arguments))
+        with (
+            collect_recorded() as self._constants,
+            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            self._results = self._without_arguments(function(*self._arguments))
 
     def replay(self, arguments: tuple[Any, ...]) -> Any:
         for kept, new in zip(self._arguments, arguments, strict=True):
@@ -56,17 +63,39 @@ class _Recording:
         self._graph.replay()
         return self._results
 
-    def _own(self, results: Any) -> Any:
+    def _without_arguments(self, results: Any) -> Any:
         """Results that are no arguments: those are overwritten before results are read."""
         if isinstance(results, tuple):
-            return tuple(self._own(result) for result in results)
-        lent = {_memory(a) for a in self._arguments if isinstance(a, Tensor)}
-        return results.clone() if _memory(results) in lent else results
+            return tuple(self._without_arguments(result) for result in results)
+        lent = {_address(a) for a in self._arguments if isinstance(a, Tensor)}
+        return results.clone() if _address(results) in lent else results
 
 
-def _memory(tensor: Tensor) -> int:
+_current = threading.local()  # constants: the list of the recording that is made in this thread
+
+
+@contextmanager
+def collect_recorded() -> Iterator[list[Tensor]]:
+    """The constants that :func:`recorded` sees meanwhile, in this thread."""
+    _current.constants = []
+    try:
+        yield _current.constants
+    finally:
+        del _current.constants
+
+
+def recorded(constant: Tensor) -> Tensor:
+    """A tensor that a cache made once; a recording that reads it keeps it as long as itself."""
+    if not is_compiling():
+        constants = getattr(_current, "constants", None)
+        if constants is not None:
+            constants.append(constant)
+    return constant
+
+
+def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _kind(argument: Any) -> object:
+def _signature(argument: Any) -> object:
     return (argument.shape, argument.dtype) if isinstance(argument, Tensor) else argument

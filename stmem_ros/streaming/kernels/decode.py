@@ -20,31 +20,34 @@ def decode(logits: Tensor, stride: float, height: int, width: int) -> tuple[Tens
 
     Args:
         logits: N x classes x h x w.
-        stride: input pixels to a feature pixel, on each side.
+        stride: input pixels per feature pixel, on each side.
         height, width: of the image, at most stride times h and w.
 
     Returns:
         labels N x H x W uint8, and probabilities N x H x W.
     """
-    n, classes, rows, _ = logits.shape
+    n, classes, feature_rows, _ = logits.shape
     # Columns first: they are few numbers as yet. Rows to the front, to be read as wholes.
-    wide = resample(logits, (rows, width), (1.0, stride)).transpose(1, 2).contiguous()
-    place = ((torch.arange(height, device=logits.device) + 0.5) / stride - 0.5).clamp(0, rows - 1)
-    above = place.long()
-    below = (above + 1).clamp(max=rows - 1)
-    part = (place - above).to(logits.dtype)[:, None, None]
-    # The first of the best classes has the largest of these: faster than a maximum with its index.
-    backwards = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
+    columns = resample(logits, (feature_rows, width), (1.0, stride)).transpose(1, 2).contiguous()
+    position = (torch.arange(height, device=logits.device) + 0.5) / stride - 0.5
+    position = position.clamp(0, feature_rows - 1)  # of each row of pixels, in feature rows
+    above = position.long()
+    below = (above + 1).clamp(max=feature_rows - 1)
+    fraction = (position - above).to(logits.dtype)[:, None, None]
+    # The first of the best classes has the largest rank: faster than a maximum with its index.
+    rank = (255 - torch.arange(classes, device=logits.device)).to(torch.uint8)[:, None]
     label = torch.empty((n, height, width), dtype=torch.uint8, device=logits.device)
-    sure = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
-    at_once = ON_CPU if logits.device.type == "cpu" else ON_GPU
-    some = max(1, at_once // (n * classes * width))
-    for start in range(0, height, some):
-        made = slice(start, start + some)
+    probability = torch.empty((n, height, width), dtype=logits.dtype, device=logits.device)
+    budget = ON_CPU if logits.device.type == "cpu" else ON_GPU
+    length = max(1, budget // (n * classes * width))
+    for start in range(0, height, length):
+        rows = slice(start, start + length)
         scores = torch.lerp(
-            wide.index_select(1, above[made]), wide.index_select(1, below[made]), part[made]
+            columns.index_select(1, above[rows]),
+            columns.index_select(1, below[rows]),
+            fraction[rows],
         )
         best = scores.amax(dim=2, keepdim=True)
-        label[:, made] = 255 - ((scores == best) * backwards).amax(dim=2)
-        sure[:, made] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()
-    return label, sure
+        label[:, rows] = 255 - ((scores == best) * rank).amax(dim=2)
+        probability[:, rows] = scores.sub_(best).exp_().sum(dim=2).reciprocal_()
+    return label, probability

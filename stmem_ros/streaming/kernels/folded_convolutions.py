@@ -7,7 +7,7 @@ gives the plain form's answer but for rounding.
 from __future__ import annotations
 
 import copy
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -17,11 +17,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.pyramid import FeaturePyramidHead, PyramidPoolingHead
+from stmem_ros.streaming.kernels.cuda_graph import recorded
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def without_batch_norm(module: M) -> M:
+def fold_batch_norms(module: M) -> M:
     """A copy in evaluation mode, each batch norm part of the convolution before it."""
     module = copy.deepcopy(module).eval()
     for part in module.modules():
@@ -33,16 +34,12 @@ def without_batch_norm(module: M) -> M:
     return module
 
 
-def with_strided_detail(head: FeaturePyramidHead) -> None:
-    """Have a 2x2 convolution of stride 2 do what joins the pixels at 1/2 and projects them."""
+def fold_detail_projection(head: FeaturePyramidHead) -> None:
+    """Have a 2x2 convolution of stride 2 join the pixels at 1/2 and project them, in place."""
     projection = head.detail[1]
     assert isinstance(projection, ConvNormAct) and isinstance(projection[0], nn.Conv2d)
     weight, bias = projection[0].weight.detach(), projection[0].bias
-    strided = nn.Conv2d(weight.shape[1] // 4, len(weight), 2, 2)
-    weight = weight.view(len(weight), -1, 2, 2)
-    strided.weight.data = weight.contiguous(memory_format=torch.channels_last)
-    strided.bias = bias
-    projection[0] = strided
+    projection[0] = _convolution(weight.view(len(weight), -1, 2, 2), bias, stride=2)
     head.detail = projection
 
 
@@ -56,19 +53,14 @@ class FoldedPyramidPoolingHead(nn.Module):
 
     def __init__(self, head: PyramidPoolingHead) -> None:
         super().__init__()
-        folded = without_batch_norm(head)
+        folded = fold_batch_norms(head)
         self.grids = folded.pooling.grids
         bottleneck = folded.bottleneck[0]
         assert isinstance(bottleneck, nn.Conv2d)
         channels = bottleneck.out_channels
         inputs = bottleneck.in_channels - len(self.grids) * channels
-        self.bottleneck = nn.Conv2d(inputs, channels, 3, padding=1)
         weight = bottleneck.weight.detach()
-        self.bottleneck.weight.data = weight[:, :inputs].contiguous(
-            memory_format=torch.channels_last
-        )
-        assert bottleneck.bias is not None
-        self.bottleneck.bias = bottleneck.bias
+        self.bottleneck = _convolution(weight[:, :inputs], bottleneck.bias, padding=1)
         self.taps = [  # C x (3 rows, 3 columns, C outputs)
             w.permute(1, 2, 3, 0).flatten(1) for w in weight[:, inputs:].split(channels, dim=1)
         ]
@@ -84,19 +76,35 @@ class FoldedPyramidPoolingHead(nn.Module):
             tapped = tapped.unflatten(-1, (3, 3, -1))  # N y x | row tap, column tap | C
             columns = _shifted_resize(bins, width, features.device)
             rows.append(torch.einsum("nyxkld,lwx->nkywd", tapped, columns).flatten(1, 2))
-            matrices.append(
-                _shifted_resize(bins, height, features.device).transpose(0, 1).flatten(1)
-            )
+            resized_rows = _shifted_resize(bins, height, features.device)
+            matrices.append(resized_rows.transpose(0, 1).flatten(1))
         context = torch.einsum("nrwd,hr->ndhw", torch.cat(rows, dim=1), torch.cat(matrices, dim=1))
         return self.bottleneck(features).add_(context).relu_()
 
 
-@cache  # some kB a size, kept: CUDA graphs go on using them
+def _convolution(
+    weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0
+) -> nn.Conv2d:
+    """A convolution with a weight outputs x inputs x size x size, and a bias."""
+    outputs, inputs, size, _ = weight.shape
+    # On no device: else it would draw weights, from the random numbers of the process.
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, device="meta")
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    convolution.weight = nn.Parameter(weight, requires_grad=False)
+    convolution.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return convolution
+
+
 def _shifted_resize(bins: int, size: int, device: torch.device) -> Tensor:
     """Bilinear resizing of ``bins`` values to ``size``, read one before, at, and one after.
 
     3 x size x bins; beyond the ends zero, as a convolution pads.
     """
+    return recorded(_make_shifted_resize(bins, size, device))
+
+
+@lru_cache(maxsize=128)  # some kB per size; a size of images has eight
+def _make_shifted_resize(bins: int, size: int, device: torch.device) -> Tensor:
     identity = torch.eye(bins, device=device)[None]
     matrix = F.interpolate(identity, size=size, mode="linear", align_corners=False)[0].T
     padded = F.pad(matrix, (0, 0, 1, 1))

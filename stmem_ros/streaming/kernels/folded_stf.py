@@ -3,7 +3,7 @@
 What is folded, none of it changing the result but for rounding:
 
 - (x + p) W = x W + p W: what a frame contributes to the encoder's queries, keys and values is kept
-  with it in the ring; what positions contribute is computed once a feature size;
+  with it in the ring; what positions contribute is computed once per feature size;
 - q (x Wk)^T = (q Wk^T) x^T and a (x Wv) = (a x) Wv: the decoder's one frame of queries takes the
   projections of the window's keys and values upon itself;
 - the long attention's output projection goes into the short one's input projection: one product;
@@ -26,13 +26,13 @@ from stmem_ros.model.stf import (
     FeedForward,
     InterlacedAttention,
     SpatialTemporalFusion,
-    padded,
-    resized,
+    pad_to_blocks,
+    resize_position,
 )
-from stmem_ros.streaming.kernels.parts import at_once
+from stmem_ros.streaming.kernels.chunks import chunk_length
 from stmem_ros.streaming.kernels.product import Product
 
-TOGETHER = 1024  # tokens that are worked on at a time on a CPU
+TOKENS = 1024  # tokens that are worked on at a time on a CPU
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class AttentionPositions:
 class Positions:
     """All that depends on the feature size alone.
 
-    ``real`` is blocks x places, False for padding; None where there is none.
+    ``token_mask`` is blocks x places, False for padding; None where there is none.
     """
 
     encoder: AttentionPositions
     decoder: AttentionPositions
     cross: AttentionPositions
-    real: Tensor | None
+    token_mask: Tensor | None
 
 
 class FoldedFusion:
@@ -90,61 +90,76 @@ class FoldedFusion:
     def __init__(self, stf: SpatialTemporalFusion, cpu_kernels: bool) -> None:
         self.stf = stf
         self.window = stf.window_position.shape[2]  # frames
-        self.encoder = FoldedSelfAttention(stf.encoder.attention, cpu_kernels)
-        self.decoder = FoldedSelfAttention(stf.decoder.self_attention, cpu_kernels)
-        self.cross = FoldedCrossAttention(stf.decoder.cross_attention, cpu_kernels)
-        self._encoder_feeds = FoldedFeedForward(stf.encoder.feed_forward, cpu_kernels)
-        self._decoder_feeds = FoldedFeedForward(stf.decoder.feed_forward, cpu_kernels)
+        self._encoder_attention = FoldedSelfAttention(stf.encoder.attention, cpu_kernels)
+        self._self_attention = FoldedSelfAttention(stf.decoder.self_attention, cpu_kernels)
+        self._cross_attention = FoldedCrossAttention(stf.decoder.cross_attention, cpu_kernels)
+        self._encoder_feed_forward = FoldedFeedForward(stf.encoder.feed_forward, cpu_kernels)
+        self._decoder_feed_forward = FoldedFeedForward(stf.decoder.feed_forward, cpu_kernels)
         self._positions: WeakValueDictionary[tuple[int, int], Positions] = WeakValueDictionary()
 
     def project(self, features: Tensor) -> FrameTokens:
         """A new frame's features, 1 x C x h x w."""
-        tokens = self._tokens(padded(features[:, :, None], self.stf.block)[0])
+        tokens = self._tokens(pad_to_blocks(features[:, :, None], self.stf.block)[0])
         size = (features.shape[-2], features.shape[-1])
-        return FrameTokens(size, tokens, self.encoder.project(tokens))
+        return FrameTokens(size, tokens, self._encoder_attention.project(tokens))
 
     def fuse(self, window: list[FrameTokens], positions: Positions) -> Tensor:
         """Fused features 1 x C x h x w of the window's target frame."""
-        p, real = positions, positions.real
-        layer, decoder = self.stf.encoder, self.stf.decoder
+        memory = self._encode(window, positions)
+        target = self._attend_to_itself(window[self.stf.target].tokens, positions)
+        return self._features(self._attend_to(memory, target, positions), window[0].size)
 
-        def of_window(some: slice) -> Tensor:
-            parts = zip(*(f.projected[:, :, some].chunk(3, dim=-1) for f in window), strict=True)
-            q, k, v = (torch.cat(frames, dim=1) for frames in parts)
-            return self.encoder.long(q, k, v, p.encoder.at(some), _of(real, (slice(None), some)))
+    def _encode(self, window: list[FrameTokens], positions: Positions) -> Tensor:
+        """The encoder: tokens of the window, blocks x frames x places x C."""
+        layer, attention, mask = self.stf.encoder, self._encoder_attention, positions.token_mask
 
-        def encoded(some: slice) -> Tensor:
-            z = torch.cat([frame.tokens[some] for frame in window], dim=1)
-            z = z + self.encoder.short(x[some], p.encoder.short[some], _of(real, some))
-            z = _normed(layer.norm1, z)
-            return _normed(layer.norm2, z + self._encoder_feeds(z))
+        def attend(places: slice) -> Tensor:
+            projected = (frame.projected[:, :, places].chunk(3, dim=-1) for frame in window)
+            q, k, v = (torch.cat(frames, dim=1) for frames in zip(*projected, strict=True))
+            return attention.long(q, k, v, positions.encoder.at(places), _at_places(mask, places))
 
-        def of_target(some: slice) -> Tensor:
-            q, k, v = self.decoder.project(y[:, :, some]).chunk(3, dim=-1)
-            return self.decoder.long(q, k, v, p.decoder.at(some), _of(real, (slice(None), some)))
+        def encode(blocks: slice) -> Tensor:
+            z = torch.cat([frame.tokens[blocks] for frame in window], dim=1)
+            position = positions.encoder.short[blocks]
+            z = z + attention.short(attended[blocks], position, _at_blocks(mask, blocks))
+            z = _normalise(layer.norm1, z)
+            return _normalise(layer.norm2, z + self._encoder_feed_forward(z))
 
-        def compared(some: slice) -> Tensor:
-            z = y[some] + self.decoder.short(x[some], p.decoder.short[some], _of(real, some))
-            return _normed(decoder.norm1, z)
+        attended = _in_chunks(attend, positions.encoder.query, 2)
+        return _in_chunks(encode, attended, 0)
 
-        def recalled(some: slice) -> Tensor:
-            q, tokens = self.cross.project(y[:, :, some]), whole[:, :, some]
-            return self.cross.long(q, tokens, p.cross.at(some), _of(real, (slice(None), some)))
+    def _attend_to_itself(self, target: Tensor, positions: Positions) -> Tensor:
+        """The decoder's self-attention: tokens of the target frame, blocks x 1 x places x C."""
+        norm, attention, mask = self.stf.decoder.norm1, self._self_attention, positions.token_mask
 
-        def fused(some: slice) -> Tensor:
-            z = y[some] + self.cross.short(x[some], p.cross.short[some], _of(real, some))
-            z = _normed(decoder.norm2, z)
-            return _normed(decoder.norm3, z + self._decoder_feeds(z))
+        def attend(places: slice) -> Tensor:
+            q, k, v = attention.project(target[:, :, places]).chunk(3, dim=-1)
+            return attention.long(q, k, v, positions.decoder.at(places), _at_places(mask, places))
 
-        x = _in_parts(of_window, p.encoder.query, 2)
-        whole = _in_parts(encoded, x, 0)
+        def add(blocks: slice) -> Tensor:
+            position = positions.decoder.short[blocks]
+            z = attention.short(attended[blocks], position, _at_blocks(mask, blocks))
+            return _normalise(norm, target[blocks] + z)
 
-        y = window[self.stf.target].tokens
-        x = _in_parts(of_target, y, 2)
-        y = _in_parts(compared, y, 0)
-        x = _in_parts(recalled, y, 2)
-        y = _in_parts(fused, y, 0)
-        return self._features(y, window[0].size)
+        attended = _in_chunks(attend, target, 2)
+        return _in_chunks(add, target, 0)
+
+    def _attend_to(self, memory: Tensor, target: Tensor, positions: Positions) -> Tensor:
+        """The rest of the decoder: the target frame's tokens attend to the encoded window's."""
+        decoder, attention, mask = self.stf.decoder, self._cross_attention, positions.token_mask
+
+        def attend(places: slice) -> Tensor:
+            q, tokens = attention.project(target[:, :, places]), memory[:, :, places]
+            return attention.long(q, tokens, positions.cross.at(places), _at_places(mask, places))
+
+        def decode(blocks: slice) -> Tensor:
+            position = positions.cross.short[blocks]
+            z = attention.short(attended[blocks], position, _at_blocks(mask, blocks))
+            z = _normalise(decoder.norm2, target[blocks] + z)
+            return _normalise(decoder.norm3, z + self._decoder_feed_forward(z))
+
+        attended = _in_chunks(attend, target, 2)
+        return _in_chunks(decode, target, 0)
 
     def positions(self, size: tuple[int, int]) -> Positions:
         """Of features of ``size`` rows and columns; computed anew unless a stream holds them."""
@@ -152,14 +167,14 @@ class FoldedFusion:
         if positions is None:
             stf = self.stf
             shape = torch.Size((1, stf.window_position.shape[1], 1, *size))
-            window, real = padded(resized(stf.window_position, shape), stf.block)
-            target, _ = padded(resized(stf.target_position, shape), stf.block)
-            of_window, of_target = self._tokens(window), self._tokens(target)
+            window, mask = pad_to_blocks(resize_position(stf.window_position, shape), stf.block)
+            target, _ = pad_to_blocks(resize_position(stf.target_position, shape), stf.block)
+            window, target = self._tokens(window), self._tokens(target)
             positions = self._positions[size] = Positions(
-                self.encoder.positions(of_window),
-                self.decoder.positions(of_target),
-                self.cross.positions(of_target, of_window),
-                None if real is None else self._tokens(real[None, None, None])[:, 0, :, 0],
+                self._encoder_attention.positions(window),
+                self._self_attention.positions(target),
+                self._cross_attention.positions(target, window),
+                None if mask is None else self._tokens(mask[None, None, None])[:, 0, :, 0],
             )
         return positions
 
@@ -194,16 +209,16 @@ class FoldedAttention:
             cpu_kernels,
         )
 
-    def short(self, x: Tensor, positions: Tensor, real: Tensor | None) -> Tensor:
-        """SHORT, on LONG's result of some blocks: one sequence a block, over frames and places."""
-        visible = None
-        if real is not None:
-            visible = _visible(real[:, None].expand(x.shape[:3]).flatten(1, 2))
+    def short(self, x: Tensor, positions: Tensor, token_mask: Tensor | None) -> Tensor:
+        """SHORT, on LONG's result of some blocks: a sequence per block, over frames and places."""
+        key_mask = None
+        if token_mask is not None:
+            key_mask = _key_mask(token_mask[:, None].expand(x.shape[:3]).flatten(1, 2))
         projected = self._short_in(x)
         projected[..., : positions.shape[-1]] += positions
         q, k, v = projected.flatten(1, 2).chunk(3, dim=-1)
         q, k, v = (self._by_head(z) for z in (q, k, v))
-        attended = self._attend(q, k, v, visible)
+        attended = self._attend(q, k, v, key_mask)
         return self._short_out(attended.flatten(-2)).unflatten(1, x.shape[1:3])
 
     def _short_positions(self, query: Tensor) -> Tensor:
@@ -213,9 +228,10 @@ class FoldedAttention:
         """B x L x (heads ...) to B x heads x L x ..."""
         return sequences.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
         """B x heads x L x ... to B x L x heads x ..."""
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=self._scale)
+        k, v = k.to(q.dtype), v.to(q.dtype)  # as newer autocasts do themselves
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask, scale=self._scale)
         return x.transpose(1, 2)
 
 
@@ -240,15 +256,21 @@ class FoldedSelfAttention(FoldedAttention):
         )
 
     def long(
-        self, q: Tensor, k: Tensor, v: Tensor, p: AttentionPositions, real: Tensor | None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        positions: AttentionPositions,
+        token_mask: Tensor | None,
     ) -> Tensor:
-        """LONG: one sequence a place, over blocks and frames; in and out blocks x T x places x C.
+        """LONG: a sequence per place, over blocks and frames; in and out blocks x T x places x C.
 
-        Queries, keys and values are what ``project`` gives; ``real`` is blocks x places.
+        Queries, keys and values are what ``project`` gives; ``token_mask`` is blocks x places.
         """
-        visible, like = _strided_visible(real, k), q
-        q, k, v = (self._by_head(_strided(z)) for z in (q + p.query, k + p.key, v))
-        return _unstrided(self._attend(q, k, v, visible).flatten(-2), like)
+        key_mask, shape = _long_key_mask(token_mask, k), q.shape
+        inputs = (q + positions.query, k + positions.key, v)
+        q, k, v = (self._by_head(_long_sequences(z)) for z in inputs)
+        return _from_long_sequences(self._attend(q, k, v, key_mask).flatten(-2), shape)
 
 
 class FoldedCrossAttention(FoldedAttention):
@@ -276,18 +298,25 @@ class FoldedCrossAttention(FoldedAttention):
 
     def positions(self, query: Tensor, key: Tensor) -> AttentionPositions:
         """Of position terms blocks x frames x places x C; ``key`` is for the window's tokens."""
-        own = F.linear(query, self._weight, self._bias)
-        return AttentionPositions(own, key, self._short_positions(query))
+        projected = F.linear(query, self._weight, self._bias)
+        return AttentionPositions(projected, key, self._short_positions(query))
 
-    def long(self, q: Tensor, window: Tensor, p: AttentionPositions, real: Tensor | None) -> Tensor:
+    def long(
+        self,
+        q: Tensor,
+        window: Tensor,
+        positions: AttentionPositions,
+        token_mask: Tensor | None,
+    ) -> Tensor:
         """LONG: as of :class:`FoldedSelfAttention`, of what ``project`` gives with a window."""
         keys, values = (
-            _strided(z)[:, None].expand(-1, self.heads, -1, -1) for z in (window + p.key, window)
+            _long_sequences(z)[:, None].expand(-1, self.heads, -1, -1)
+            for z in (window + positions.key, window)
         )
-        queries = self._by_head(_strided(q + p.query))
-        attended = self._attend(queries, keys, values, _strided_visible(real, window))
+        queries = self._by_head(_long_sequences(q + positions.query))
+        attended = self._attend(queries, keys, values, _long_key_mask(token_mask, window))
         heads = zip(attended.unbind(2), self._values, strict=True)
-        return _unstrided(torch.cat([value(a) for a, value in heads], dim=-1), q)
+        return _from_long_sequences(torch.cat([value(a) for a, value in heads], dim=-1), q.shape)
 
 
 class FoldedFeedForward:
@@ -302,35 +331,43 @@ class FoldedFeedForward:
         return self._out(F.relu_(self._in(tokens)))
 
 
-def _strided(tokens: Tensor) -> Tensor:
+def _long_sequences(tokens: Tensor) -> Tensor:
     """Blocks x T x places x C to a sequence of each place: places x (blocks T) x C."""
     return tokens.flatten(0, 1).transpose(0, 1)
 
 
-def _unstrided(sequences: Tensor, like: Tensor) -> Tensor:
-    return sequences.transpose(0, 1).unflatten(0, like.shape[:2])
+def _from_long_sequences(sequences: Tensor, shape: torch.Size) -> Tensor:
+    """Places x (blocks T) x C to tokens of ``shape``, blocks x T x places x ..."""
+    return sequences.transpose(0, 1).unflatten(0, shape[:2])
 
 
-def _strided_visible(real: Tensor | None, keys: Tensor) -> Tensor | None:
-    return None if real is None else _visible(_strided(real[:, None].expand(keys.shape[:3])))
+def _long_key_mask(token_mask: Tensor | None, keys: Tensor) -> Tensor | None:
+    if token_mask is None:
+        return None
+    return _key_mask(_long_sequences(token_mask[:, None].expand(keys.shape[:3])))
 
 
-def _visible(real: Tensor) -> Tensor:
-    """Of sequences B x S, the keys that may be attended to, B x 1 x 1 x S."""
+def _key_mask(sequences: Tensor) -> Tensor:
+    """Of masks of sequences, B x S, the keys that may be attended to, B x 1 x 1 x S."""
     # Sequences of padding alone are never read.
-    return (real | ~real.any(dim=-1, keepdim=True))[:, None, None]
+    return (sequences | ~sequences.any(dim=-1, keepdim=True))[:, None, None]
 
 
-def _of(real: Tensor | None, some: slice | tuple[slice, slice]) -> Tensor | None:
-    return None if real is None else real[some]
+def _at_blocks(token_mask: Tensor | None, blocks: slice) -> Tensor | None:
+    return None if token_mask is None else token_mask[blocks]
 
 
-def _in_parts(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tensor:
+def _at_places(token_mask: Tensor | None, places: slice) -> Tensor | None:
+    return None if token_mask is None else token_mask[:, places]
+
+
+def _in_chunks(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tensor:
     """What ``step`` makes of each block (dim 0) or place (dim 2); on a CPU, of few at a time."""
     count = like.shape[dim]
-    some = at_once(like, count, TOGETHER * count // like[..., 0].numel())
-    return torch.cat([step(slice(i, i + some)) for i in range(0, count, some)], dim)
+    length = chunk_length(like, count, TOKENS * count // like[..., 0].numel())
+    chunks = [step(slice(start, start + length)) for start in range(0, count, length)]
+    return torch.cat(chunks, dim)
 
 
-def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
+def _normalise(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     return F.layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

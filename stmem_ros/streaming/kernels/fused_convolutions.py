@@ -1,7 +1,6 @@
 """Convolutions on a CPU that clip, or add to what is there, as they write: by oneDNN.
 
-Clipping and adding apart would read and write maps that are too large for the cache. The operators
-are those that torch.compile itself uses.
+Clipping and adding apart would read and write maps that are too large for the cache.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ from torch import Tensor, nn
 from stmem_ros.model.efficientnet import InvertedResidual
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.model.resnet import Bottleneck
+from stmem_ros.streaming.kernels import onednn
 
 # activation: oneDNN's name of it, and its limits
-CLIPS: dict[type[nn.Module], tuple[str, list[float]]] = {
+ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
-USES = 8  # numbers and sizes of images, as of cameras due together and alone, that are kept apart
+KEPT_USES = 8  # numbers and sizes of images, as of cameras due together and alone
 
 Use = tuple[int, torch.Size]  # threads that compute, shape of the inputs
 
@@ -29,32 +29,30 @@ class FusedConv2d(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
         super().__init__()
-        self._where = (
+        self._geometry: onednn.Geometry = (
             convolution.padding,
             convolution.stride,
             convolution.dilation,
             convolution.groups,
         )
-        self._clip = CLIPS[type(activation)]
+        self._activation = ACTIVATIONS[type(activation)]
         self.bias = convolution.bias
         # The weight, in oneDNN's order for each of the last uses that came twice; till then as it
         # is. Threads share this: it is replaced as a whole.
         self._weights: dict[Use | None, Tensor] = {None: convolution.weight.detach()}
-        self._once: tuple[Use, ...] = ()
+        self._first_uses: tuple[Use, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution and the activation."""
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self._ordered(x.shape), self.bias, *self._where, *self._clip, ""
-        )
+        weight = self._weight_for(x.shape)
+        return onednn.convolve(x, weight, self.bias, self._geometry, *self._activation)
 
-    def onto(self, there: Tensor, x: Tensor, clip: str | None = None) -> Tensor:
-        """Added to ``there``, in its memory; then clipped (``relu``)."""
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            there, x, self._ordered(x.shape), self.bias, *self._where, "add", 1.0, clip, [], None
-        )
+    def add_onto(self, base: Tensor, x: Tensor, activation: str | None = None) -> Tensor:
+        """The convolution added to ``base``, in its memory; then clipped (``relu``)."""
+        weight = self._weight_for(x.shape)
+        return onednn.convolve_onto(base, x, weight, self.bias, self._geometry, activation)
 
-    def _ordered(self, shape: torch.Size) -> Tensor:
+    def _weight_for(self, shape: torch.Size) -> Tensor:
         """The weight in oneDNN's own order for inputs of this shape, once they come again.
 
         Else oneDNN puts it in that order at each call.
@@ -64,13 +62,12 @@ class FusedConv2d(nn.Module):
         if weight is not None:
             return weight
         weight = next(iter(self._weights.values()))
-        if use in self._once:
-            dense = weight.to_dense() if weight.is_mkldnn else weight
-            weight = torch.ops.mkldnn._reorder_convolution_weight(dense, *self._where, shape)
+        if use in self._first_uses:
+            weight = onednn.order_convolution_weight(weight, self._geometry, shape)
             kept = [(u, w) for u, w in self._weights.items() if u is not None]
-            self._weights = dict([*kept[1 - USES :], (use, weight)])
+            self._weights = dict([*kept[1 - KEPT_USES :], (use, weight)])
         else:
-            self._once = (*self._once[1 - USES :], use)
+            self._first_uses = (*self._first_uses[1 - KEPT_USES :], use)
         return weight
 
 
@@ -86,7 +83,7 @@ class FusedBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As the plain form's."""
         branch = self.branch(x)
-        return self.expand.onto(self.shortcut(x), branch, "relu")
+        return self.expand.add_onto(self.shortcut(x), branch, "relu")
 
 
 class FusedInvertedResidual(nn.Module):
@@ -100,15 +97,15 @@ class FusedInvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain form's."""
-        return self.project.onto(x, self.branch(x))
+        return self.project.add_onto(x, self.branch(x))
 
 
-def with_fused_convolutions(module: nn.Module) -> None:
+def fuse_convolutions(module: nn.Module) -> None:
     """Replace convolutions without batch norm and the blocks they are in, in place.
 
-    Where this build of torch has no oneDNN, nothing is replaced.
+    Where oneDNN's convolutions do not work, nothing is replaced.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not onednn.convolutions_work():
         return
     for part in list(module.modules()):
         for name, child in part.named_children():

@@ -1,7 +1,7 @@
 """Wide 3x3 convolutions on a CPU by Winograd's minimal filtering: a quarter of the products.
 
 F(4x4, 3x3) of Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016: tiles
-of 6 x 6 inputs give 4 x 4 outputs by 36 products a channel pair instead of 144. A dilated
+of 6 x 6 inputs give 4 x 4 outputs by 36 products per channel pair instead of 144. A dilated
 convolution is a plain one on each of its dilation^2 phases. Libraries have this for dilation 1, if
 at all.
 """
@@ -92,26 +92,26 @@ class WinogradConv2d(nn.Module):
             (d * row, d * column, image, 4 * d * row, row, 4 * d * column, column, 1),
         )
         y = x.new_empty((n, down, 4, d, across, 4, d, self.outputs))
-        of_tiles = y.permute(2, 5, 0, 1, 3, 4, 6, 7)  # 4 x 4 x as above
+        tiles_out = y.permute(2, 5, 0, 1, 3, 4, 6, 7)  # 4 x 4 x as above
         rows = max(1, TILES // (n * d * across * d))
         for band in (slice(i, i + rows) for i in range(0, down, rows)):
-            of_tiles[:, :, :, band] = self._convolved(tiles[:, :, :, band])
+            tiles_out[:, :, :, band] = self._convolve(tiles[:, :, :, band])
         return y.flatten(4, 6).flatten(1, 3)[:, :height, :width].permute(0, 3, 1, 2)
 
-    def _convolved(self, tiles: Tensor) -> Tensor:
+    def _convolve(self, tiles: Tensor) -> Tensor:
         """Of tiles 6 x 6 x ... x inputs the outputs 4 x 4 x ... x outputs."""
         count = tiles[0, 0, ..., 0].numel()
-        made = tiles.new_zeros((36, count, self.outputs))
+        transformed = tiles.new_zeros((36, count, self.outputs))
         for part, products in zip(tiles.split(CHANNELS, dim=-1), self.products, strict=True):
             spread = (self.to_tiles @ part.reshape(36, -1)).view(36, count, -1)
-            for of_tile, x, product in zip(made, spread, products, strict=True):
-                of_tile += product(x)
+            for total, x, product in zip(transformed, spread, products, strict=True):
+                total += product(x)
         if self.bias is not None:
-            made[7] += self.bias  # the one that goes into each output with the factor 1
-        return (self.from_tiles @ made.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)
+            transformed[7] += self.bias  # the one that goes into each output with the factor 1
+        return (self.from_tiles @ transformed.flatten(1)).view(4, 4, *tiles.shape[2:-1], -1)
 
 
-def with_winograd(module: nn.Module) -> None:
+def use_winograd(module: nn.Module) -> None:
     """Replace the convolutions that :class:`WinogradConv2d` takes, in place."""
     for part in list(module.modules()):
         for name, child in part.named_children():

@@ -1,0 +1,198 @@
+"""Configurations: YAML files that are read into frozen dataclasses, with every value checked.
+
+The types of the fields say what a file may hold: ``bool``, ``int``, ``float``, ``str``,
+``Literal``, an ``Enum`` (written as the name of a member), tuples (written as lists),
+``dict[str, ...]``, other dataclasses; ``Annotated[int, msgspec.Meta(ge=0, le=9)]`` is a range.
+A whole number may stand for a ``float``; numbers are finite. A section without content is empty.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Meta, inspect
+
+T = TypeVar("T")
+
+SHOWN_LENGTH = 80  # characters of a value in a message
+
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+CountFromOne = Annotated[int, Meta(ge=1)]
+
+
+class ConfigurationError(ValueError):
+    """A configuration file cannot be used; one line names the file, the key and the value."""
+
+
+def read_configuration(path: Path, kind: type[T], title: str) -> T:
+    """Read a YAML file.
+
+    Args:
+        kind: the dataclass that the file describes.
+        title: what the file is, for the messages: ``cost rules``.
+
+    Raises:
+        ConfigurationError: the file is unreadable, or a key is unknown, missing or has a value that
+            is not allowed.
+    """
+    raw = read_yaml(path, title)
+    try:
+        return convert(raw, kind)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{title} {path}: {error}") from None
+
+
+def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = None) -> Any:
+    """What a YAML file holds, as plain Python values.
+
+    Args:
+        loader: how YAML becomes values; by default as in YAML 1.1, but ``1e-3`` is a number.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is no YAML.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), loader or _Loader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
+
+
+def convert(value: Any, kind: Any, key: str = "") -> Any:
+    """A value of a YAML file as what a type says.
+
+    Args:
+        kind: a dataclass, or another type that the module's text names.
+        key: where the value stands, such as ``frame.augmentation``; for messages.
+
+    Raises:
+        ConfigurationError: the value is not allowed; the message names key and value.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if is_dataclass(kind):
+        return _to_dataclass(value, kind, key)
+    if origin is dict:
+        return {
+            name: convert(item, arguments[1], _join(key, name))
+            for name, item in _mapping(value, key).items()
+        }
+    if origin is tuple and is_dataclass(arguments[0]) and isinstance(value, list):
+        return tuple(convert(v, arguments[0], f"{key}[{i}]") for i, v in enumerate(value))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        members = {name.lower(): member for name, member in kind.__members__.items()}
+        if str(value).lower() in members:
+            return members[str(value).lower()]
+        raise _refusal(key, value, ", ".join(members))
+    try:
+        converted = msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        raise _refusal(key, value, _allowed(inspect.type_info(kind))) from None
+    if not _is_finite(converted):
+        raise _refusal(key, value, _allowed(inspect.type_info(kind)))
+    return converted
+
+
+def check_values(instance: Any) -> None:
+    """Check the fields of a dataclass that was not read from a file.
+
+    Raises:
+        ConfigurationError: a value is not allowed; the message names the field.
+    """
+    for name, kind in get_type_hints(type(instance), include_extras=True).items():
+        convert(getattr(instance, name), kind, name)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, where ``1e-3`` is a number too, as in YAML 1.2 and in ROS."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _to_dataclass(value: Any, kind: Any, key: str) -> Any:
+    given = _mapping(value, key)
+    names = [f.name for f in fields(kind)]
+    for name in given:
+        if name not in names:
+            raise ConfigurationError(f"{_join(key, name)} is unknown; allowed: {', '.join(names)}")
+    types = get_type_hints(kind, include_extras=True)
+    values = {name: convert(v, types[name], _join(key, name)) for name, v in given.items()}
+    for f in fields(kind):
+        if f.name not in given and f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigurationError(f"{_join(key, f.name)} is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigurationError(f"{key}: {error}" if key else str(error)) from error
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise _refusal(key or "the content", value, "a mapping of keys to values")
+    for name in value:
+        if not isinstance(name, str):
+            raise _refusal(f"a key of {key or 'the file'}", name, "text")
+    return value
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _refusal(key: str, value: Any, allowed: str) -> ConfigurationError:
+    shown = repr(value)
+    if len(shown) > SHOWN_LENGTH:
+        shown = shown[:SHOWN_LENGTH] + "..."
+    return ConfigurationError(f"{key} is {shown}; allowed: {allowed}")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _allowed(kind: inspect.Type) -> str:
+    """What values a type takes, in words."""
+    match kind:
+        case inspect.BoolType():
+            return "true, false"
+        case inspect.StrType():
+            return "text"
+        case inspect.IntType():
+            return f"whole numbers{_range(kind)}"
+        case inspect.FloatType():
+            return f"numbers{_range(kind)}"
+        case inspect.LiteralType():
+            return ", ".join(str(value) for value in kind.values)
+        case inspect.TupleType():
+            return f"a list of {len(kind.item_types)} {_allowed(kind.item_types[0])}"
+        case inspect.VarTupleType():
+            return f"a list of {_allowed(kind.item_type)}"
+        case _:
+            return "a list of mappings"
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f" from {kind.ge:g} to {kind.le:g}"
+    limits = (("from", kind.ge), ("above", kind.gt), ("to", kind.le), ("below", kind.lt))
+    return "".join(f" {word} {limit:g}" for word, limit in limits if limit is not None)

@@ -1,0 +1,91 @@
+"""The labels of one image and the camera that took it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stmem_ros.geometry.camera import CameraModel, quarter_turns
+from stmem_ros.geometry.ground import meet_ground, squared_norms
+from stmem_ros.geometry.rays import ray_table
+
+MIN_CAMERA_HEIGHT = 0.05  # m over the ground
+LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
+
+
+@dataclass(frozen=True)
+class LabelledView:
+    """The labels of one image and the camera that took it.
+
+    Attributes:
+        label, confidence: H x W uint8, as in ``Segmentation``.
+        camera: of the same image size.
+        camera_from_base: 4 x 4, base frame to the camera's optical frame.
+        depth: H x W float32, m along the optical axis, NaN where not known; None without depth.
+    """
+
+    label: np.ndarray
+    confidence: np.ndarray
+    camera: CameraModel
+    camera_from_base: np.ndarray
+    depth: np.ndarray | None = None
+
+    @property
+    def eye(self) -> np.ndarray:
+        """Where the camera is in the base frame, x y z, m."""
+        return np.linalg.inv(self.camera_from_base)[:3, 3]
+
+    @property
+    def lower_rays(self) -> np.ndarray:
+        """Rays through the lower edges of the pixels, H x W x 3 in the optical frame, z = 1."""
+        return ray_table(self.camera, LOWER_EDGE)
+
+    def turned(self, turns: int) -> LabelledView:
+        """The view of a camera that is turned clockwise, its image the other way by np.rot90."""
+        return LabelledView(
+            label=turn_image(self.label, turns),
+            confidence=turn_image(self.confidence, turns),
+            camera=self.camera.turned(turns),
+            camera_from_base=quarter_turns(turns) @ self.camera_from_base,
+            depth=None if self.depth is None else turn_image(self.depth, turns),
+        )
+
+    def in_frame(self, base_from_frame: np.ndarray) -> LabelledView:
+        """The same view with another frame in place of the base, given by its pose there, 4 x 4."""
+        return replace(self, camera_from_base=self.camera_from_base @ base_from_frame)
+
+
+def turn_image(image: np.ndarray, turns: int) -> np.ndarray:
+    """An image turned counter-clockwise by quarter turns."""
+    return np.ascontiguousarray(np.rot90(image, turns))
+
+
+def turns_upright(camera_from_base: np.ndarray) -> int:
+    """Quarter turns (np.rot90) after which the rows of a camera's image run down."""
+    right, down, _ = camera_from_base[:3, :3] @ (0, 0, -1)  # where down is, in the optical frame
+    return round(np.arctan2(-right, down) / (np.pi / 2)) % 4
+
+
+def check_ground_in_view(view: LabelledView, max_range: float) -> None:
+    """Refuse a camera that cannot say anything about the ground.
+
+    Raises:
+        ValueError: it lies in or under the ground, or no pixel shows ground within ``max_range`` m.
+    """
+    base_from_camera = np.linalg.inv(view.camera_from_base)
+    height = base_from_camera[2, 3]
+    if height < MIN_CAMERA_HEIGHT:
+        raise ValueError(
+            f"the camera lies {height:.2f} m over the ground; it must be at least "
+            f"{MIN_CAMERA_HEIGHT} m: check its transform to the base frame"
+        )
+    rows, columns = max(1, view.camera.height // 32), max(1, view.camera.width // 32)
+    rays = view.lower_rays[::rows, ::columns].reshape(-1, 3)
+    points, meets = meet_ground(rays, view.camera_from_base)
+    if not (meets & (squared_norms(points) <= max_range**2)).any():
+        pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
+        raise ValueError(
+            f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
+            f"and looks up by {pitch:.0f} degrees; check its transform to the base frame"
+        )

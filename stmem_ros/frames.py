@@ -1,0 +1,134 @@
+"""What goes through the pipeline: frames in, labelled frames, the grid after each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from stmem_ros.costmap.mapper import MapUpdate
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.streaming.segmenter import Restart, StageTimings
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """An image that came in.
+
+    Attributes:
+        camera: name of the camera.
+        rgb: uint8 H x W x 3.
+        stamp: ns.
+        frame_id: the camera's optical frame.
+        source: what the adapter made it from; the pipeline hands it on unread.
+    """
+
+    camera: str
+    rgb: np.ndarray
+    stamp: int
+    frame_id: str
+    source: Any = None
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """The labels of a frame.
+
+    Attributes:
+        frame: the frame they belong to; of a centred model one that came earlier.
+        label, confidence: uint8 H x W, as in ``Segmentation``.
+        window: how many different frames the temporal fusion looked at.
+        timings: seconds per stage.
+        restart: why the stream began anew with this frame, None if it did not.
+        epoch: the pipeline's when they were made.
+    """
+
+    frame: CameraFrame
+    label: np.ndarray
+    confidence: np.ndarray
+    window: int
+    timings: StageTimings
+    restart: Restart | None
+    epoch: int
+
+
+class Refusal(Enum):
+    """Why a frame gets no labels."""
+
+    INVALID = "the image cannot be used"
+    CUT_OFF = "a centred model needs frames that follow, and the stream ended or began anew"
+
+
+@dataclass(frozen=True)
+class RefusedFrame:
+    """A frame that gets no labels: the kind of reason, and its text for people."""
+
+    frame: CameraFrame
+    refusal: Refusal
+    text: str
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """What became of some frames: those that have labels now, and those that never will."""
+
+    labelled: tuple[LabelledFrame, ...]
+    refused: tuple[RefusedFrame, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a camera looked from.
+
+    Attributes:
+        camera: intrinsics of the labelled image.
+        camera_from_base: 4 x 4, base frame to the camera's optical frame.
+    """
+
+    camera: CameraModel
+    camera_from_base: np.ndarray
+
+
+@dataclass(frozen=True)
+class PlacedMap:
+    """The grid after an image, and where it lies.
+
+    Attributes:
+        update: the grid in ``frame``, obstacles in the base frame.
+        frame: frame of the grid: odometry, or the base where there is no odometry.
+        grid_from_base: 4 x 4, base frame to ``frame``; the identity without odometry.
+        view: from where the image saw the ground.
+    """
+
+    update: MapUpdate
+    frame: str
+    grid_from_base: np.ndarray
+    view: View
+
+
+class MapProblem(Enum):
+    """Why a grid was not updated with an image, or what it lacks."""
+
+    NO_CAMERA_INFO = "no CameraInfo: labels go on, the costmap waits"
+    NO_TRANSFORM = "a transform is not there"
+    NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
+    NOT_USABLE = "labels, calibration, depth or pose cannot be used"
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What became of the labels of a frame.
+
+    Attributes:
+        placed: the grid after them; None if it stayed as it was.
+        problem: the kind of what went wrong or is missing, None if all is well.
+        text: of the problem, for people; empty if all is well.
+        publish: whether the grid is to be published now.
+    """
+
+    placed: PlacedMap | None
+    problem: MapProblem | None = None
+    text: str = ""
+    publish: bool = False

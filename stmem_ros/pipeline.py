@@ -1,0 +1,334 @@
+"""The product: frames of all cameras in, labels and one grid out. All policy is here.
+
+What drives (the node), what scores (replay, benches) and what shows (the demo) are adapters of this
+module: they turn messages or records into frames, and its results into messages or figures.
+
+In the order of a frame's way:
+
+- An image that cannot be used is refused, and nothing else changes (``_usable``).
+- A stamp that goes back, a long gap or a new image size begins that camera's stream anew; a stamp
+  that goes back begins a new *epoch*: what was seen before it is forgotten (``_begin_epoch``).
+- Labels of an earlier epoch are not fused, and the grid forgets with the epoch (``fuse``).
+- Without CameraInfo or a transform to the camera the grid stays as it is; without odometry it holds
+  the newest image alone; odometry that jumps is refused until it stays (``_place``).
+- Grids are published no faster than a rate (``MapResult.publish``).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.rate_limiter import RateLimiter
+from stmem_ros.costmap.rules import CostRules
+from stmem_ros.frames import (
+    CameraFrame,
+    LabelledFrame,
+    LabelResult,
+    MapProblem,
+    MapResult,
+    PlacedMap,
+    Refusal,
+    RefusedFrame,
+    View,
+)
+from stmem_ros.geometry.camera import to_camera
+from stmem_ros.geometry.transforms import (
+    FramesNotConnectedError,
+    TransformError,
+    TransformSource,
+)
+from stmem_ros.io.images import decode_depth
+from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.memory import MemoryBank
+from stmem_ros.streaming.execution import Execution, swap_memory
+from stmem_ros.streaming.segmenter import (
+    Restart,
+    RestartKind,
+    Segmentation,
+    StageTimings,
+    StreamingSegmenter,
+    push_together,
+)
+
+AS_TRAINED, NEVER = 0, -1  # values of inference_height
+DEPTH_SLOP = 20_000_000  # ns that the stamps of an image and its depth image may lie apart
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What the pipeline may be told; the node's parameters of the same names.
+
+    Attributes:
+        cameras: their names.
+        rectified: the images are rectified: P of camera_info counts, and no distortion.
+        inference_height: taller images are scaled down to it for the network, pixels; 0: to the
+            height the model was trained at, -1: never.
+        max_gap: a longer pause between images of a camera begins its stream anew, s.
+        execution: how the network is run.
+        odom_frame, base_frame: the fixed frame of the grid; the robot's frame on the ground.
+        transform_timeout: how long the grid waits for late transforms, s.
+        costmap_rate: highest rate of published grids, Hz of the image stamps.
+        grid: size and behaviour of the grid.
+    """
+
+    cameras: tuple[str, ...] = ("",)
+    rectified: bool = False
+    inference_height: int = AS_TRAINED
+    max_gap: float = 1.0
+    execution: Execution = field(default_factory=Execution)
+    odom_frame: str = "odom"
+    base_frame: str = "base_footprint"
+    transform_timeout: float = 0.2
+    costmap_rate: float = 10.0
+    grid: GridConfig = field(default_factory=GridConfig)
+
+
+class Pipeline:
+    """Labels the frames of some cameras, and keeps the grid that all of them fill.
+
+    ``label`` and ``fuse`` may be called by two threads, each by one at a time; ``reset`` and
+    ``swap_memory`` by any.
+
+    Args:
+        model: causal, or centred for offline work; None: frames come labelled (``labelled_frame``).
+        rules: of the model's classes; None: labels alone.
+        transforms: where frames are at a time.
+
+    Attributes:
+        streams: the stream of each camera.
+
+    Raises:
+        ValueError: a value of the configuration is not allowed.
+    """
+
+    def __init__(
+        self,
+        model: BundledSegmenter | None,
+        rules: CostRules | None,
+        config: PipelineConfig,
+        transforms: TransformSource,
+    ) -> None:
+        self.config = config
+        self.streams: dict[str, StreamingSegmenter] = {}
+        if model is not None:
+            self.streams = {name: _stream(model, config) for name in config.cameras}
+        self._model = model
+        self._transforms = transforms
+        self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
+        self._rate = RateLimiter(config.costmap_rate)
+        self._waiting: dict[str, deque[CameraFrame]] = {name: deque() for name in config.cameras}
+        self._epoch = 0  # how often what was seen had to be forgotten
+        self._mapped_epoch = 0  # of what the grid holds
+        self._new_memory: MemoryBank | None = None
+        self._label_lock = threading.Lock()  # held while frames are labelled
+
+    @property
+    def device(self) -> torch.device:
+        """The model's."""
+        return next(iter(self.streams.values())).device
+
+    @property
+    def precision(self) -> str:
+        """What the network runs in."""
+        return next(iter(self.streams.values())).runner.execution.precision
+
+    @property
+    def window(self) -> int:
+        """How many frames the temporal fusion looks at."""
+        return next(iter(self.streams.values())).ring.capacity
+
+    # Frames to labels
+
+    def label(self, frames: Sequence[CameraFrame]) -> LabelResult:
+        """Label frames of different cameras that came together, as one batch.
+
+        A centred model labels the frame in the middle of its window: results are of earlier frames.
+
+        Raises:
+            Exception: what the network raises; all cameras of ``frames`` begin anew then.
+        """
+        with self._label_lock:
+            self._load_memory()
+            refused = [r for f in frames if (r := self._unusable(f)) is not None]
+            usable = [f for f in frames if all(r.frame is not f for r in refused)]
+            if not usable:
+                return LabelResult((), tuple(refused))
+            segmentations = push_together(
+                [self.streams[f.camera] for f in usable],
+                [f.rgb for f in usable],
+                [f.stamp / 1e9 for f in usable],
+            )
+            restarts = [s.restart for s in segmentations if s.restart is not None]
+            if any(r.kind is RestartKind.TIME_WENT_BACK for r in restarts):
+                self._begin_epoch()
+            labelled = []
+            for frame, segmentation in zip(usable, segmentations, strict=True):
+                refused += self._cut_off(frame.camera, segmentation.restart)
+                if (target := self._target(frame, segmentation)) is not None:
+                    labelled.append(target)
+            return LabelResult(tuple(labelled), tuple(refused))
+
+    def labelled_frame(
+        self, frame: CameraFrame, label: np.ndarray, confidence: np.ndarray
+    ) -> LabelledFrame:
+        """A frame with labels that are known already, uint8 H x W."""
+        return LabelledFrame(
+            frame=frame,
+            label=label,
+            confidence=confidence,
+            window=1,
+            timings=StageTimings(0.0, 0.0, 0.0, 0.0, 0.0),
+            restart=None,
+            epoch=self._epoch,
+        )
+
+    def finish(self) -> tuple[RefusedFrame, ...]:
+        """The stream ends: the frames that a centred model has not labelled."""
+        text = "a centred model needs frames that follow; none did"
+        remaining = [frame for waiting in self._waiting.values() for frame in waiting]
+        for waiting in self._waiting.values():
+            waiting.clear()
+        return tuple(RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in remaining)
+
+    def swap_memory(self, bank: MemoryBank) -> None:
+        """Use another memory bank from the next frame on; ``load_memory`` checks that it fits."""
+        self._new_memory = bank
+
+    def reset(self) -> None:
+        """Forget all frames and the grid; waits for the frames that are being labelled."""
+        with self._label_lock:
+            for stream in self.streams.values():
+                stream.reset()
+            for waiting in self._waiting.values():
+                waiting.clear()
+            self._epoch += 1
+
+    def _load_memory(self) -> None:
+        bank, self._new_memory = self._new_memory, None
+        if bank is not None and self._model is not None:
+            swap_memory(self._model, bank)
+
+    def _unusable(self, frame: CameraFrame) -> RefusedFrame | None:
+        try:
+            self.streams[frame.camera].check(frame.rgb, frame.stamp / 1e9)
+        except ValueError as error:
+            return RefusedFrame(frame, Refusal.INVALID, str(error))
+        return None
+
+    def _begin_epoch(self) -> None:
+        """Time went back: what was seen so far is of another run."""
+        self._epoch += 1
+        self._transforms.time_went_back()
+
+    def _cut_off(self, camera: str, restart: Restart | None) -> list[RefusedFrame]:
+        """Frames that wait for labels of a stream that begins anew."""
+        if restart is None:
+            return []
+        text = f"the stream began anew before its label came: {restart.text}"
+        waiting = self._waiting[camera]
+        refused = [RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in waiting]
+        waiting.clear()
+        return refused
+
+    def _target(self, frame: CameraFrame, segmentation: Segmentation) -> LabelledFrame | None:
+        """The frame that the labels belong to; None where it has them already."""
+        waiting = self._waiting[frame.camera]
+        waiting.append(frame)
+        if segmentation.stamp != waiting[0].stamp / 1e9:
+            return None  # a centred model labels its first frame twice
+        return LabelledFrame(
+            frame=waiting.popleft(),
+            label=segmentation.label,
+            confidence=segmentation.confidence,
+            window=segmentation.window,
+            timings=segmentation.timings,
+            restart=segmentation.restart,
+            epoch=self._epoch,
+        )
+
+    # Labels to the grid
+
+    def fuse(
+        self, labelled: LabelledFrame, camera_info: Any, depth: Any = None
+    ) -> MapResult | None:
+        """Fuse the labels of a frame into the grid; None if what they show was forgotten since.
+
+        Args:
+            camera_info: the camera's newest sensor_msgs/CameraInfo, of ROS or of a bag; None: none
+                has come.
+            depth: sensor_msgs/Image of REP-118 of the same moment; None: labels are placed on the
+                ground.
+        """
+        assert self._mapper is not None, "the pipeline has no cost rules"
+        if labelled.epoch != self._epoch:
+            return None
+        if labelled.epoch != self._mapped_epoch:
+            self._mapper.reset()
+            self._rate.reset()
+            self._mapped_epoch = labelled.epoch
+        if camera_info is None:
+            return MapResult(None, MapProblem.NO_CAMERA_INFO, MapProblem.NO_CAMERA_INFO.value)
+        try:
+            return self._place(self._mapper, labelled, camera_info, depth)
+        except TransformError as error:
+            return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
+        except ValueError as error:
+            return MapResult(None, MapProblem.NOT_USABLE, str(error))
+
+    def _place(
+        self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
+    ) -> MapResult:
+        frame, base = labelled.frame, self.config.base_frame
+        camera = to_camera(camera_info, self.config.rectified)
+        started = time.monotonic()
+        patience = self.config.transform_timeout
+        camera_from_base = self._transforms.lookup(
+            frame.frame_id.lstrip("/"), base, frame.stamp, patience
+        )
+        remaining = max(0.0, patience - (time.monotonic() - started))
+        odom_from_base = self._odometry(frame.stamp, remaining)
+        update = mapper.update(
+            labelled.label,
+            labelled.confidence,
+            frame.stamp / 1e9,
+            camera,
+            camera_from_base,
+            odom_from_base,
+            None if depth is None else decode_depth(depth),
+        )
+        height, width = labelled.label.shape
+        view = View(camera.scaled(width, height), camera_from_base)
+        publish = self._rate.accepts(frame.stamp)
+        if odom_from_base is not None:
+            placed = PlacedMap(update, self.config.odom_frame, odom_from_base, view)
+            return MapResult(placed, publish=publish)
+        text = (
+            f"no odometry (no transforms connect {base!r} to {self.config.odom_frame!r}): "
+            f"the grid lies in {base!r} and holds the newest image alone"
+        )
+        placed = PlacedMap(update, base, np.eye(4), view)
+        return MapResult(placed, MapProblem.NO_ODOMETRY, text, publish)
+
+    def _odometry(self, stamp: int, timeout: float) -> np.ndarray | None:
+        """The base in the odometry frame, 4 x 4; None without odometry."""
+        config = self.config
+        try:
+            return self._transforms.lookup(config.odom_frame, config.base_frame, stamp, timeout)
+        except FramesNotConnectedError:
+            return None
+
+
+def _stream(model: BundledSegmenter, config: PipelineConfig) -> StreamingSegmenter:
+    heights = {AS_TRAINED: model.info.height, NEVER: None}
+    height = heights.get(config.inference_height, config.inference_height)
+    return StreamingSegmenter(model, config.max_gap, height, config.execution)

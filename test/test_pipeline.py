@@ -1,0 +1,280 @@
+"""The policy of the pipeline, rule by rule, without ROS."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from support.small import SMALL, small_bank
+
+from stmem_ros.bench.costmap import KnownPoses
+from stmem_ros.classes import CAMVID
+from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.rules import default_rules
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
+from stmem_ros.data.synthetic.scene import ID
+from stmem_ros.frames import CameraFrame, LabelledFrame, MapProblem, MapResult, Refusal
+from stmem_ros.geometry.transforms import TransformBuffer
+from stmem_ros.io.bags import BAG_MESSAGES
+from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
+from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
+from stmem_ros.streaming.segmenter import RestartKind, StreamingSegmenter
+
+RULES = default_rules(CAMVID)
+HEADER = BAG_MESSAGES.header(0, "optical")
+INFO = BAG_MESSAGES.camera_info(CAMERA, HEADER)
+SIZE = (CAMERA.height, CAMERA.width)
+CAMERA_FROM_BASE = np.linalg.inv(MOUNTING.base_from_camera())
+CONFIG = PipelineConfig(grid=GridConfig(size=40.0, resolution=0.2))
+
+
+def frame(rgb: np.ndarray, seconds: float, camera: str = "") -> CameraFrame:
+    return CameraFrame(camera, rgb, round(seconds * 1e9), "optical")
+
+
+def kinds(pipeline: Pipeline, *frames: CameraFrame) -> list[RestartKind | None]:
+    """Push frames one by one; why the stream began anew with each."""
+    labelled = [pipeline.label([f]).labelled[0] for f in frames]
+    return [None if f.restart is None else f.restart.kind for f in labelled]
+
+
+def road(pipeline: Pipeline, seconds: float) -> LabelledFrame:
+    """A frame in which all below the horizon is road, and all above sky."""
+    label = np.full(SIZE, ID["road"], np.uint8)
+    label[: SIZE[0] // 2] = ID["sky"]
+    image = np.zeros((*SIZE, 3), np.uint8)
+    return pipeline.labelled_frame(frame(image, seconds), label, np.full(SIZE, 255, np.uint8))
+
+
+def free_cells(result: MapResult | None) -> int:
+    assert result is not None and result.placed is not None
+    return int((result.placed.update.grid.cost == 0).sum())
+
+
+@pytest.fixture
+def poses() -> KnownPoses:
+    return KnownPoses(CAMERA_FROM_BASE)
+
+
+@pytest.fixture
+def mapping(poses: KnownPoses) -> Pipeline:
+    """A pipeline whose frames come labelled."""
+    return Pipeline(None, RULES, CONFIG, poses)
+
+
+@pytest.fixture
+def labelling(small_model: BundledSegmenter, poses: KnownPoses) -> Pipeline:
+    return Pipeline(small_model, RULES, CONFIG, poses)
+
+
+# Frames to labels
+
+
+def test_labels_are_those_of_the_stream(
+    labelling: Pipeline, small_model: BundledSegmenter, frames
+) -> None:
+    stream = StreamingSegmenter(small_model)
+    for i, image in enumerate(frames):
+        expected = stream.push(image, i / 10)
+        (labelled,) = labelling.label([frame(image, i / 10)]).labelled
+        assert np.array_equal(labelled.label, expected.label)
+        assert np.array_equal(labelled.confidence, expected.confidence)
+        assert labelled.window == expected.window
+
+
+def test_an_image_that_cannot_be_used_costs_its_own_camera_that_frame_alone(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("left", "right"))
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    for i, image in enumerate(frames[:3]):
+        right = np.zeros((8, 8, 3), np.uint8) if i == 1 else image
+        result = pipeline.label([frame(image, i / 10, "left"), frame(right, i / 10, "right")])
+        assert [f.frame.camera for f in result.labelled] == (
+            ["left"] if i == 1 else ["left", "right"]
+        )
+        assert [f.refusal for f in result.refused] == ([Refusal.INVALID] if i == 1 else [])
+    assert [f.window for f in result.labelled] == [3, 2]
+    assert [f.restart for f in result.labelled] == [None, None]
+
+
+def test_a_late_image_begins_its_cameras_stream_and_the_grid_anew(
+    labelling: Pipeline, frames
+) -> None:
+    assert kinds(labelling, frame(frames[0], 1.0), frame(frames[1], 1.1)) == [None, None]
+    known = labelling.fuse(road(labelling, 1.1), INFO)
+    before = road(labelling, 1.1)
+    assert kinds(labelling, frame(frames[2], 1.05)) == [RestartKind.TIME_WENT_BACK]
+    assert labelling.fuse(before, INFO) is None
+    sky = dataclasses.replace(road(labelling, 1.05), label=np.full(SIZE, ID["sky"], np.uint8))
+    assert free_cells(known) > 0
+    assert free_cells(labelling.fuse(sky, INFO)) == 0
+
+
+def test_a_long_gap_begins_the_stream_anew_and_leaves_the_grid(labelling: Pipeline, frames) -> None:
+    assert kinds(labelling, frame(frames[0], 1.0)) == [None]
+    before = road(labelling, 1.0)
+    assert kinds(labelling, frame(frames[1], 3.0)) == [RestartKind.GAP]
+    assert free_cells(labelling.fuse(before, INFO)) > 0
+
+
+def test_a_new_image_size_begins_the_stream_anew(labelling: Pipeline, frames) -> None:
+    small = np.ascontiguousarray(frames[1][:64, :64])
+    assert kinds(labelling, frame(frames[0], 1.0), frame(small, 1.1)) == [
+        None,
+        RestartKind.NEW_SIZE,
+    ]
+
+
+def test_each_camera_has_a_stream_of_its_own(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("left", "right"))
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    pipeline.label([frame(frames[0], 5.0, "left")])
+    result = pipeline.label([frame(frames[1], 5.1, "left"), frame(frames[1], 1.0, "right")])
+    assert [f.window for f in result.labelled] == [2, 1]
+    assert all(f.restart is None for f in result.labelled)
+
+
+def test_reset_forgets_frames_grid_and_labels_under_way(labelling: Pipeline, frames) -> None:
+    assert kinds(labelling, frame(frames[0], 1.0), frame(frames[1], 1.1)) == [None, None]
+    assert free_cells(labelling.fuse(road(labelling, 1.1), INFO)) > 0
+    under_way = road(labelling, 1.2)
+    labelling.reset()
+    assert labelling.fuse(under_way, INFO) is None
+    (labelled,) = labelling.label([frame(frames[2], 1.2)]).labelled
+    assert labelled.window == 1 and labelled.restart is None
+    sky = dataclasses.replace(road(labelling, 1.2), label=np.full(SIZE, ID["sky"], np.uint8))
+    assert free_cells(labelling.fuse(sky, INFO)) == 0
+
+
+def test_another_memory_bank_is_used_from_the_next_frame_on(
+    labelling: Pipeline, small_model: BundledSegmenter, frames
+) -> None:
+    kinds(labelling, frame(frames[0], 1.0))
+    bank = small_bank(seed=5)
+    labelling.swap_memory(bank)
+    assert not torch.equal(small_model.mar.keys.cpu(), bank.keys)
+    kinds(labelling, frame(frames[1], 1.1))
+    assert torch.equal(small_model.mar.keys.cpu(), bank.keys)
+
+
+def test_a_centred_model_labels_the_frame_before_and_says_which_it_cannot(
+    poses: KnownPoses, frames
+) -> None:
+    torch.manual_seed(0)
+    architecture = dataclasses.replace(SMALL, causal=False)
+    model = BundledSegmenter(ModelInfo("centred", architecture, CAMVID, height=96)).eval()
+    pipeline = Pipeline(model, RULES, CONFIG, poses)
+    results = [pipeline.label([frame(frames[i], i / 10)]) for i in range(3)]
+    targets = [f.frame.stamp for r in results for f in r.labelled]
+    assert targets == [0, 100_000_000]
+    cut_off = pipeline.label([frame(frames[3], 9.0)])
+    assert [(f.refusal, f.frame.stamp) for f in cut_off.refused] == [(Refusal.CUT_OFF, 200_000_000)]
+    pipeline.label([frame(frames[4], 9.1)])
+    assert [f.refusal for f in pipeline.finish()] == [Refusal.CUT_OFF]
+    assert pipeline.finish() == ()
+
+
+@pytest.mark.parametrize(("height", "expected"), [(0, 96), (NEVER, None), (64, 64)])
+def test_inference_height_may_be_the_trained_one_none_or_a_number(
+    small_model: BundledSegmenter, poses: KnownPoses, height: int, expected: int | None
+) -> None:
+    config = dataclasses.replace(CONFIG, inference_height=height)
+    assert Pipeline(small_model, RULES, config, poses).streams[""].inference_height == expected
+
+
+# Labels to the grid
+
+
+def test_without_camera_info_the_grid_waits(mapping: Pipeline) -> None:
+    result = mapping.fuse(road(mapping, 1.0), None)
+    assert result is not None and result.placed is None and not result.publish
+    assert result.problem is MapProblem.NO_CAMERA_INFO
+
+
+def test_a_calibration_or_depth_that_does_not_fit_leaves_the_grid(mapping: Pipeline) -> None:
+    wrong = BAG_MESSAGES.camera_info(dataclasses.replace(CAMERA, width=100), HEADER)
+    depth = SimpleNamespace(
+        encoding="rgb8", height=2, width=2, step=6, is_bigendian=0, data=bytes(12)
+    )
+    for info, distance, named in ((wrong, None, "100"), (INFO, depth, "rgb8")):
+        result = mapping.fuse(road(mapping, 1.0), info, distance)
+        assert result is not None and result.placed is None
+        assert result.problem is MapProblem.NOT_USABLE and named in result.text
+    assert free_cells(mapping.fuse(road(mapping, 1.1), INFO)) > 0
+
+
+def test_without_a_transform_to_the_camera_the_grid_waits() -> None:
+    pipeline = Pipeline(None, RULES, CONFIG, TransformBuffer())
+    result = pipeline.fuse(road(pipeline, 1.0), INFO)
+    assert result is not None and result.placed is None
+    assert result.problem is MapProblem.NO_TRANSFORM and "optical" in result.text
+
+
+def mounted() -> TransformBuffer:
+    """Transforms of a camera on its base, without odometry."""
+    buffer = TransformBuffer()
+    x, y, z = MOUNTING.base_from_camera()[:3, 3]
+    buffer.add("base_footprint", "optical", 0, np.array([x, y, z, 0.5, -0.5, 0.5, -0.5]), True)
+    return buffer
+
+
+def test_without_odometry_the_grid_lies_in_the_base_frame_and_says_so() -> None:
+    pipeline = Pipeline(None, RULES, CONFIG, mounted())
+    result = pipeline.fuse(road(pipeline, 1.0), INFO)
+    assert result is not None and result.placed is not None
+    assert result.problem is MapProblem.NO_ODOMETRY and "odom" in result.text
+    assert result.placed.frame == "base_footprint"
+
+
+def test_late_transforms_are_waited_for() -> None:
+    transforms = mounted()
+    config = dataclasses.replace(CONFIG, transform_timeout=10.0)
+    pipeline = Pipeline(None, RULES, config, transforms)
+    still = np.array([0, 0, 0, 1.0, 0, 0, 0])
+    transforms.add("odom", "base_footprint", 900_000_000, still, False)
+    late = threading.Timer(
+        0.1, transforms.add, ("odom", "base_footprint", 1_100_000_000, still, False)
+    )
+    late.start()
+    result = pipeline.fuse(road(pipeline, 1.0), INFO)
+    late.join()
+    assert result is not None and result.placed is not None and result.problem is None
+    assert result.placed.frame == "odom"
+
+
+def test_odometry_that_jumps_is_refused_until_it_stays(
+    mapping: Pipeline, poses: KnownPoses
+) -> None:
+    assert free_cells(mapping.fuse(road(mapping, 1.0), INFO)) > 0
+    poses.odom_from_base = np.eye(4)
+    poses.odom_from_base[0, 3] = 500.0
+    result = mapping.fuse(road(mapping, 1.1), INFO)
+    assert result is not None and result.placed is None
+    assert result.problem is MapProblem.NOT_USABLE and "500.0 m" in result.text
+    assert free_cells(mapping.fuse(road(mapping, 1.2), INFO)) > 0
+
+
+def test_grids_are_published_no_faster_than_their_rate(mapping: Pipeline) -> None:
+    published = [mapping.fuse(road(mapping, i / 30), INFO).publish for i in range(7)]
+    assert published == [True, False, False, True, False, False, True]
+
+
+def test_all_cameras_fill_one_grid(poses: KnownPoses) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("left", "right"))
+    pipeline = Pipeline(None, RULES, config, poses)
+    label = np.full(SIZE, ID["sky"], np.uint8)
+    image, sure = np.zeros((*SIZE, 3), np.uint8), np.full(SIZE, 255, np.uint8)
+    counts = []
+    for camera, columns in (("left", slice(0, 240)), ("right", slice(240, 480))):
+        seen = label.copy()
+        seen[180:, columns] = ID["road"]
+        labelled = pipeline.labelled_frame(frame(image, 1.0, camera), seen, sure)
+        counts.append(free_cells(pipeline.fuse(labelled, INFO)))
+    assert counts[1] > 1.5 * counts[0] > 0
