@@ -4,10 +4,10 @@ Attention in two steps, without optical flow. Each pixel first attends to the ne
 place in the frame before, by appearance; the expected place is where its things were. These places,
 followed from frame to frame, lead to its features in all of them; to those and to itself it attends
 in the second step, which weighs them by how well they fit. What fits may still be another thing,
-the more so the farther frames lie apart; so each is also weighed by the probability that it is of
-the pixel's class. Looking up between pixels blurs: of its own detail a pixel keeps a part. Ours;
-STF itself is of Zhuang, Wang and Li, arXiv 2301.03832, attention along trajectories of Patrick et
-al., NeurIPS 2021.
+the more so the farther frames lie apart; so each, and the pixel itself, is also weighed by the
+probability that it is of the pixel's class. Looking up between pixels blurs: of its own detail a
+pixel keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832, attention along
+trajectories of Patrick et al., NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -181,11 +181,10 @@ class AlignedFusion(nn.Module):
             for key, bias in zip(keys, self.closeness, strict=True)
         ]
         weights = torch.cat(scores, dim=1).softmax(dim=1)
-        trust = [
-            path[:, 2:] * (probabilities[-1] * probability).sum(dim=1, keepdim=True)
-            for path, probability in zip(window.paths, probabilities[:-1], strict=True)
-        ]
-        weights = weights * torch.cat([*trust, torch.ones_like(scores[-1])], dim=1)
+        same_class = [(probabilities[-1] * p).sum(dim=1, keepdim=True) for p in probabilities]
+        visibility = [path[:, 2:] for path in window.paths]
+        weights = weights * torch.cat([*visibility, torch.ones_like(scores[-1])], dim=1)
+        weights = weights * torch.cat(same_class, dim=1)
         weights = weights / weights.sum(dim=1, keepdim=True)
         weighted = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
         fused = torch.stack(weighted).sum(0)

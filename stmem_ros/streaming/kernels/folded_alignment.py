@@ -115,8 +115,10 @@ class FoldedAlignment:
         query = self._scale * pixels[:, c:k]
         scores = torch.stack([(query * frame[:, c:k]).sum(dim=-1) for frame in candidates])
         attention = (scores + self._closeness[:, None]).softmax(dim=0)
-        same_class = [(pixels[:, k:] * frame[:, k:]).sum(dim=-1) for frame in candidates[:-1]]
-        attention[:-1] *= visibility * torch.stack(same_class)
+        attention[:-1] *= visibility
+        attention *= torch.stack(
+            [(pixels[:, k:] * frame[:, k:]).sum(dim=-1) for frame in candidates]
+        )
         attention = (attention / attention.sum(dim=0))[..., None]
         fused = attention[0] * candidates[0][:, :c]
         for share, frame in zip(attention[1:], candidates[1:], strict=True):
