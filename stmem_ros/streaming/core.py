@@ -65,7 +65,7 @@ class StreamingCore:
             self.head,
             images,
             self._zoom,
-            self._classifier if isinstance(self._stf, FoldedAlignment) else None,
+            appearance=isinstance(self._stf, FoldedAlignment),
         )
 
     def fusion(self) -> StreamFusion:
