@@ -70,3 +70,14 @@ CAMVID = _set(
     ("pedestrian", (64, 64, 0)),
     ("bicyclist", (0, 128, 192)),
 )
+
+# The seven coarse classes of IDD Lite, Varma et al., WACV 2019.
+IDD_LITE = _set(
+    ("drivable", (128, 64, 128)),
+    ("non-drivable", (244, 35, 232)),
+    ("living", (220, 20, 60)),
+    ("vehicle", (0, 0, 142)),
+    ("roadside", (190, 153, 153)),
+    ("far", (107, 142, 35)),
+    ("sky", (70, 130, 180)),
+)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from stmem_ros.commands.evaluate_options import bag_options, dataset_options
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
+    from stmem_ros.data.disturbance import Disturbance
     from stmem_ros.evaluation.evaluate_bags import OnlinePlayer
     from stmem_ros.evaluation.results.folder import RecordingFolder
     from stmem_ros.evaluation.tasks.bag_task import BagTask
@@ -219,14 +221,24 @@ def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> O
     return play
 
 
+def _disturbances(options: argparse.Namespace) -> Sequence[Disturbance]:
+    """What is done to a data set's images, the first of which nothing is done to."""
+    from stmem_ros.data.disturbance import DISTURBANCES, INTERVALS
+
+    if options.intervals and (options.ablate or options.robustness):
+        raise CommandError("--intervals goes with neither --ablate nor --robustness")
+    if options.intervals:
+        return INTERVALS
+    return DISTURBANCES if options.robustness else DISTURBANCES[:1]
+
+
 def _run_dataset(options: argparse.Namespace) -> int:
     import cv2
     import torch
 
     from stmem_ros.data.datasets import open_dataset
-    from stmem_ros.data.disturbance import DISTURBANCES
     from stmem_ros.evaluation.evaluate_dataset import evaluate_variants, variants_to_json
-    from stmem_ros.evaluation.report.terminal import dataset_table
+    from stmem_ros.evaluation.report.terminal import dataset_table, interval_table
     from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import load_bundle
     from stmem_ros.streaming.execution import Execution
@@ -238,9 +250,9 @@ def _run_dataset(options: argparse.Namespace) -> int:
         raise CommandError(f"--threads is {options.threads}; it must be 1 or more")
     torch.set_num_threads(options.threads)  # as with bags, so that both give the same figures
     cv2.setNumThreads(options.threads)
-    disturbances = DISTURBANCES if options.robustness else DISTURBANCES[:1]
+    disturbances = _disturbances(options)
     try:
-        if options.ablate:
+        if options.ablate or options.intervals:
             variants = load_variants(names[0], options.device)
         else:
             variants = {"mar": load_bundle(names[0], options.device)}
@@ -252,17 +264,20 @@ def _run_dataset(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     scores = disturbed[disturbances[0].name]
-    titles = [TITLES[name] for name in scores] if options.ablate else names
+    titles = [TITLES[name] for name in scores] if len(variants) > 1 else names
+    if options.intervals:
+        print(interval_table(titles, disturbed) + "\n")
     print(dataset_table(titles, list(scores.values())))
     if options.robustness:
         print("\nwith disturbed images")
         print(dataset_table(list(disturbed), [variant["mar"] for variant in disturbed.values()]))
-        for name, variant_scores in disturbed.items() if options.ablate else ():
+    for name, variant_scores in disturbed.items() if len(variants) > 1 else ():
+        if len(disturbed) > 1:
             print(f"\nimages: {name}")
             print(dataset_table(titles, list(variant_scores.values())))
     if options.json:
         content = variants_to_json(scores)
-        if options.robustness:
+        if len(disturbed) > 1:
             content["disturbed"] = {name: variants_to_json(s) for name, s in disturbed.items()}
         options.json.write_text(json.dumps(content, indent=1))
     return 0

@@ -24,6 +24,12 @@ def dataset_options() -> argparse.ArgumentParser:
     data.add_argument(
         "--robustness", action="store_true", help="also with disturbed images and dropped frames"
     )
+    data.add_argument(
+        "--intervals",
+        action="store_true",
+        help="instead, what STF and MAR add where frames lie farther apart: at lower rates and "
+        "with dropped frames",
+    )
     return parser
 
 

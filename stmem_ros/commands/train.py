@@ -19,8 +19,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("stage", choices=("frame", "stf", "mar", "frame_mar"))
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
+    parser.add_argument(
+        "--coarse-data",
+        type=Path,
+        help="root folder of the data set with coarser labels, where the configuration has a "
+        "share of them",
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder of this training run")
-    parser.add_argument("--start", type=Path, help="bundle to begin with, e.g. a centred one")
+    parser.add_argument("--start", type=Path, help="bundle to begin with")
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.set_defaults(run_command=run)
@@ -43,13 +49,14 @@ def run(options: argparse.Namespace) -> int:
             options.run,
             options.resume,
             options.start,
+            options.coarse_data,
         )
     except (OSError, ValueError) as error:
         # From a loading process, the message is a traceback whose last line is `class: message`.
         last = str(error).strip().splitlines()[-1]
         raise CommandError(last.removeprefix(f"{_path(type(error))}: ")) from error
     except KeyboardInterrupt:
-        print("--resume continues from the last whole epoch", file=sys.stderr)
+        print("--resume continues from the last checkpoint", file=sys.stderr)
         raise
     print(f"bundle written to {bundle}")
     return 0

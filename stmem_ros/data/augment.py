@@ -16,6 +16,7 @@ from msgspec import Meta
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
+from stmem_ros.data.weather import change_weather
 from stmem_ros.io.images import jpeg_coded
 
 
@@ -48,6 +49,9 @@ class Augmentation:
         noise: largest standard deviation of pixel noise, in grey levels.
         occluder: probability that something covers a part of the earlier frames.
         degrade: probability that all frames are blurred by motion, and that they went through JPEG.
+        weather: probability of each change of light, weather and lens (:mod:`.weather`).
+        stretch: largest relative change of heights against widths, as by another camera height.
+        roll: largest rotation of the camera about its axis, radians.
     """
 
     crop: tuple[CountFromOne, CountFromOne] = (360, 480)
@@ -60,6 +64,9 @@ class Augmentation:
     noise: NotNegative = 8.0
     occluder: Probability = 0.3
     degrade: Probability = 0.0
+    weather: Probability = 0.0
+    stretch: NotNegative = 0.0
+    roll: NotNegative = 0.0
 
 
 def make_window(
@@ -129,6 +136,8 @@ def _disturb(
     ``spared``: indices of the views that nothing occludes.
     """
     window = _change_light(views.astype(np.float32), settings, random)
+    if settings.weather:
+        window = change_weather(window, settings.weather, random)
     frames = len(window)
     if frames > 1:
         window *= random.uniform(0.95, 1.05, (frames, 1, 1, 1)).astype(np.float32)
@@ -156,13 +165,29 @@ def _random_crop(
         random.uniform(-1, 1) * max(0.0, size[0] * zoom - height) / 2 / zoom + size[0] / 2,
     ]
     mirror = -1.0 if random.random() < 0.5 else 1.0
-    return np.array(
+    crop_from_image = np.array(
         [
             [mirror * zoom, 0, width / 2 - mirror * zoom * centre[0]],
             [0, zoom, height / 2 - zoom * centre[1]],
             [0, 0, 1],
         ]
     )
+    if settings.stretch or settings.roll:
+        return _random_camera(settings, random) @ crop_from_image
+    return crop_from_image
+
+
+def _random_camera(settings: Augmentation, random: np.random.Generator) -> np.ndarray:
+    """Affine map (3 x 3) of a crop about its centre: stretched in height, and rolled."""
+    height, width = settings.crop
+    stretch = (1 + settings.stretch) ** random.uniform(-1, 1)
+    angle = settings.roll * random.uniform(-1, 1)
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([1.0, stretch])
+    camera, centre = np.eye(3), np.array([width / 2, height / 2])
+    camera[:2, :2] = turn
+    camera[:2, 2] = centre - turn @ centre
+    return camera
 
 
 def _camera_step(settings: Augmentation, random: np.random.Generator) -> np.ndarray:

@@ -7,10 +7,11 @@ from pathlib import Path
 from stmem_ros.data.camvid import CamVid
 from stmem_ros.data.cityscapes import Cityscapes
 from stmem_ros.data.dataset import DatasetError, SegmentationDataset
+from stmem_ros.data.idd_lite import IddLite
 from stmem_ros.data.synthetic.dataset import SyntheticDrives
 from stmem_ros.data.video_folder import VideoFolder
 
-DATASETS = ("camvid", "cityscapes", "video_folder", "synthetic")
+DATASETS = ("camvid", "cityscapes", "idd_lite", "video_folder", "synthetic")
 
 
 def open_dataset(
@@ -31,6 +32,8 @@ def open_dataset(
         return CamVid(root, split)
     if name == "cityscapes":
         return Cityscapes(root, split, before, after, missing)
+    if name == "idd_lite":
+        return IddLite(root, split)
     if name == "video_folder":
         return VideoFolder(root, split)
     if name == "synthetic":

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.dataset import Clip, SegmentationDataset
 from stmem_ros.data.disturbance import Disturbance
+from stmem_ros.data.label_sets import ClassGroups, shared_groups
 from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
@@ -51,12 +52,14 @@ class Scores(LabelFigures):
         parameters: parameters of the model.
         gflop_per_frame: multiply-adds x 2 of the network for one streamed frame, in 10^9.
         ms_per_frame: milliseconds from image to labels, median; compare within one run only.
+        class_share: of the reference's pixels, by the name of the class.
     """
 
     frames: int
     parameters: int
     gflop_per_frame: float
     ms_per_frame: float
+    class_share: dict[str, float]
 
 
 def evaluate(
@@ -67,7 +70,8 @@ def evaluate(
 ) -> Scores:
     """Stream a split's unbroken runs through ``model`` and score the labelled frames.
 
-    Runs whose frames lie too far apart are streamed too, each frame on its own.
+    Runs whose frames lie too far apart are streamed too, each frame on its own. Where the label
+    sets differ, the groups that they share are scored (:mod:`stmem_ros.data.label_sets`).
 
     Args:
         stream: labels the frames with the model.
@@ -76,29 +80,28 @@ def evaluate(
             scored.
 
     Raises:
-        ValueError: the model has other classes than the data set.
+        ValueError: the model's and the data set's classes share nothing that is known.
     """
-    names = [c.name for c in dataset.classes]
-    if names != [c.name for c in model.info.classes]:
-        raise ValueError(
-            f"the model's classes are {[c.name for c in model.info.classes]}; "
-            f"the data set's are {names}"
-        )
-    scorer = LabelScorer(len(names))
+    groups = shared_groups(model.info.classes, dataset.classes)
+    scorer = LabelScorer(len(groups.names))
     total = sum(len(clip.names) for clip in dataset.clips)
     seconds: list[float] = []
     with tqdm(total=total, desc="evaluating", unit="frame") as progress:
         for clip in dataset.clips:
-            seconds += _score_clip(dataset, clip, stream, disturbance, scorer, progress.update)
+            for run in disturbance.runs(len(clip.names)):
+                seconds += _score_run(
+                    dataset, clip, run, stream, disturbance, groups, scorer, progress.update
+                )
     sums = scorer.sums
     size = dataset.image(dataset.clips[-1].names[-1]).shape[:2]
     return Scores.of(
         sums,
-        names,
+        list(groups.names),
         frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
         gflop_per_frame=gflop_per_frame(model, size),
         ms_per_frame=1e3 * float(np.median(seconds)),
+        class_share=dict(zip(groups.names, sums.confusion.shares.tolist(), strict=True)),
     )
 
 
@@ -141,23 +144,24 @@ def variants_to_json(scores: dict[str, Scores]) -> dict[str, Any]:
     return content
 
 
-def _score_clip(
+def _score_run(
     dataset: SegmentationDataset,
     clip: Clip,
+    run: Sequence[int],
     stream: Stream,
     disturbance: Disturbance,
+    groups: ClassGroups,
     scorer: LabelScorer,
     progress: Callable[[], object],
 ) -> list[float]:
-    """Score an unbroken run; the seconds each of its frames took."""
+    """Score those frames of a clip that one stream sees; the seconds each of them took."""
     stream.reset()
     scorer.restart()
     seconds: list[float] = []
     references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
-    for i, name in enumerate(clip.names):
+    for i in run:
         progress()
-        if not disturbance.arrives(i):
-            continue
+        name = clip.names[i]
         if not clip.is_video:
             stream.reset()
             scorer.restart()
@@ -171,7 +175,10 @@ def _score_clip(
             continue  # a centred model labels its first frame twice
         rgb, reference = references.pop(result.stamp)
         confidence = getattr(result, "confidence", None)  # a rival need not give any
-        scorer.add(rgb, result.label, confidence, reference, result.stamp)
+        label = groups.of_model[result.label]
+        if reference is not None:
+            reference = groups.of_dataset[reference]
+        scorer.add(rgb, label, confidence, reference, result.stamp)
     return seconds
 
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.augment import TrainingWindow, make_window
-from stmem_ros.training.config import StageConfig
+from stmem_ros.training.config import StageConfig, TrainingConfig
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 
@@ -54,24 +54,45 @@ def paste_rare(window: TrainingWindow, other: TrainingWindow) -> None:
     window.label[mask] = other.label[mask]
 
 
-def batch_count(samples: Samples, settings: StageConfig) -> int:
-    """Batches per epoch; the remainder is spread, as batch norm cannot train on one image."""
-    return max(1, len(samples) // settings.batch)
+def batch_count(samples: Samples, config: TrainingConfig, stage: str) -> int:
+    """Batches of an epoch; the remainder is spread, as batch norm cannot train on one image."""
+    frames = samples.fine_count + coarse_count(samples, config)
+    return max(1, frames // config.stage(stage).batch)
+
+
+def coarse_count(samples: Samples, config: TrainingConfig) -> int:
+    """How many frames with coarser labels an epoch has: their share of all its frames."""
+    if len(samples) == samples.fine_count:
+        return 0
+    share = config.coarse.share
+    return round(samples.fine_count * share / (1 - share))
+
+
+def epoch_order(samples: Samples, coarse: int, count: int, seed: list[int]) -> list[np.ndarray]:
+    """Indices of the samples in each of an epoch's ``count`` batches.
+
+    All samples but those with coarser labels, of which there are ``coarse``, evenly spread.
+    """
+    random = np.random.default_rng(seed)
+    batches = np.array_split(random.permutation(samples.fine_count), count)
+    if not coarse:
+        return batches
+    others = samples.fine_count + random.permutation(len(samples) - samples.fine_count)
+    shares = np.array_split(np.resize(others, coarse), count)
+    return [np.concatenate(parts) for parts in zip(batches, shares[::-1], strict=True)]
 
 
 def epoch_batches(
-    windows: Windows, count: int, seed: list[int], process: TrainingProcess, workers: int
+    windows: Windows, order: list[np.ndarray], process: TrainingProcess, workers: int
 ) -> DataLoader:
-    """This process's share of each of the epoch's ``count`` batches.
+    """This process's share of each batch of ``order``.
 
     Yields the fields of :class:`TrainingWindow`: images N x T x h x w x 3, labels N x h x w, flows
     N x h x w x 2.
     """
-    order = np.random.default_rng(seed).permutation(len(windows))
-    shares = [b[process.rank :: process.count].tolist() for b in np.array_split(order, count)]
     return DataLoader(
         windows,
-        batch_sampler=shares,
+        batch_sampler=[batch[process.rank :: process.count].tolist() for batch in order],
         num_workers=workers,
         pin_memory=process.device.type == "cuda",
         generator=torch.Generator(),

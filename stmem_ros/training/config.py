@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from stmem_ros.configuration import (
     Count,
@@ -45,6 +47,10 @@ class StageConfig:
         paste: probability that rare things of another frame are pasted in; single frames alone.
         calm_epochs: how many epochs at the end see images as a camera gives them: nothing pasted,
             and the changes of the ``stf`` stage. Frame stage alone.
+        average: share of a running average of the weights that a step keeps; the averages are what
+            the stage ends with. 0: the weights of the last step are.
+        frozen_norms: batch norms keep their statistics, as they must where images are changed more
+            than those that a camera gives.
         augmentation: random changes of the training windows.
     """
 
@@ -60,6 +66,8 @@ class StageConfig:
     consistency: NotNegative = 0.0
     paste: Probability = 0.0
     calm_epochs: Count = 0
+    average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    frozen_norms: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -77,12 +85,31 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
+class CoarseConfig:
+    """Frames of a data set with coarser labels that the frame stage learns from besides.
+
+    Attributes:
+        dataset: ``idd_lite``.
+        split: what is trained on.
+        share: of the frames of a batch; 0 for none of them.
+        height: pixels that the frames are scaled to, about that of the others.
+        teacher: bundle that narrows the labels (:mod:`stmem_ros.training.coarse_frames`).
+    """
+
+    dataset: str = "idd_lite"
+    split: str = "train"
+    share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    height: CountFromOne = 360
+    teacher: str = "onboard"
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides what a training run gives, its data folder aside.
 
     Attributes:
         name: of the model.
-        dataset: ``camvid``, ``cityscapes``, ``video_folder`` or ``synthetic``.
+        dataset: one of :data:`stmem_ros.data.datasets.DATASETS`.
         seed: of all that is random.
         architecture: the network with STF and MAR.
         frame, stf, mar: the stages.
@@ -93,6 +120,7 @@ class TrainingConfig:
         memory_rule: how MAR's keys are chosen, ``confidence`` or ``boundary``; ``mean`` for the
             light form.
         synthetic: what of the synthetic world is added.
+        coarse: what of a data set with coarser labels is added.
         workers: processes that load data, a training process.
         bfloat16: compute in bfloat16 autocast: about twice as fast on a GPU, and on a CPU with
             AVX512-BF16 or AMX; slow on others.
@@ -110,6 +138,7 @@ class TrainingConfig:
     holdout: tuple[str, ...] = ()
     memory_rule: Literal["confidence", "boundary", "mean"] = "confidence"
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
     workers: Count = 0
     bfloat16: bool = False
 

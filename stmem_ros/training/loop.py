@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,22 @@ from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.whole_file import whole_file
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.training.batches import Windows, batch_count, epoch_batches
+from stmem_ros.training.batches import (
+    Windows,
+    batch_count,
+    coarse_count,
+    epoch_batches,
+    epoch_order,
+)
 from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
+from stmem_ros.training.label_loss import LabelLoss
 from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples, full_window
 from stmem_ros.training.stage_network import StageNetwork
+from stmem_ros.training.weight_average import WeightAverage
+
+CHECKPOINT_SECONDS = 120  # between two checkpoints within an epoch
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Progress:
     epoch: int = 0  # epochs done
     best_epoch: int = 0
     best_miou: float = -1.0
-    losses: list[float] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)  # of the epochs done
+    batches: list[float] = dataclasses.field(default_factory=list)  # losses, of the epoch begun
 
 
 def train(
@@ -73,12 +86,17 @@ def train(
     if resume and checkpoint.is_file():
         trainer.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
     board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
+    saved = time.monotonic()
     while trainer.progress.epoch < epochs:
-        trainer.train_epoch()
+        for _ in trainer.train_epoch():
+            if process.rank == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, trainer.state())
+                saved = time.monotonic()
         miou = trainer.validate()
         if board is not None:
             trainer.write_curves(board, miou)
             save_checkpoint(checkpoint, trainer.state())
+            saved = time.monotonic()
         process.wait()
     if board is not None:
         board.close()
@@ -109,33 +127,38 @@ class StageTrainer:
         self._network, self._model, self._stage = network, network.model, network.stage
         self._config, self._settings = config, config.stage(network.stage)
         self._samples, self._holdout, self._process = samples, holdout, process
-        self._class_weights = _loss_weights(samples, self._settings).to(process.device)
+        self._label_loss = _label_loss(samples, self._settings).to(process.device)
         self._optimiser = _optimiser(network, self._settings)
-        self._batches = batch_count(samples, self._settings)
+        self._batches = batch_count(samples, config, self._stage)
         steps = self._batches * self._settings.epochs
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimiser, lambda step: _rate(step, steps)
         )
+        self._average = WeightAverage(self._model, self._settings.average)
         self._best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
         self._parallel = _parallel(network, process)
         self._trained = [p for part in network.trained for p in part.parameters()]
 
-    def train_epoch(self) -> None:
-        """Train on all samples once more."""
+    def train_epoch(self) -> Iterator[None]:
+        """Train on what is left of an epoch; between its batches, a checkpoint can be taken."""
         self._network.train()
-        losses: list[float] = []
+        losses = self.progress.batches
         bar = tqdm(
             self._epoch_batches(),
             desc=f"{self._stage} {self.progress.epoch + 1}/{self._settings.epochs}",
             unit="batch",
+            total=self._batches,
+            initial=len(losses),
             disable=self._process.rank > 0,
         )
         for batch in bar:
             loss = self._step(batch)
             losses.append(self._process.total(loss).item() / self._process.count)
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+            yield
         self.progress.epoch += 1
         self.progress.losses.append(float(np.mean(losses)))
+        self.progress.batches = []
 
     def _epoch_batches(self) -> DataLoader:
         epoch = self.progress.epoch
@@ -143,7 +166,10 @@ class StageTrainer:
         frames, target = self._config.window(self._stage)
         settings = self._config.epoch(self._stage, epoch)
         windows = Windows(self._samples, frames, target, settings, seed)
-        return epoch_batches(windows, self._batches, seed, self._process, self._config.workers)
+        coarse = coarse_count(self._samples, self._config)
+        order = epoch_order(self._samples, coarse, self._batches, seed)
+        left = order[len(self.progress.batches) :]
+        return epoch_batches(windows, left, self._process, self._config.workers)
 
     def _step(self, batch: list[Tensor]) -> Tensor:
         """Take a step of the optimiser; the loss of this process's share of the batch."""
@@ -151,7 +177,7 @@ class StageTrainer:
             self._parallel,
             self._model,
             batch,
-            self._class_weights,
+            self._label_loss,
             self._process,
             self._settings,
             self._config.bfloat16,
@@ -161,6 +187,7 @@ class StageTrainer:
         nn.utils.clip_grad_norm_(self._trained, self._settings.clip)
         self._optimiser.step()
         self._schedule.step()
+        self._average.update()
         return loss.detach()
 
     def validate(self) -> float | None:
@@ -168,10 +195,11 @@ class StageTrainer:
         if self._holdout is None:
             return None
         frames, _ = self._config.window(self._stage)
-        miou = holdout_miou(self._network, self._holdout, frames, self._process)
+        with self._average.in_model():
+            miou = holdout_miou(self._network, self._holdout, frames, self._process)
         if miou > self.progress.best_miou:
             self.progress.best_epoch, self.progress.best_miou = self.progress.epoch, miou
-            self._best = copy.deepcopy(self._model.state_dict())
+            self._best = copy.deepcopy(self._average.state)
         return miou
 
     def write_curves(self, board: SummaryWriter, miou: float | None) -> None:
@@ -188,6 +216,7 @@ class StageTrainer:
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": self._average.state,
             "progress": dataclasses.asdict(self.progress),
             "best": self._best,
         }
@@ -197,13 +226,13 @@ class StageTrainer:
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
+        self._average.state = state["average"]
         self.progress = Progress(**state["progress"])
         self._best = state["best"]
 
     def finish(self) -> TrainingResult:
         """Give the network the weights of the epoch that is kept: the best one, or the last."""
-        if self._best is not None:
-            self._model.load_state_dict(self._best)
+        self._model.load_state_dict(self._best or self._average.state)
         losses = tuple(self.progress.losses)
         if self._holdout is None:
             return TrainingResult(losses, self._settings.epochs, None)
@@ -219,8 +248,10 @@ def _parallel(network: StageNetwork, process: TrainingProcess) -> nn.Module:
     return DistributedDataParallel(network)
 
 
-def _loss_weights(samples: Samples, settings: StageConfig) -> Tensor:
-    return class_weights(samples) if settings.class_balance else torch.ones(len(samples.classes))
+def _label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
+    allowed = torch.from_numpy(samples.allowed)
+    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
+    return LabelLoss(weights, allowed)
 
 
 def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stmem_ros.classes import UNLABELLED
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import Segmenter, normalise
 from stmem_ros.training.config import StageConfig
+from stmem_ros.training.label_loss import LabelLoss
 from stmem_ros.training.processes import TrainingProcess
 from stmem_ros.training.samples import Samples
 
@@ -22,7 +22,7 @@ def batch_loss(
     network: nn.Module,
     model: Segmenter,
     batch: Sequence[Tensor],
-    weights: Tensor,
+    label_loss: LabelLoss,
     process: TrainingProcess,
     settings: StageConfig,
     bfloat16: bool,
@@ -36,7 +36,7 @@ def batch_loss(
         network: computes the logits; the :class:`StageNetwork` of ``model``, or DDP around it.
         model: the whole network.
         batch: images, labels and flows as ``epoch_batches`` yields them.
-        weights: of the classes.
+        label_loss: of the stage's labels.
         settings: of the stage.
         bfloat16: compute in bfloat16 autocast.
     """
@@ -46,10 +46,8 @@ def batch_loss(
     with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
         window_logits = network(images)
     logits = model.upsample(window_logits[:, -1], label.shape[-2], label.shape[-1])
-    total = F.cross_entropy(logits, label, weights, ignore_index=UNLABELLED, reduction="sum")
-    known = label[label != UNLABELLED]
-    share = process.total(weights[known].sum())
-    loss = total / share.clamp(min=1e-6) * process.count
+    share = process.total(label_loss.share(label))
+    loss = label_loss.total(logits, label) / share.clamp(min=1e-6) * process.count
     if settings.iou_loss:
         loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
     if window_logits.shape[1] > 1:
@@ -63,10 +61,11 @@ def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
     """One minus the mean IoU of the probabilities over the classes that the batch shows.
 
     Rare classes weigh as much as frequent ones, as they do in mIoU (Rahman and Wang, ISVC 2016).
-    Every second row and column is enough to estimate it.
+    Every second row and column is enough to estimate it. Labels that name no single class do not
+    count.
     """
     logits, label = logits[..., ::2, ::2], label[..., ::2, ::2]
-    known = label != UNLABELLED
+    known = label < logits.shape[1]
     truth = label[known]
     if not len(truth):
         return logits.sum() * 0
@@ -106,11 +105,12 @@ def inconsistency(newest: Tensor, before: Tensor, flow: Tensor) -> Tensor:
 
 
 def class_weights(samples: Samples) -> Tensor:
-    """Weights 1/sqrt(frequency) of the classes, their mean over labelled pixels being 1."""
+    """Weights 1/sqrt(frequency) of the label values, their mean over labelled pixels being 1."""
+    values = len(samples.allowed)
     counts = np.zeros(256)
     indices = range(len(samples))
     for i in tqdm(indices, desc="counting labels", unit="frame", leave=False, disable=None):
         counts += np.bincount(samples.label(i).reshape(-1), minlength=256)
-    share = counts[: len(samples.classes)] / max(1.0, counts[: len(samples.classes)].sum())
+    share = counts[:values] / max(1.0, counts[:values].sum())
     weights = 1 / np.sqrt(np.maximum(share, 1e-6))
     return torch.tensor(weights / max(1e-6, (weights * share).sum()), dtype=torch.float32)

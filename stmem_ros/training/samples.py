@@ -1,4 +1,5 @@
-"""What is trained on: labelled frames of a data set with their windows, and synthetic windows."""
+"""What is trained on: labelled frames of a data set with their windows, synthetic windows, and
+frames with coarser labels."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
+from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import TrainingConfig
 
 RATE = 10.0  # Hz, of synthetic windows
@@ -30,7 +32,7 @@ class Samples:
     """Labelled frames of a split, loaded when asked for, and windows of the synthetic world.
 
     A frame of a video comes with its neighbours; at the ends of a clip the last frame repeats. A
-    frame without close neighbours comes alone.
+    frame without close neighbours comes alone. Frames with coarser labels come last.
 
     Args:
         config: names the data set, the split, what is held out, and the synthetic share.
@@ -38,13 +40,25 @@ class Samples:
         frames: length of a window; 1 for single frames.
         target: index of the labelled frame in it.
         held_out: the frames that are held out, instead of those that are trained on.
+        coarse: frames with coarser labels, each alone.
+
+    Attributes:
+        classes: the label set.
+        allowed: which classes each label value allows, bool; those of the coarse labels follow the
+            classes themselves.
 
     Raises:
         DatasetError: the data are not as documented, or a held-out sequence is none of the data's.
     """
 
     def __init__(
-        self, config: TrainingConfig, root: Path, frames: int, target: int, held_out: bool = False
+        self,
+        config: TrainingConfig,
+        root: Path,
+        frames: int,
+        target: int,
+        held_out: bool = False,
+        coarse: CoarseFrames | None = None,
     ) -> None:
         self._frames, self._target = frames, target
         self._dataset = open_dataset(
@@ -63,11 +77,23 @@ class Samples:
             if self._dataset.has_label(name)
         ]
         self._synthetic = [] if held_out else _render(config, frames, target)
+        self._coarse = coarse
+        self.allowed = np.eye(len(self.classes), dtype=bool)
+        if coarse is not None:
+            self.allowed = np.concatenate([self.allowed, coarse.allowed])
 
     def __len__(self) -> int:
+        return self.fine_count + (0 if self._coarse is None else len(self._coarse))
+
+    @property
+    def fine_count(self) -> int:
+        """How many samples come before those with coarser labels."""
         return len(self._places) + len(self._synthetic)
 
     def __getitem__(self, index: int) -> Sample:
+        if self._coarse is not None and index >= self.fine_count:
+            frame = index - self.fine_count
+            return Sample(self._coarse.image(frame)[None], self._coarse.label(frame))
         if index >= len(self._places):
             return self._synthetic[index - len(self._places)]
         clip, place = self._places[index]
@@ -90,6 +116,8 @@ class Samples:
         Raises:
             DatasetError: it holds a value that is no class.
         """
+        if self._coarse is not None and index >= self.fine_count:
+            return self._coarse.label(index - self.fine_count)
         if index >= len(self._places):
             return self._synthetic[index - len(self._places)].label
         clip, place = self._places[index]

@@ -9,11 +9,14 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.model.stf import SpatialTemporalFusion
 
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
 
 class StageNetwork(nn.Module):
     """What a stage computes; parts before the trained ones run without gradients.
 
-    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics.
+    ``frozen`` names modules among the trained ones that keep weights and batch norm statistics;
+    with ``frozen_norms`` all batch norms keep their statistics.
 
     ``forward`` takes normalised frames N x T x 3 x H x W (T = 1 in the frame stage) and returns
     logits N x P x classes x h x w as :meth:`Segmenter.classify` does: of the target of each of the
@@ -21,7 +24,13 @@ class StageNetwork(nn.Module):
     agree, else one.
     """
 
-    def __init__(self, model: Segmenter, stage: str, frozen: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: Segmenter,
+        stage: str,
+        frozen: tuple[str, ...] = (),
+        frozen_norms: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.frozen = [model.get_submodule(name) for name in frozen]
@@ -36,6 +45,8 @@ class StageNetwork(nn.Module):
             part.requires_grad_(True)
         for part in self.frozen:
             part.requires_grad_(False)
+        if frozen_norms:
+            self.frozen += [part for part in model.modules() if isinstance(part, BATCH_NORMS)]
 
     def train(self, mode: bool = True) -> StageNetwork:
         """Only trained parts leave evaluation mode: frozen batch norms must not move."""

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmem_ros.model.bundle import ModelInfo, load_bundle, load_memory, save_bundle
+from stmem_ros.model.bundle import ModelInfo, bundle_folder, load_bundle, load_memory, save_bundle
 from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import BEFORE, TrainingConfig
 from stmem_ros.training.loop import TrainingResult, train
 from stmem_ros.training.processes import TrainingProcess
@@ -33,6 +34,7 @@ def train_stage(
     run: Path,
     resume: bool = False,
     start: Path | None = None,
+    coarse_data: Path | None = None,
 ) -> Path:
     """Train one stage and return the folder of its bundle.
 
@@ -43,6 +45,8 @@ def train_stage(
         resume: continue from the last checkpoint of this stage.
         start: bundle to begin with instead of the stage's before. A start with STF lets the ``stf``
             stage go on from it: this is how a centred model is made causal.
+        coarse_data: root of the data set with coarser labels, for a frame stage that has a share
+            of them.
 
     Raises:
         FileNotFoundError: an earlier stage, the memory bank or the ImageNet weights are missing.
@@ -53,7 +57,8 @@ def train_stage(
     process = TrainingProcess.join()
     model, bank, height = _begin(stage, config, run, start)
     window = config.window(stage)
-    samples = Samples(config, data, *window)
+    coarse = _coarse_frames(config, run, coarse_data) if stage == "frame" else None
+    samples = Samples(config, data, *window, coarse=coarse)
     holdout = Samples(config, data, *window, held_out=True) if config.holdout else None
     if len(samples.classes) != config.architecture.classes:
         raise ValueError(
@@ -61,7 +66,8 @@ def train_stage(
             f"{len(samples.classes)}"
         )
     run.mkdir(parents=True, exist_ok=True)
-    network = StageNetwork(model, stage, config.stage(stage).frozen)
+    settings = config.stage(stage)
+    network = StageNetwork(model, stage, settings.frozen, settings.frozen_norms)
     result = train(network, config, samples, holdout, run, resume, process)
     if process.rank == 0:
         info = ModelInfo(
@@ -74,6 +80,21 @@ def train_stage(
         save_bundle(run / stage, model, info, bank)
     process.wait()
     return run / stage
+
+
+def _coarse_frames(config: TrainingConfig, run: Path, root: Path | None) -> CoarseFrames | None:
+    """Frames with coarser labels, narrowed by the teacher; None where they have no share."""
+    if not config.coarse.share:
+        return None
+    if root is None:
+        raise ValueError(
+            f"coarse.share is {config.coarse.share}; "
+            f"--coarse-data must name the folder of {config.coarse.dataset}"
+        )
+    teacher = load_bundle(config.coarse.teacher, "auto")
+    frames = CoarseFrames(config.coarse, root, teacher.info.classes)
+    frames.narrow(teacher, run / "narrowed", config.bfloat16)
+    return frames
 
 
 def _training_record(stage: str, config: TrainingConfig, result: TrainingResult) -> dict[str, Any]:
@@ -107,7 +128,7 @@ def _begin(
         if isinstance(model.backbone, EfficientNetLite):
             model.backbone.load_imagenet(imagenet_weights(model.architecture.backbone))
         return model, None, height
-    before = start or run / BEFORE[stage]
+    before = bundle_folder(start) if start else run / BEFORE[stage]
     if not (before / "model.yaml").is_file():
         raise FileNotFoundError(f"{before} is missing; run `stmem train {before.name}` first")
     previous = load_bundle(before, "cpu")

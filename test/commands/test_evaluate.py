@@ -99,3 +99,24 @@ def test_a_data_set_with_other_classes_is_refused(clip: Path, small_bundle: Path
     arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(small_bundle)]
     assert main(["evaluate", *arguments]) == 1
     assert "'canal'" in capsys.readouterr().err
+
+
+def test_intervals_score_each_frame_once_at_every_rate(clip: Path, small_run: Path, capsys) -> None:
+    assemble(small_run, clip.parent / "bundle")
+    scores = evaluate(clip, clip.parent / "bundle", "--intervals")
+    by_interval = scores["disturbed"]
+    assert list(scores["variants"]) == ["frame", "stf", "frame_mar", "mar"]
+    for name in ("1 of 2 frames", "1 of 12 frames"):
+        variants = by_interval[name]["variants"]
+        assert {v["frames"] for v in variants.values()} == {scores["frames"]}
+        # Each frame alone is labelled alike at any rate.
+        assert variants["frame"]["miou"] == scores["variants"]["frame"]["miou"]
+    assert by_interval["50 % dropped"]["frames"] < scores["frames"]
+    out = capsys.readouterr().out
+    assert "1 of 4 frames" in out and "worst class" in out
+
+
+def test_intervals_do_not_go_with_other_comparisons(clip: Path, small_bundle: Path, capsys) -> None:
+    arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(small_bundle)]
+    assert main(["evaluate", *arguments, "--intervals", "--ablate"]) == 1
+    assert "--intervals" in capsys.readouterr().err

@@ -54,6 +54,11 @@ class ConfusionMatrix(Accumulator):
         return int(self.counts.sum() + self.missed.sum())
 
     @property
+    def shares(self) -> np.ndarray:
+        """Share of each class in the reference."""
+        return (self.counts.sum(axis=1) + self.missed) / max(1, self.labelled)
+
+    @property
     def iou(self) -> np.ndarray:
         """Intersection over union of each class, NaN for a class that occurs in neither."""
         with np.errstate(invalid="ignore"):

@@ -11,6 +11,7 @@ from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.comparison import Comparison
 
 SHOWN = 10  # damaged frames of a bag that are listed
+COMMON = 0.005  # share of the pixels from which on a class is told as the worst
 
 
 def bag_table(evaluation: Evaluation) -> str:
@@ -100,7 +101,7 @@ def dataset_table(titles: Sequence[str], scores: Sequence[Scores]) -> str:
         ("ECE", [s.ece for s in scores]),
     ]
     rows = [
-        *((name, ["-" if v is None else f"{100 * v:.2f}" for v in vs]) for name, vs in shares),
+        *((name, [_percent(v) for v in vs]) for name, vs in shares),
         ("flicker, Hz", ["-" if s.flicker is None else f"{s.flicker:.3f}" for s in scores]),
         ("M parameters", [f"{s.parameters / 1e6:.2f}" for s in scores]),
         ("GFLOP a frame", [f"{s.gflop_per_frame:.2f}" for s in scores]),
@@ -109,6 +110,49 @@ def dataset_table(titles: Sequence[str], scores: Sequence[Scores]) -> str:
     lines = [" " * 14 + "".join(f"{title[-14:]:>15}" for title in titles)]
     lines += [f"{name:>14}" + "".join(f"{cell:>15}" for cell in cells) for name, cells in rows]
     return "\n".join(lines)
+
+
+def interval_table(titles: Sequence[str], scores: dict[str, dict[str, Scores]]) -> str:
+    """mIoU of variants by disturbance; below, what they add to the first one, and its worst class.
+
+    Args:
+        titles: of the variants.
+        scores: by disturbance, then by variant. Classes of less than ``COMMON`` of the pixels are
+            no worst class.
+    """
+    lines = [" " * 22 + "".join(f"{title:>20}" for title in titles)]
+    for name, of_variants in scores.items():
+        baseline, *others = of_variants.values()
+        cells = [_percent(variant.miou) for variant in of_variants.values()]
+        lines.append(f"{name:>22}" + "".join(f"{cell:>20}" for cell in cells))
+        gains = [_difference(variant.miou, baseline.miou) for variant in others]
+        lines.append(f"{'difference':>22}{'':>20}" + "".join(f"{gain:>20}" for gain in gains))
+        worst = [_worst_class(variant, baseline) for variant in others]
+        lines.append(f"{'worst class':>22}{'':>20}" + "".join(f"{cell:>20}" for cell in worst))
+    return "\n".join(lines)
+
+
+def _worst_class(variant: Scores, baseline: Scores) -> str:
+    """The common class that a variant makes worst, or least better."""
+    differences = {
+        name: iou - before
+        for name, iou in variant.iou.items()
+        if iou is not None
+        and (before := baseline.iou[name]) is not None
+        and baseline.class_share[name] >= COMMON
+    }
+    if not differences:
+        return "-"
+    name = min(differences, key=lambda key: differences[key])
+    return f"{name} {100 * differences[name]:+.2f}"
+
+
+def _difference(value: float | None, before: float | None) -> str:
+    return "-" if value is None or before is None else f"{100 * (value - before):+.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _number(value: int | float | None) -> str:
