@@ -8,12 +8,14 @@ import sys
 import threading
 
 from stmem_ros.signals import end_on_signals
+from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 WAKE_UP = 0.2  # s between two looks for a signal, which does not wake up the executor
 
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; exit code 1 if it cannot start by itself."""
+    keep_freed_memory()  # before the first thread
     stop = threading.Event()
     spinning = threading.Event()
 
@@ -29,9 +31,7 @@ def main() -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from stmem_ros.node.segmentation_node import SegmentationNode
-    from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
-    keep_freed_memory()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
     executor = SingleThreadedExecutor()
