@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stmem_ros.classes import SemanticClass
+from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
@@ -173,12 +174,12 @@ class Video:
 
 
 def _view(message: Any, grid_from_base: np.ndarray) -> GridView:
-    shape = (message.info.height, message.info.width)
+    grid = read_semantic_grid(message)
     return GridView(
-        label=np.asarray(message.label, np.uint8).reshape(shape),
-        cost=np.asarray(message.cost, np.uint8).reshape(shape),
-        origin=(message.info.origin.position.x, message.info.origin.position.y),
-        resolution=message.info.resolution,
+        label=grid.label,
+        cost=grid.cost,
+        origin=grid.origin,
+        resolution=grid.resolution,
         grid_from_base=grid_from_base,
     )
 

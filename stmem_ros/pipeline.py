@@ -160,8 +160,14 @@ class Pipeline:
         """
         with self._label_lock:
             self._load_memory()
-            refused = [r for f in frames if (r := self._unusable(f)) is not None]
-            usable = [f for f in frames if all(r.frame is not f for r in refused)]
+            refused: list[RefusedFrame] = []
+            usable: list[CameraFrame] = []
+            for frame in frames:
+                refusal = self._unusable(frame)
+                if refusal is None:
+                    usable.append(frame)
+                else:
+                    refused.append(refusal)
             if not usable:
                 return LabelResult((), tuple(refused))
             try:

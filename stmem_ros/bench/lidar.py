@@ -122,19 +122,19 @@ def bench_lidar(
     with BagReader(bag) as reader:
         image = find_image_topic(reader.topics)
         transforms = TransformBuffer(keep=float("inf"))
-        pipelines = [
-            Pipeline(model, rules, _config(resolution, is_rectified(image)), transforms)
-            for resolution in resolutions
-        ]
+        configs = [_config(resolution, is_rectified(image)) for resolution in resolutions]
+        labelling = Pipeline(model, rules, configs[0], transforms)
+        others = [Pipeline(None, rules, config, transforms) for config in configs[1:]]
+        pipelines = [labelling, *others]
         for number, seen in enumerate(read_frames(reader, image, files, transforms)):
-            labelled = labeller(pipelines[0], seen.frame)
+            labelled = labeller(labelling, seen.frame)
             points = _transformed(seen.points, base_from_lidar)
             for pipeline, count in zip(pipelines, counts, strict=True):
                 same = pipeline.labelled_frame(seen.frame, labelled.label, labelled.confidence)
                 placed = _fused(pipeline, same, seen.camera_info)
                 cells = lidar_cells(placed.update.grid, placed.grid_from_base, points)
                 count += _count(placed.update.grid, cells)
-                if pictures is not None and pipeline is pipelines[0]:
+                if pictures is not None and pipeline is labelling:
                     pictures.mkdir(parents=True, exist_ok=True)
                     picture = lidar_picture(labelled, placed, points, cells, rules)
                     cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])

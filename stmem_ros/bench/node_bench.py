@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.scene import make_scene
+from stmem_ros.io.output_topics import NODE
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.costmap_output import LATCHED
@@ -38,7 +39,6 @@ from stmem_ros.stamps import nanoseconds
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter
 
-NODE = "/segmentation_node"
 SCENE_FRAMES = 20  # driven forwards and backwards
 CAMERA_FRAME = "camera_optical_frame"
 TURN = 5.0  # s of images to the node, and of as many pushes
