@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from stmem_ros.data.synthetic.scene import (
 from stmem_ros.geometry.camera import CameraModel
 
 FAR = 1e4  # depth of the sky, m
+CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
+EDGES = np.array([(a, a + step) for step in (1, 2, 4) for a in range(8) if not a & step])
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,14 @@ def render(
     height, width = camera.height, camera.width
     rays = _rays(camera) @ world_from_camera[:3, :3].T
     eye = world_from_camera[:3, 3]
-    rgb, label, depth = _background(scene, seconds, rays, eye)
-    camera_from_world = np.linalg.inv(world_from_camera)
-    for solid in scene.solids:
-        body = solid.at(seconds)
-        rows, columns = _screen_box(body, camera, camera_from_world)
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            continue
-        _draw(scene, body, rays[rows, columns], eye, rgb[rows, columns], label[rows, columns],
-              depth[rows, columns])  # fmt: skip
+    screen = _Screen(camera, np.linalg.inv(world_from_camera))
+    bodies = [solid.at(seconds) for solid in scene.solids]
+    rgb, label, depth = _background(scene, bodies, screen, rays, eye)
+    boxes = [(body, box) for body in bodies if (box := screen.box(body)) is not None]
+    # The nearest first, so that what is hidden is seen to be so before it is drawn.
+    for body, (near, rows, columns) in sorted(boxes, key=lambda item: item[1].near):
+        covered = np.s_[rows, columns]
+        _draw(scene, body, near, rays[covered], eye, rgb[covered], label[covered], depth[covered])
     fog = np.exp(-depth / 250)[..., None]
     sky = label == ID["sky"]
     mixed = np.where(sky[..., None], rgb, rgb * fog + np.array(scene.haze) * (1 - fog))
@@ -91,8 +93,56 @@ def _noise(scene: Scene, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarr
     return _texture(scene.seed)[rows, columns]
 
 
+class _Box(NamedTuple):
+    """The part of an image that a body may cover, and the depth it begins at, m."""
+
+    near: float
+    rows: slice
+    columns: slice
+
+
+@dataclass(frozen=True)
+class _Screen:
+    """Where bodies of the world are in the image."""
+
+    camera: CameraModel
+    camera_from_world: np.ndarray
+
+    def box(self, body: Solid) -> _Box | None:
+        """What the body may cover; None if nothing."""
+        corners = CORNERS * body.size @ _rotation(body.yaw).T + body.centre
+        points = corners @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
+        near = float(points[:, 2].min())
+        if points[:, 2].max() < 0.1 or near > 200:
+            return None
+        if near < 0.1:
+            points = _in_front(points)
+        height, width = self.camera.height, self.camera.width
+        k = self.camera.matrix
+        u = k[0][0] * points[:, 0] / points[:, 2] + k[0][2]
+        v = k[1][1] * points[:, 1] / points[:, 2] + k[1][2]
+        rows = slice(_within(v.min() - 1, height), _within(v.max() + 2, height))
+        columns = slice(_within(u.min() - 1, width), _within(u.max() + 2, width))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return None
+        return _Box(near, rows, columns)
+
+
+def _in_front(corners: np.ndarray, plane: float = 1e-3) -> np.ndarray:
+    """Corners of the part of a box that lies beyond a depth, m."""
+    start, end = corners[EDGES[:, 0]], corners[EDGES[:, 1]]
+    crossing = (start[:, 2] < plane) != (end[:, 2] < plane)
+    start, end = start[crossing], end[crossing]
+    share = ((plane - start[:, 2]) / (end[:, 2] - start[:, 2]))[:, None]
+    return np.concatenate([corners[corners[:, 2] >= plane], start + share * (end - start)])
+
+
+def _within(value: float, limit: int) -> int:
+    return int(min(max(value, 0), limit))
+
+
 def _background(
-    scene: Scene, seconds: float, rays: np.ndarray, eye: np.ndarray
+    scene: Scene, bodies: list[Solid], screen: _Screen, rays: np.ndarray, eye: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sky and ground."""
     down = rays[..., 2] < -1e-6
@@ -102,17 +152,22 @@ def _background(
     depth[~ground] = FAR
     label = np.full(rays.shape[:2], ID["sky"], np.uint8)
 
-    up = np.clip(rays[..., 2] / np.linalg.norm(rays, axis=-1), 0, 1)[..., None]
-    zenith = np.array([110.0, 150.0, 205.0])
-    rgb = np.array(scene.haze) * (1 - np.sqrt(up)) + zenith * np.sqrt(up)
-    cloud = _noise(scene, 15 * rays[..., 1] + 15 * rays[..., 0], 40 * rays[..., 2], 60)[..., None]
-    rgb = rgb + 9 * np.clip(cloud, 0, 3)
-
-    point = eye + rays[ground] * depth[ground][:, None]
-    x, y = point[:, 0], point[:, 1]
+    rgb = np.empty(rays.shape)
+    rgb[~ground] = _sky_colour(scene, rays[~ground])
+    point = eye + rays * depth[..., None]
+    light = _light_on_ground(scene, bodies, screen, point)[ground]
+    x, y = point[ground][:, 0], point[ground][:, 1]
     label[ground] = ground_labels(x, y)
-    rgb[ground] = _ground_colour(scene, x, y) * _shade_on_ground(scene, seconds, x, y)[:, None]
+    rgb[ground] = _ground_colour(scene, x, y) * light[:, None]
     return rgb, label, depth
+
+
+def _sky_colour(scene: Scene, rays: np.ndarray) -> np.ndarray:
+    up = np.clip(rays[:, 2] / np.linalg.norm(rays, axis=-1), 0, 1)[:, None]
+    zenith = np.array([110.0, 150.0, 205.0])
+    cloud = _noise(scene, 15 * rays[:, 1] + 15 * rays[:, 0], 40 * rays[:, 2], 60)[:, None]
+    blue = np.array(scene.haze) * (1 - np.sqrt(up)) + zenith * np.sqrt(up)
+    return blue + 9 * np.clip(cloud, 0, 3)
 
 
 def _ground_colour(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -133,41 +188,23 @@ def _ground_colour(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return colour
 
 
-def _shade_on_ground(scene: Scene, seconds: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Darkening below low bodies: cars, people, trunks."""
-    light = np.ones(len(x))
-    for solid in scene.solids:
-        if solid.label not in (ID["car"], ID["pedestrian"], ID["bicyclist"]) or solid.size[2] < 0.3:
+def _light_on_ground(
+    scene: Scene, bodies: list[Solid], screen: _Screen, point: np.ndarray
+) -> np.ndarray:
+    """Darkening below low bodies: cars, people, trunks. H x W, of the ground's points."""
+    light = np.ones(point.shape[:2])
+    for body in bodies:
+        if body.label not in (ID["car"], ID["pedestrian"], ID["bicyclist"]) or body.size[2] < 0.3:
             continue
-        body = solid.at(seconds)
         reach = body.centre[2] / max(scene.sun[2], 0.3) * 0.5
-        dx = x - body.centre[0] + scene.sun[0] * reach
-        dy = y - body.centre[1] + scene.sun[1] * reach
-        inside = (np.abs(dx) < body.size[0] / 2 + 0.1) & (np.abs(dy) < body.size[1] / 2 + 0.1)
-        light[inside] = 0.55
+        x, y = body.centre[0] - scene.sun[0] * reach, body.centre[1] - scene.sun[1] * reach
+        length, width = body.size[0] + 0.2, body.size[1] + 0.2
+        shadow = replace(body, centre=(x, y, 0.0), size=(length, width, 0.0))
+        if (box := screen.box(shadow)) is not None:
+            part = box.rows, box.columns
+            away = np.abs(point[part][..., :2] - (x, y))
+            light[part][(away[..., 0] < length / 2) & (away[..., 1] < width / 2)] = 0.55
     return light
-
-
-def _screen_box(
-    body: Solid, camera: CameraModel, camera_from_world: np.ndarray
-) -> tuple[slice, slice]:
-    """Rows and columns of the image that the body may cover."""
-    signs = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]) / 2
-    corners = signs * body.size @ _rotation(body.yaw).T + body.centre
-    points = corners @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
-    nothing = slice(0, 0)
-    if (points[:, 2] < 0.1).all() or points[:, 2].min() > 200:
-        return nothing, nothing
-    if (points[:, 2] < 0.1).any():
-        return slice(0, camera.height), slice(0, camera.width)
-    k = np.asarray(camera.matrix)
-    u = k[0, 0] * points[:, 0] / points[:, 2] + k[0, 2]
-    v = k[1, 1] * points[:, 1] / points[:, 2] + k[1, 2]
-    clip = np.clip
-    return (
-        slice(int(clip(v.min() - 1, 0, camera.height)), int(clip(v.max() + 2, 0, camera.height))),
-        slice(int(clip(u.min() - 1, 0, camera.width)), int(clip(u.max() + 2, 0, camera.width))),
-    )
 
 
 def _rotation(yaw: float) -> np.ndarray:
@@ -178,6 +215,7 @@ def _rotation(yaw: float) -> np.ndarray:
 def _draw(
     scene: Scene,
     body: Solid,
+    near: float,
     rays: np.ndarray,
     eye: np.ndarray,
     rgb: np.ndarray,
@@ -185,21 +223,23 @@ def _draw(
     depth: np.ndarray,
 ) -> None:
     """Cast the rays of a part of the image at a body; write where it is the nearest."""
+    free = depth > near
     half = np.asarray(body.size) / 2
     rotation = _rotation(body.yaw)
     start = (eye - body.centre) @ rotation / half  # in the body's frame, scaled to unit size
-    directions = rays @ rotation / half
+    directions = rays[free] @ rotation / half
     distance, hit = _intersect(body.shape, start, directions)
-    hit &= distance < depth
+    hit &= distance < depth[free]
     if not hit.any():
         return
     local = start + directions[hit] * distance[hit][:, None]
     normal = _normal(body.shape, local) / half
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     light = 0.62 + 0.38 * np.clip(normal @ rotation.T @ np.array(scene.sun), 0, 1)
-    rgb[hit] = _surface(scene, body, local * half, normal) * light[:, None]
-    label[hit] = body.label
-    depth[hit] = distance[hit]
+    free[free] = hit
+    rgb[free] = _surface(scene, body, local * half, normal) * light[:, None]
+    label[free] = body.label
+    depth[free] = distance[hit]
 
 
 def _intersect(
@@ -210,18 +250,26 @@ def _intersect(
         lower = (-1 - start) / directions
         upper = (1 - start) / directions
         if shape == "box":
-            enter = np.minimum(lower, upper).max(axis=-1)
-            leave = np.maximum(lower, upper).min(axis=-1)
+            first, last = np.minimum(lower, upper), np.maximum(lower, upper)
+            enter = reduce(np.maximum, _axes(first, 3))
+            leave = reduce(np.minimum, _axes(last, 3))
             return enter, (enter < leave) & (enter > 0)
         axes = 3 if shape == "ellipsoid" else 2
-        d, o = directions[..., :axes], start[:axes]
-        a, b, c = (d * d).sum(-1), (d * o).sum(-1), (o * o).sum() - 1
+        o = start[:axes]
+        a = sum(_axes(directions * directions, axes))
+        b = sum(_axes(directions * start, axes))
+        c = (o * o).sum() - 1
         root = b * b - a * c
         enter = (-b - np.sqrt(root)) / a
         hit = (root > 0) & (enter > 0)
         if shape == "cylinder":
             hit &= np.abs(start[2] + directions[..., 2] * enter) <= 1
     return enter, hit
+
+
+def _axes(vectors: np.ndarray, count: int) -> list[np.ndarray]:
+    """The first components of an array of vectors: numpy is slow along an axis of three."""
+    return [vectors[..., axis] for axis in range(count)]
 
 
 def _normal(shape: str, local: np.ndarray) -> np.ndarray:
