@@ -17,6 +17,7 @@ CUDA ?=
 
 export PIP_NO_CACHE_DIR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE # else each process of the tests compiles all modules anew
 
 INPUT := $(if $(BAG),--bag $(BAG),$(if $(VIDEO),--video $(VIDEO)))
 BUILD_INPUTS := CMakeLists.txt package.xml pyproject.toml setup.py constraints.txt \

@@ -19,8 +19,9 @@ SECONDS = 3.0  # that a process may take to end; more on a busy machine
 PATIENCE = 30.0
 BUSY = """
 import numpy, threading
-from stmem_ros.signals import end_on_signals
-end_on_signals(7, lambda: None)
+from stmem_ros import signals
+signals.GRACE = 0.2  # seconds
+signals.end_on_signals(7, lambda: None)
 print("busy", flush=True)
 {}
 """
@@ -74,8 +75,10 @@ def test_a_second_signal_changes_nothing() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_ends_with_130(tmp_path: Path, number: int) -> None:
     create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=3, rate=10.0)
-    process = start(*COMMAND, "evaluate", str(tmp_path / "bag"), "--out", str(tmp_path / "out"))
-    time.sleep(2.0)
+    out = tmp_path / "out"
+    process = start(*COMMAND, "evaluate", str(tmp_path / "bag"), "--out", str(out))
+    while not out.exists() and process.poll() is None:
+        time.sleep(0.01)
     code, output = end(process, number)
     assert "Traceback" not in output
     assert code in (0, 130)  # a quick machine is done by then

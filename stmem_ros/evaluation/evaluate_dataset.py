@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.streaming.execution import Execution
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -99,7 +101,7 @@ def evaluate(
         list(groups.names),
         frames=int(sums.counts.scored),
         parameters=sum(p.numel() for p in model.parameters()),
-        gflop_per_frame=gflop_per_frame(model, size),
+        gflop_per_frame=gflop_per_frame(model.architecture, size),
         ms_per_frame=1e3 * float(np.median(seconds)),
         class_share=dict(zip(groups.names, sums.confusion.shares.tolist(), strict=True)),
     )
@@ -182,11 +184,14 @@ def _score_run(
     return seconds
 
 
-def gflop_per_frame(model: BundledSegmenter, size: tuple[int, int]) -> float:
+@lru_cache(maxsize=16)
+def gflop_per_frame(architecture: Architecture, size: tuple[int, int]) -> float:
     """Multiply-adds x 2 of one frame of a running stream, in 10^9; images are height x width."""
-    image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter:  # counts modules only with gradients enabled
-        features = model.features(image)
-        window = features[:, :, None].expand(-1, -1, model.architecture.window, -1, -1)
-        model.classify(model.refine(model.fuse(window)))
+    with torch.device("meta"):  # shapes tell; nothing is computed
+        model = Segmenter(architecture).eval()
+        image = torch.zeros(1, 3, *size)
+        with FlopCounterMode(display=False) as counter:  # needs gradients to count modules
+            features = model.features(image)
+            window = features[:, :, None].expand(-1, -1, architecture.window, -1, -1)
+            model.classify(model.refine(model.fuse(window)))
     return counter.get_total_flops() / 1e9
