@@ -12,7 +12,11 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-PRELOADED = ["stmem_ros.node.segmentation_node", "stmem_ros.commands.stmem"]
+PRELOADED = [
+    "stmem_ros.node.segmentation_node",
+    "stmem_ros.commands.stmem",
+    "torch._dynamo",  # which every optimiser imports
+]
 
 
 class Fork:

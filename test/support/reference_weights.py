@@ -29,7 +29,7 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
     fan_in = math.prod(shape[1:])
     if (plain := {"running_mean": 0.1, "pe_enc": 0.3, "pe_dec": 0.3, "memory_key": 0.1,
                   "memory_value": 1.0}.get(last)) is not None:  # fmt: skip
-        z = plain * z
+        z *= plain
     elif len(shape) == 1 and last == "weight":
         gains = {".bn3.weight": 0.3, ".downsample.1.weight": 0.7, ".bottleneck.bn.weight": 6.0}
         gain = next((g for suffix, g in gains.items() if key.endswith(suffix)), 1.0)
@@ -37,12 +37,12 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
     elif len(shape) == 1:
         z = 0.05 * z
     elif len(shape) == 4 and "conv_seg" in key:
-        z = 4 / math.sqrt(fan_in) * z
+        z *= 4 / math.sqrt(fan_in)
     elif len(shape) == 4:
-        z = math.sqrt(2 / fan_in) * z
-        z = z - z.mean(axis=(1, 2, 3), keepdims=True)
+        z *= math.sqrt(2 / fan_in)
+        z -= z.mean(axis=(1, 2, 3), keepdims=True)
     else:
-        z = (1.25 if last == "in_proj_weight" else 1.0) / math.sqrt(fan_in) * z
+        z *= (1.25 if last == "in_proj_weight" else 1.0) / math.sqrt(fan_in)
     return z.astype(np.float32)
 
 
