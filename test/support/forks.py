@@ -38,10 +38,19 @@ class Fork:
     def is_running(self) -> bool:
         return self._process.is_alive()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def interrupt(self) -> None:
         """Send SIGINT, as Ctrl-C does."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGINT)
+        os.kill(self.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Send SIGKILL, and wait for the end."""
+        self._process.kill()
+        self._process.join()
 
     def exit_code(self, timeout: float) -> int:
         """Wait for the end, at most ``timeout`` seconds."""
