@@ -22,6 +22,7 @@ class CameraFrame:
         rgb: uint8 H x W x 3.
         stamp: ns.
         frame_id: the camera's optical frame.
+        epoch: the pipeline's when the image came in; None: the pipeline's now.
         source: what the adapter made it from; the pipeline hands it on unread.
     """
 
@@ -30,6 +31,7 @@ class CameraFrame:
     stamp: int
     frame_id: str
     source: Any = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class LabelledFrame:
         window: how many different frames the temporal fusion looked at.
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
-        epoch: the pipeline's when they were made.
+        epoch: the pipeline's when the frame came in.
     """
 
     frame: CameraFrame
@@ -58,6 +60,7 @@ class Refusal(Enum):
     """Why a frame gets no labels."""
 
     INVALID = "the image cannot be used"
+    LATE = "the image is not newer than one of its camera that came before"
     CUT_OFF = "a centred model needs frames that follow, and the stream ended or began anew"
 
 
@@ -112,6 +115,7 @@ class MapProblem(Enum):
     """Why a grid was not updated with an image, or what it lacks."""
 
     NO_CAMERA_INFO = "no CameraInfo: labels go on, the costmap waits"
+    OTHER_TIME = "the labels are more than a second older than the grid"
     NO_TRANSFORM = "a transform is not there"
     NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"

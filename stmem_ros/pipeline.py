@@ -5,10 +5,14 @@ module: they turn messages or records into frames, and its results into messages
 
 In the order of a frame's way:
 
-- An image that cannot be used is refused, and nothing else changes (``_unusable``).
-- A stamp that goes back, a long gap or a new image size begins that camera's stream anew; a stamp
-  that goes back begins a new *epoch*: what was seen before it is forgotten (``_begin_epoch``).
-- Labels of an earlier epoch are not fused, and the grid forgets with the epoch (``fuse``).
+- An image that cannot be used is refused, and so is a late one, whose stamp lies at most a second
+  before the newest of its camera; nothing else changes (``_refusal``).
+- A stamp that lies farther back, a long gap or a new image size begins that camera's stream anew.
+- A reset, or a ROS clock that went back, begins a new *epoch* (``reset``, ``time_went_back``): what
+  came in before it is forgotten. Labels of an earlier epoch are not fused, and the grid forgets
+  with the epoch (``fuse``).
+- Labels more than a second older than the grid are not fused, unless all cameras that fill it went
+  back: then it begins anew (costmap/grid_time.py).
 - Without CameraInfo or a transform to the camera the grid stays as it is; without odometry it holds
   the newest image alone (``_place``); odometry that jumps is refused until it stays
   (costmap/motion.py).
@@ -17,7 +21,6 @@ In the order of a frame's way:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +31,7 @@ import numpy as np
 import torch
 
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
@@ -51,10 +55,10 @@ from stmem_ros.geometry.transforms import (
 from stmem_ros.io.images import decode_depth
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
+from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import (
     Restart,
-    RestartKind,
     Segmentation,
     StageTimings,
     StreamingSegmenter,
@@ -94,11 +98,26 @@ class PipelineConfig:
     grid: GridConfig = field(default_factory=GridConfig)
 
 
+@dataclass
+class _Camera:
+    """What is known of a camera's frames.
+
+    Attributes:
+        epoch: of the frames in its stream.
+        newest: stamp of the newest of them, ns.
+        waiting: those that a centred model has not labelled yet.
+    """
+
+    epoch: int = 0
+    newest: int | None = None
+    waiting: deque[CameraFrame] = field(default_factory=deque)
+
+
 class Pipeline:
     """Labels the frames of some cameras, and keeps the grid that all of them fill.
 
-    ``label`` and ``fuse`` may be called by two threads, each by one at a time; ``reset`` and
-    ``swap_memory`` by any.
+    ``label`` and ``fuse`` may be called by two threads, each by one at a time; ``reset``,
+    ``time_went_back`` and ``swap_memory`` by any: they wait for neither.
 
     Args:
         model: causal, or centred for offline work; None: frames come labelled (``labelled_frame``).
@@ -107,6 +126,7 @@ class Pipeline:
 
     Attributes:
         streams: the stream of each camera.
+        epoch: how often what was seen had to be forgotten.
 
     Raises:
         ValueError: a value of the configuration is not allowed.
@@ -127,11 +147,11 @@ class Pipeline:
         self._transforms = transforms
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
-        self._waiting: dict[str, deque[CameraFrame]] = {name: deque() for name in config.cameras}
-        self._epoch = 0  # how often what was seen had to be forgotten
+        self._grid_time = GridTime()
+        self._cameras = {name: _Camera() for name in config.cameras}
+        self.epoch = 0
         self._mapped_epoch = 0  # of what the grid holds
         self._new_memory: MemoryBank | None = None
-        self._label_lock = threading.Lock()  # held while frames are labelled
 
     @property
     def device(self) -> torch.device:
@@ -158,37 +178,33 @@ class Pipeline:
         Raises:
             Exception: what the network raises; all cameras of ``frames`` begin anew then.
         """
-        with self._label_lock:
-            self._load_memory()
-            refused: list[RefusedFrame] = []
-            usable: list[CameraFrame] = []
-            for frame in frames:
-                refusal = self._unusable(frame)
-                if refusal is None:
-                    usable.append(frame)
-                else:
-                    refused.append(refusal)
-            if not usable:
-                return LabelResult((), tuple(refused))
-            try:
-                segmentations = push_together(
-                    [self.streams[f.camera] for f in usable],
-                    [f.rgb for f in usable],
-                    [f.stamp / 1e9 for f in usable],
-                )
-            except Exception:
-                for frame in usable:
-                    self._waiting[frame.camera].clear()
-                raise
-            restarts = [s.restart for s in segmentations if s.restart is not None]
-            if any(r.kind is RestartKind.TIME_WENT_BACK for r in restarts):
-                self._begin_epoch()
-            labelled = []
-            for frame, segmentation in zip(usable, segmentations, strict=True):
-                refused += self._cut_off(frame.camera, segmentation.restart)
-                if (target := self._target(frame, segmentation)) is not None:
-                    labelled.append(target)
-            return LabelResult(tuple(labelled), tuple(refused))
+        self._load_memory()
+        refused: list[RefusedFrame] = []
+        usable: list[CameraFrame] = []
+        for frame in frames:
+            refusal = self._refusal(frame)
+            if refusal is None:
+                usable.append(frame)
+            else:
+                refused.append(refusal)
+        if not usable:
+            return LabelResult((), tuple(refused))
+        try:
+            segmentations = push_together(
+                [self.streams[f.camera] for f in usable],
+                [f.rgb for f in usable],
+                [f.stamp / 1e9 for f in usable],
+            )
+        except Exception:
+            for frame in usable:
+                self._cameras[frame.camera].waiting.clear()
+            raise
+        labelled = []
+        for frame, segmentation in zip(usable, segmentations, strict=True):
+            refused += self._cut_off(frame.camera, segmentation.restart)
+            if (target := self._target(frame, segmentation)) is not None:
+                labelled.append(target)
+        return LabelResult(tuple(labelled), tuple(refused))
 
     def labelled_frame(
         self, frame: CameraFrame, label: np.ndarray, confidence: np.ndarray
@@ -201,15 +217,15 @@ class Pipeline:
             window=1,
             timings=StageTimings(0.0, 0.0, 0.0, 0.0, 0.0),
             restart=None,
-            epoch=self._epoch,
+            epoch=self.epoch,
         )
 
     def finish(self) -> tuple[RefusedFrame, ...]:
         """The stream ends: the frames that a centred model has not labelled."""
         text = "a centred model needs frames that follow; none did"
-        remaining = [frame for waiting in self._waiting.values() for frame in waiting]
-        for waiting in self._waiting.values():
-            waiting.clear()
+        remaining = [frame for camera in self._cameras.values() for frame in camera.waiting]
+        for camera in self._cameras.values():
+            camera.waiting.clear()
         return tuple(RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in remaining)
 
     def swap_memory(self, bank: MemoryBank) -> None:
@@ -217,44 +233,54 @@ class Pipeline:
         self._new_memory = bank
 
     def reset(self) -> None:
-        """Forget all frames and the grid; waits for the frames that are being labelled."""
-        with self._label_lock:
-            for stream in self.streams.values():
-                stream.reset()
-            for waiting in self._waiting.values():
-                waiting.clear()
-            self._epoch += 1
+        """Forget all frames that came in so far, and the grid.
+
+        Frames on their way are still labelled, with those before them, but reach no grid.
+        """
+        self.epoch += 1
+
+    def time_went_back(self) -> None:
+        """The ROS clock went back: forget all that is of its time before, transforms too."""
+        self.reset()
+        self._transforms.time_went_back()
 
     def _load_memory(self) -> None:
         bank, self._new_memory = self._new_memory, None
         if bank is not None and self._model is not None:
             swap_memory(self._model, bank)
 
-    def _unusable(self, frame: CameraFrame) -> RefusedFrame | None:
+    def _refusal(self, frame: CameraFrame) -> RefusedFrame | None:
+        """Why a frame gets no labels; None where it does, and is its camera's newest."""
+        stream, camera = self.streams[frame.camera], self._cameras[frame.camera]
         try:
-            self.streams[frame.camera].check(frame.rgb, frame.stamp / 1e9)
+            stream.check(frame.rgb, frame.stamp / 1e9)
         except ValueError as error:
             return RefusedFrame(frame, Refusal.INVALID, str(error))
+        epoch = self.epoch if frame.epoch is None else frame.epoch
+        if camera.epoch != epoch:
+            stream.reset()
+            camera = self._cameras[frame.camera] = _Camera(epoch)
+        if camera.newest is not None and 0 <= camera.newest - frame.stamp <= CLOCK_RESET:
+            lag = (camera.newest - frame.stamp) / 1e9
+            text = f"its stamp lies {lag:.3f} s before that of an image which came earlier"
+            return RefusedFrame(frame, Refusal.LATE, text)
+        camera.newest = frame.stamp
         return None
-
-    def _begin_epoch(self) -> None:
-        """Time went back: what was seen so far is of another run."""
-        self._epoch += 1
-        self._transforms.time_went_back()
 
     def _cut_off(self, camera: str, restart: Restart | None) -> list[RefusedFrame]:
         """Frames that wait for labels of a stream that begins anew."""
         if restart is None:
             return []
         text = f"the stream began anew before its label came: {restart.text}"
-        waiting = self._waiting[camera]
+        waiting = self._cameras[camera].waiting
         refused = [RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in waiting]
         waiting.clear()
         return refused
 
     def _target(self, frame: CameraFrame, segmentation: Segmentation) -> LabelledFrame | None:
         """The frame that the labels belong to; None where it has them already."""
-        waiting = self._waiting[frame.camera]
+        camera = self._cameras[frame.camera]
+        waiting = camera.waiting
         waiting.append(frame)
         if segmentation.stamp != waiting[0].stamp / 1e9:
             return None  # a centred model labels its first frame twice
@@ -265,7 +291,7 @@ class Pipeline:
             window=segmentation.window,
             timings=segmentation.timings,
             restart=segmentation.restart,
-            epoch=self._epoch,
+            epoch=camera.epoch,
         )
 
     # Labels to the grid
@@ -282,20 +308,29 @@ class Pipeline:
                 ground.
         """
         assert self._mapper is not None, "the pipeline has no cost rules"
-        if labelled.epoch != self._epoch:
+        if labelled.epoch != self.epoch:
             return None
         if labelled.epoch != self._mapped_epoch:
-            self._mapper.reset()
-            self._rate.reset()
+            self._forget_grid(self._mapper)
             self._mapped_epoch = labelled.epoch
         if camera_info is None:
             return MapResult(None, MapProblem.NO_CAMERA_INFO, MapProblem.NO_CAMERA_INFO.value)
         try:
+            if self._grid_time.begins_anew(labelled.frame.camera, labelled.frame.stamp):
+                self._forget_grid(self._mapper)
+                self._transforms.time_went_back()
             return self._place(self._mapper, labelled, camera_info, depth)
+        except OtherTimeError as error:
+            return MapResult(None, MapProblem.OTHER_TIME, str(error))
         except TransformError as error:
             return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
         except ValueError as error:
             return MapResult(None, MapProblem.NOT_USABLE, str(error))
+
+    def _forget_grid(self, mapper: SemanticMapper) -> None:
+        mapper.reset()
+        self._rate.reset()
+        self._grid_time.reset()
 
     def _place(
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
@@ -322,6 +357,7 @@ class Pipeline:
         view = View(camera.scaled(width, height), camera_from_base)
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
+            self._grid_time.follow(frame.camera, frame.stamp)
             placed = PlacedMap(update, self.config.odom_frame, odom_from_base, view)
             return MapResult(placed, publish=publish)
         text = (

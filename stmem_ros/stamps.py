@@ -6,6 +6,8 @@ import struct
 from typing import Protocol
 
 SECOND = 10**9  # ns
+# ns; what is older than the newest by more is of another time: a bag or a simulation began again.
+CLOCK_RESET = SECOND
 
 
 class Stamp(Protocol):

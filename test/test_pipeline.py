@@ -42,12 +42,30 @@ def kinds(pipeline: Pipeline, *frames: CameraFrame) -> list[RestartKind | None]:
     return [None if f.restart is None else f.restart.kind for f in labelled]
 
 
-def road(pipeline: Pipeline, seconds: float) -> LabelledFrame:
+def road(pipeline: Pipeline, seconds: float, camera: str = "") -> LabelledFrame:
     """A frame in which all below the horizon is road, and all above sky."""
     label = np.full(SIZE, ID["road"], np.uint8)
     label[: SIZE[0] // 2] = ID["sky"]
-    image = np.zeros((*SIZE, 3), np.uint8)
-    return pipeline.labelled_frame(frame(image, seconds), label, np.full(SIZE, 255, np.uint8))
+    return surely(pipeline, frame(np.zeros((*SIZE, 3), np.uint8), seconds, camera), label)
+
+
+def sky(pipeline: Pipeline, seconds: float, camera: str = "") -> LabelledFrame:
+    """A frame that shows no ground: the grid after it holds what it held before."""
+    label = np.full(SIZE, ID["sky"], np.uint8)
+    return surely(pipeline, frame(np.zeros((*SIZE, 3), np.uint8), seconds, camera), label)
+
+
+def surely(pipeline: Pipeline, of: CameraFrame, label: np.ndarray) -> LabelledFrame:
+    return pipeline.labelled_frame(of, label, np.full_like(label, 255))
+
+
+class CountingPoses(KnownPoses):
+    """Known poses that count how often time went back."""
+
+    went_back = 0
+
+    def time_went_back(self) -> None:
+        self.went_back += 1
 
 
 def free_cells(result: MapResult | None) -> int:
@@ -102,17 +120,83 @@ def test_an_image_that_cannot_be_used_costs_its_own_camera_that_frame_alone(
     assert [f.restart for f in result.labelled] == [None, None]
 
 
-def test_a_late_image_begins_its_cameras_stream_and_the_grid_anew(
+@pytest.mark.parametrize("back", [0.0, 0.001, 1.0])
+def test_a_late_image_costs_that_image_alone(labelling: Pipeline, frames, back: float) -> None:
+    assert kinds(labelling, frame(frames[0], 1.9), frame(frames[1], 2.0)) == [None, None]
+    known = free_cells(labelling.fuse(road(labelling, 2.0), INFO))
+    result = labelling.label([frame(frames[2], 2.0 - back)])
+    assert not result.labelled
+    assert [(r.refusal, r.frame.stamp) for r in result.refused] == [
+        (Refusal.LATE, round((2.0 - back) * 1e9))
+    ]
+    (labelled,) = labelling.label([frame(frames[3], 2.1)]).labelled
+    assert labelled.window == 3 and labelled.restart is None
+    assert free_cells(labelling.fuse(sky(labelling, 2.1), INFO)) > known / 2 > 0
+
+
+def test_a_step_back_of_more_than_a_second_begins_its_cameras_stream_anew(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("left", "right"))
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    for i in range(2):
+        pipeline.label([frame(frames[i], 5 + i / 10, c) for c in config.cameras])
+    result = pipeline.label([frame(frames[2], 4.0, "left"), frame(frames[2], 5.2, "right")])
+    assert [f.window for f in result.labelled] == [1, 3]
+    left, right = (f.restart for f in result.labelled)
+    assert left is not None and left.kind is RestartKind.TIME_WENT_BACK and right is None
+
+
+def test_where_the_only_camera_goes_back_the_grid_begins_anew(mapping: Pipeline) -> None:
+    assert free_cells(mapping.fuse(road(mapping, 9.0), INFO)) > 0
+    assert free_cells(mapping.fuse(sky(mapping, 3.0), INFO)) == 0
+
+
+def test_one_camera_that_goes_back_leaves_the_grid_to_the_other(poses: KnownPoses) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("good", "bad"))
+    pipeline = Pipeline(None, RULES, config, poses)
+    known = 0
+    for i in range(30):
+        result = pipeline.fuse(road(pipeline, 100 + i / 10, "good"), INFO)
+        assert free_cells(result) >= known
+        known = free_cells(result)
+        stamp = (100 if i < 5 else 50) + i / 10
+        result = pipeline.fuse(sky(pipeline, stamp, "bad"), INFO)
+        assert result is not None
+        assert result.problem is (None if i < 5 else MapProblem.OTHER_TIME)
+
+
+def test_a_bag_of_two_cameras_that_is_played_again_begins_the_grid_anew_once(
+    poses: KnownPoses,
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("left", "right"))
+    transforms = CountingPoses(CAMERA_FROM_BASE)
+    pipeline = Pipeline(None, RULES, config, transforms)
+    for i in range(10):
+        for camera in config.cameras:
+            known = free_cells(pipeline.fuse(road(pipeline, 100 + i / 10, camera), INFO))
+    assert known > 0 and transforms.went_back == 0
+    results = [
+        pipeline.fuse(sky(pipeline, 90 + i / 10, camera), INFO)
+        for i in range(10)
+        for camera in config.cameras
+    ]
+    assert results[0].problem is MapProblem.OTHER_TIME
+    assert all(free_cells(result) == 0 for result in results[1:])
+    assert transforms.went_back == 1
+
+
+def test_when_the_clock_goes_back_all_that_came_before_is_forgotten(
     labelling: Pipeline, frames
 ) -> None:
-    assert kinds(labelling, frame(frames[0], 1.0), frame(frames[1], 1.1)) == [None, None]
-    known = labelling.fuse(road(labelling, 1.1), INFO)
-    before = road(labelling, 1.1)
-    assert kinds(labelling, frame(frames[2], 1.05)) == [RestartKind.TIME_WENT_BACK]
+    assert kinds(labelling, frame(frames[0], 9.0), frame(frames[1], 9.1)) == [None, None]
+    assert free_cells(labelling.fuse(road(labelling, 9.1), INFO)) > 0
+    before = road(labelling, 9.2)
+    labelling.time_went_back()
     assert labelling.fuse(before, INFO) is None
-    sky = dataclasses.replace(road(labelling, 1.05), label=np.full(SIZE, ID["sky"], np.uint8))
-    assert free_cells(known) > 0
-    assert free_cells(labelling.fuse(sky, INFO)) == 0
+    (labelled,) = labelling.label([frame(frames[2], 8.9)]).labelled
+    assert labelled.window == 1 and labelled.restart is None
+    assert free_cells(labelling.fuse(sky(labelling, 8.9), INFO)) == 0
 
 
 def test_a_long_gap_begins_the_stream_anew_and_leaves_the_grid(labelling: Pipeline, frames) -> None:
@@ -149,8 +233,43 @@ def test_reset_forgets_frames_grid_and_labels_under_way(labelling: Pipeline, fra
     assert labelling.fuse(under_way, INFO) is None
     (labelled,) = labelling.label([frame(frames[2], 1.2)]).labelled
     assert labelled.window == 1 and labelled.restart is None
-    sky = dataclasses.replace(road(labelling, 1.2), label=np.full(SIZE, ID["sky"], np.uint8))
-    assert free_cells(labelling.fuse(sky, INFO)) == 0
+    assert free_cells(labelling.fuse(sky(labelling, 1.2), INFO)) == 0
+
+
+def test_frames_that_came_before_a_reset_are_labelled_with_those_before_them(
+    labelling: Pipeline, frames
+) -> None:
+    kinds(labelling, frame(frames[0], 1.0), frame(frames[1], 1.1))
+    on_its_way = dataclasses.replace(frame(frames[2], 1.2), epoch=labelling.epoch)
+    labelling.reset()
+    (labelled,) = labelling.label([on_its_way]).labelled
+    assert labelled.window == 3
+    assert labelling.fuse(labelled, INFO) is None
+    (labelled,) = labelling.label([frame(frames[3], 1.3)]).labelled
+    assert labelled.window == 1
+
+
+def test_a_reset_does_not_wait_for_the_network(
+    labelling: Pipeline, frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, goes_on = threading.Event(), threading.Event()
+    refine = labelling.streams[""].runner.refine
+
+    def slowly(*arguments: object) -> object:
+        at_work.set()
+        assert goes_on.wait(60)
+        return refine(*arguments)
+
+    monkeypatch.setattr(labelling.streams[""].runner, "refine", slowly)
+    worker = threading.Thread(target=labelling.label, args=([frame(frames[0], 1.0)],))
+    worker.start()
+    assert at_work.wait(60)
+    labelling.reset()  # while it works
+    assert worker.is_alive()
+    goes_on.set()
+    worker.join()
+    (labelled,) = labelling.label([frame(frames[1], 1.1)]).labelled
+    assert labelled.window == 1
 
 
 def test_another_memory_bank_is_used_from_the_next_frame_on(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stmem_ros.geometry.transforms import CLOCK_RESET
+from stmem_ros.stamps import CLOCK_RESET
 
 MAX_SPEED = 70.0  # m/s; a base that moved faster has jumped
 MAX_TURN_RATE = 2 * np.pi  # rad/s; so has one that turned faster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stmem_ros.geometry.transforms import CLOCK_RESET
+from stmem_ros.stamps import CLOCK_RESET
 
 
 class RateLimiter:

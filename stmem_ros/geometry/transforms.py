@@ -12,10 +12,9 @@ import numpy as np
 from pytransform3d.rotations import quaternion_from_matrix
 from pytransform3d.transformations import pq_slerp, transform_from_pq
 
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
 CACHE_TIME = 10.0  # s; as long as tf2 keeps transforms
-CLOCK_RESET = 10**9  # ns; a stamp that lies farther before the newest one: time began anew
 
 
 class TransformError(Exception):

@@ -34,9 +34,14 @@ class Counters:
     labelled: int = 0
     late: int = 0
     invalid: int = 0
-    invalid_reported: int = 0  # of them, when diagnostics were last published
+    refused_reported: int = 0  # late and invalid, when diagnostics were last published
     last_error: str = ""
     last_image: float | None = None  # monotonic seconds
+
+    @property
+    def refused(self) -> int:
+        """Images that got no labels."""
+        return self.late + self.invalid
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ class Diagnostics:
             problem = f"no image yet on {wanted}"
         elif silence > SILENCE:
             problem = f"no image on {wanted} for {silence:.1f} s"
-        elif counters.invalid > counters.invalid_reported:
-            problem = f"{counters.invalid} images not used, last: {counters.last_error}"
-        counters.invalid_reported = counters.invalid
+        elif counters.refused > counters.refused_reported:
+            problem = f"{counters.refused} images not used, last: {counters.last_error}"
+        counters.refused_reported = counters.refused
         self._add(
             f"Input {stream.name}".strip(),
             problem,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from rclpy.node import Node
 
-from stmem_ros.frames import CameraFrame, LabelledFrame
+from stmem_ros.frames import CameraFrame, LabelledFrame, Refusal
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import CostmapOutput
@@ -22,7 +22,6 @@ from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.ros_messages import to_rgb
 from stmem_ros.pipeline import Pipeline
 from stmem_ros.stamps import nanoseconds
-from stmem_ros.streaming.segmenter import RestartKind
 
 FAILURES = 5  # of the network in a row, after which it is taken for broken
 
@@ -154,7 +153,7 @@ class ImageWorker:
         if result.labelled:
             self._failures = 0
         for refused in result.refused:
-            self._refuse(refused.frame.source.stream, refused.text)
+            self._refuse(refused.frame.source.stream, refused.text, refused.refusal)
         for labelled in result.labelled:
             self._publish(labelled)
 
@@ -165,7 +164,6 @@ class ImageWorker:
         stream, header = source.stream, source.arrival.image.header
         if labelled.restart is not None:
             self._node.get_logger().warning(f"ring emptied: {labelled.restart.text}")
-            stream.counters.late += labelled.restart.kind is RestartKind.TIME_WENT_BACK
         stream.counters.labelled += 1
         stream.publish_labels(labelled, header)
         now = self._node.get_clock().now().nanoseconds
@@ -233,9 +231,14 @@ class ImageWorker:
             self.broken = f"the network failed {self._failures} times in a row: {reason}"
             self._node.get_logger().fatal(self.broken)
 
-    def _refuse(self, stream: CameraStream, reason: str) -> None:
-        """Count an image that cannot be used."""
-        stream.counters.invalid += 1
+    def _refuse(
+        self, stream: CameraStream, reason: str, refusal: Refusal = Refusal.INVALID
+    ) -> None:
+        """Count an image that is late or cannot be used."""
+        if refusal is Refusal.LATE:
+            stream.counters.late += 1
+        else:
+            stream.counters.invalid += 1
         stream.counters.last_error = reason
         self._log_once(stream, f"image on {stream.image_topic} not used: {reason}")
 

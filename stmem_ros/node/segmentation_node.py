@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
@@ -38,6 +40,7 @@ from stmem_ros.node.ros_messages import ROS_MESSAGES, vision_label_info
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.parameters import NodeParameters, pipeline_config
 from stmem_ros.pipeline import Pipeline
+from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.execution import swap_memory
 
 Transition = Callable[..., TransitionCallbackReturn]
@@ -158,6 +161,7 @@ class SegmentationNode(LifecycleNode):
         self._costmap = CostmapOutput(self, parameters, rules)
         undo(self._costmap.destroy)
         self._publish_label_info(rules)
+        undo(self._watch_clock().unregister)
         undo(self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
         self._diagnostics = Diagnostics(self)
         undo(self._diagnostics.destroy)
@@ -179,6 +183,12 @@ class SegmentationNode(LifecycleNode):
             publisher = self.create_publisher(VisionLabelInfo, "~/vision_info", LATCHED)
             self._resources.callback(self.destroy_publisher, publisher)
             publisher.publish(vision_label_info(rules, header))
+
+    def _watch_clock(self) -> JumpHandle:
+        """Hear of it when the ROS clock goes back: of simulations and bags that begin again."""
+        back = Duration(nanoseconds=-CLOCK_RESET)
+        threshold = JumpThreshold(min_forward=None, min_backward=back, on_clock_change=False)
+        return self.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
 
     def _release(self) -> None:
         """Undo what ``_configure`` has made, all or a part of it."""
@@ -234,6 +244,11 @@ class SegmentationNode(LifecycleNode):
         response.success = True
         response.message = "ring and grid are empty"
         return response
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        back = -jump.delta.nanoseconds / 1e9
+        self.get_logger().warning(f"the clock went back by {back:.3f} s: all is forgotten")
+        self._pipeline.time_went_back()
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         reason = check_change(parameters, self._configured)

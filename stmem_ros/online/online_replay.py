@@ -175,7 +175,7 @@ class _Run:
         self._camera = camera
         self._check = check
         self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
-        self._refused = 0  # images the node could not use, as far as it has told
+        self._refused = 0  # images the node did not label, as far as it has told
         self._refused_before = 0  # the image sent last
         self._labelled = threading.Condition()
         topics = output_topics(layers, (camera,))
@@ -242,7 +242,7 @@ class _Run:
                 if status.name == f"{NODE[1:]}: Input {self._camera}".strip():
                     with self._labelled:
                         values = {v.key: v.value for v in status.values}
-                        self._refused = int(values["invalid"])
+                        self._refused = int(values["invalid"]) + int(values["late"])
                         self._labelled.notify_all()
 
 

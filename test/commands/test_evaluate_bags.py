@@ -171,16 +171,16 @@ def test_a_bag_with_damaged_frames_finishes_and_names_them(
     metrics = evaluate(tmp_path / "out", bag, "--model", small_bundle)
     one = metrics["models"]["small"]["bags"]["damaged"]
     reasons = {fault["index"]: fault["reason"] for fault in one["faults"]}
-    jpeg_error, time_went_back = "JPEG", RestartKind.TIME_WENT_BACK.value
-    for which, named in ((cut, jpeg_error), (small, "64 x 48"), (back, time_went_back)):
+    for which, named in ((cut, "JPEG"), (small, "64 x 48"), (back, "0.600 s")):
         assert all(named in reasons[i] for i in which)
     after = {i + 1 for i in small}  # where the size changes back
     assert set(reasons) == {*cut, *small, *back, *after}
     assert one["faulty"] == len(reasons) and one["figures"]["invalid"] == len(cut)
-    assert one["figures"]["scored"] == 60 - len(cut) - len(small)
+    assert one["figures"]["late"] == len(back)
+    assert one["figures"]["scored"] == 60 - len(cut) - len(small) - len(back)
     rows = {r["index"]: r for r in pq.read_table(tmp_path / "out" / "frames.parquet").to_pylist()}
     assert len(rows) == 60
-    assert jpeg_error in rows[5]["reason"] and time_went_back in rows[20]["restarted"]
+    assert "JPEG" in rows[5]["reason"] and rows[20]["state"] == "late"
     out = capsys.readouterr().out
     assert f"damaged: {len(reasons)} frames" in out and "frame 5 " in out
 

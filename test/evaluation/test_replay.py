@@ -113,6 +113,7 @@ def test_damaged_frames_are_named_and_the_others_labelled(
     images[4] = b"no image"
     images[6] = jpeg(np.zeros((64, 64, 3), np.uint8))
     stamps[9] = START + 3 * PERIOD
+    stamps[10:] = [START - 9 * PERIOD, START - 8 * PERIOD]
     bag = write_bag(tmp_path / "bag", images, [np.zeros((96, 128), np.uint8)] * 12, stamps)
     frames, run = replay(bag, small_model)
     assert [f.index for f in frames if f.state is FrameState.INVALID] == [2, 4]
@@ -120,8 +121,10 @@ def test_damaged_frames_are_named_and_the_others_labelled(
     assert "image size changed to 64 x 64" in frames[6].restart.text
     assert "the reference has 128 x 96 pixels, the image 64 x 64" in frames[6].reference_problem
     assert "image size changed to 128 x 96" in frames[7].restart.text
-    assert "time went back" in frames[9].restart.text
-    assert [f.index for f in frames if f.restart] == [6, 7, 9]
+    assert [f.index for f in frames if f.state is FrameState.LATE] == [9]
+    assert "0.500 s" in frames[9].reason
+    assert "time went back" in frames[10].restart.text
+    assert [f.index for f in frames if f.restart] == [6, 7, 10]
     assert run.error == ""
 
 

@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import OccupancyGrid
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
@@ -435,8 +436,61 @@ def test_time_that_goes_back_empties_the_ring_and_says_so(peer: Peer, start_node
     send(frames[3], 50.0)
     peer.wait(lambda: len(statistics) == 4, "statistics")
     assert [s.ring_length for s in statistics] == [1, 2, 3, 1]
-    assert statistics[-1].frames_late == 1
+    assert statistics[-1].frames_late == 0
     assert "50.2" in node.text()  # seconds that time went back by
+
+
+def test_a_late_image_is_counted_and_costs_nothing_else(peer: Peer, start_node, frames) -> None:
+    node = start_node()
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    send = peer.image_sender()
+    send_and_wait(peer, send, labels, frames[:2])
+    send(frames[2], 100.05)
+    peer.wait(
+        lambda: any("0.050 s" in p for p in problems(diagnostics, "Input")),
+        "a diagnostic that names the late image",
+    )
+    send(frames[3], 100.2)
+    peer.wait(lambda: len(statistics) == 3, "statistics")
+    assert [s.ring_length for s in statistics] == [1, 2, 3]
+    assert (statistics[-1].frames_late, statistics[-1].frames_invalid) == (1, 0)
+    assert "0.050 s" in node.text()
+
+
+def test_when_the_clock_goes_back_the_node_begins_anew(peer: Peer, start_node, frames) -> None:
+    node = start_node("-p", "use_sim_time:=true")
+    labels = peer.collect(Image, f"{NODE}/label")
+    statistics = peer.collect(FrameStatistics, f"{NODE}/statistics")
+    peer.wait_until_active()
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    clock = peer.node.create_publisher(Clock, "/clock", 10)
+    send = peer.image_sender()
+    now = 100.0
+
+    def tick_until(condition: Callable[[], object], what: str) -> None:
+        nonlocal now
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, what
+            clock.publish(Clock(clock=ROS_MESSAGES.header(round(now * 1e9), "").stamp))
+            now += 0.05
+            time.sleep(0.01)
+
+    tick_until(lambda: any(d.header.stamp.sec >= 100 for d in diagnostics), "the clock to be heard")
+    send_and_wait(peer, send, labels, frames[:2])
+    now -= 0.5
+    diagnostics.clear()
+    tick_until(lambda: len(diagnostics) > 2, "diagnostics")
+    send(frames[2], 100.2)
+    peer.wait(lambda: len(labels) == 3, "a label")
+    now -= 50
+    tick_until(lambda: "clock went back" in node.text(), "the step back to be named")
+    send(frames[3], 100.3)
+    peer.wait(lambda: len(statistics) == 4, "statistics")
+    assert [s.ring_length for s in statistics] == [1, 2, 3, 1]
 
 
 def test_reset_empties_the_ring(peer: Peer, start_node, frames) -> None:

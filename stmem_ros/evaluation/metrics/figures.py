@@ -67,8 +67,8 @@ class Figures(LabelFigures):
     The names of the numbers are those that ``--fail-under`` and ``--fail-over`` take.
 
     Attributes:
-        frames: images replayed: labelled + dropped + invalid + unlabelled.
-        labelled, dropped, invalid, unlabelled: by what became of them (``FrameState``).
+        frames: images replayed: labelled + dropped + late + invalid + unlabelled.
+        labelled, dropped, late, invalid, unlabelled: by what became of them (``FrameState``).
         restarts: times the stream began anew in the middle.
         scored: labelled frames with a reference.
         drop_rate: dropped / frames.
@@ -89,6 +89,7 @@ class Figures(LabelFigures):
     frames: int
     labelled: int
     dropped: int
+    late: int
     invalid: int
     unlabelled: int
     restarts: int
@@ -144,6 +145,7 @@ def figures(sums: Sums, names: Sequence[str], ages: np.ndarray, latencies: np.nd
         frames=counts.frames,
         labelled=int(counts.labelled),
         dropped=int(counts.dropped),
+        late=int(counts.late),
         invalid=int(counts.invalid),
         unlabelled=int(counts.unlabelled),
         restarts=int(counts.restarts),

@@ -19,7 +19,7 @@ class FrameCounts(Accumulator):
     """What became of the frames.
 
     Attributes:
-        labelled, dropped, invalid, unlabelled: frames in each ``FrameState``.
+        labelled, dropped, late, invalid, unlabelled: frames in each ``FrameState``.
         restarts: labelled frames the stream began anew with.
         scored: labelled frames with a reference.
         maps: frames that updated the grid.
@@ -28,13 +28,14 @@ class FrameCounts(Accumulator):
     """
 
     SUMS = (
-        "labelled", "dropped", "invalid", "unlabelled", "restarts", "scored", "maps", "grid_age",
-        "aged",
+        "labelled", "dropped", "late", "invalid", "unlabelled", "restarts", "scored", "maps",
+        "grid_age", "aged",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.labelled = np.zeros((), np.int64)
         self.dropped = np.zeros((), np.int64)
+        self.late = np.zeros((), np.int64)
         self.invalid = np.zeros((), np.int64)
         self.unlabelled = np.zeros((), np.int64)
         self.restarts = np.zeros((), np.int64)
@@ -46,7 +47,8 @@ class FrameCounts(Accumulator):
     @property
     def frames(self) -> int:
         """All of them."""
-        return int(self.labelled + self.dropped + self.invalid + self.unlabelled)
+        refused = self.late + self.invalid
+        return int(self.labelled + self.dropped + refused + self.unlabelled)
 
 
 @dataclass

@@ -48,6 +48,7 @@ from stmem_ros.stamps import nanoseconds
 SAME_MOMENT = 50_000_000  # ns; a lidar's cloud belongs to an image at most that far away
 STATES = {
     Refusal.INVALID: FrameState.INVALID,
+    Refusal.LATE: FrameState.LATE,
     Refusal.CUT_OFF: FrameState.UNLABELLED,
 }
 

@@ -69,6 +69,7 @@ COUNTS = (
     Definition("frames", "images", "", 0, "Images replayed.", 0),
     Definition("labelled", "labelled", "", 0, "Images that got labels.", 0),
     Definition("dropped", "dropped", "", 0, "Lost on the way, or replaced by a newer one.", 0),
+    Definition("late", "late", "", 0, "Came after a newer one.", 0),
     Definition("invalid", "damaged", "", 0, "Could not be decoded or used.", 0),
     Definition("unlabelled", "without label", "", 0, "Used, but no label came (the last images of "
                "a centred model).", 0),

@@ -19,8 +19,8 @@ from stmem_ros.io.pages import number, render
 
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
 BAG_FIGURES = (
-    "frames", "labelled", "dropped", "invalid", "restarts", "miou", "temporal_consistency",
-    "flicker", "ece", "coverage", "latency_p95_ms",
+    "frames", "labelled", "dropped", "late", "invalid", "restarts", "miou",
+    "temporal_consistency", "flicker", "ece", "coverage", "latency_p95_ms",
 )  # fmt: skip
 STAGES = {
     "decode_image": "image decoded", "upload": "to the device", "backbone": "backbone",

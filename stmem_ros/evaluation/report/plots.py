@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STATES = {
     FrameState.LABELLED.value: "#d5e4d8",
     FrameState.DROPPED.value: "#e8a33d",
+    FrameState.LATE.value: "#7a4fb5",
     FrameState.INVALID.value: "#c4221a",
     FrameState.UNLABELLED.value: "#9aa3b0",
 }

@@ -98,7 +98,8 @@ class BagScorer:
         return self._labels[frame.camera]
 
     def _note_faults(self, frame: ReplayedFrame) -> None:
-        problem = frame.reason if frame.state is FrameState.INVALID else ""
+        refused = frame.state in (FrameState.LATE, FrameState.INVALID)
+        problem = frame.reason if refused else ""
         after_drop = self._dropped.get(frame.camera, False)
         self._dropped[frame.camera] = frame.state is FrameState.DROPPED
         if not problem and frame.restart is not None:

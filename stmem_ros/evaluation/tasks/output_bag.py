@@ -26,7 +26,6 @@ from stmem_ros.io.output_topics import (
 )
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.parameters import NodeParameters
-from stmem_ros.streaming.segmenter import RestartKind
 
 
 class OutputBag:
@@ -61,7 +60,6 @@ class OutputBag:
         self._window, self._device = window, device
         self._parameters = parameters
         self._counts = dict.fromkeys(FrameState, 0)
-        self._late = 0
         self._begun = False
 
     def add(self, frame: ReplayedFrame, record: FrameRecord) -> None:
@@ -73,8 +71,6 @@ class OutputBag:
             self._write(f"{NODE}/label_info", info, time)
         self._begun = True
         self._counts[frame.state] += 1
-        if frame.restart is not None and frame.restart.kind is RestartKind.TIME_WENT_BACK:
-            self._late += 1
         if frame.label is None or frame.confidence is None:
             return
         assert frame.rgb is not None
@@ -130,7 +126,7 @@ class OutputBag:
             ring_length=frame.window,
             ring_capacity=self._window,
             frames_dropped=self._counts[FrameState.DROPPED],
-            frames_late=self._late,
+            frames_late=self._counts[FrameState.LATE],
             frames_invalid=self._counts[FrameState.INVALID],
             device=self._device,
             device_memory=0,
