@@ -70,8 +70,11 @@ class SemanticMapper:
 
     def reset(self) -> None:
         """Forget the grid."""
-        self.grid.clear()
         self._motion.reset()
+        self._clear_grid()
+
+    def _clear_grid(self) -> None:
+        self.grid.clear()
         self._movers.clear()
 
     def update(
@@ -131,12 +134,14 @@ class SemanticMapper:
         Raises:
             ValueError: odometry jumped just now.
         """
-        if not has_odometry or self._motion.begins_anew(stamp, pose):
-            self.reset()
         newest = self._motion.stamp
-        if newest is not None and stamp < newest:
+        if not has_odometry:
+            self.reset()
+        elif self._motion.begins_anew(stamp, pose) or newest is None:
+            self._clear_grid()
+        elif stamp < newest:
             return
-        if newest is not None:
+        else:
             self.grid.fade(stamp - newest)
         self.grid.roll_to(pose[0, 3], pose[1, 3])
         if has_odometry:

@@ -2,79 +2,150 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
+
 import numpy as np
+from pytransform3d.rotations import compact_axis_angle_from_matrix, matrix_from_compact_axis_angle
 
-from stmem_ros.stamps import CLOCK_RESET
+# What a base that moves on as it did may be away from where it is expected.
+POSITION_SLACK = 0.5  # m
+HEADING_SLACK = 0.2  # rad
+MAX_ACCELERATION = 10.0  # m/s^2; of full braking
+MAX_ANGULAR_ACCELERATION = 5.0  # rad/s^2
+# Where it is not known how it moves.
+MAX_SPEED = 70.0  # m/s
+MAX_TURN_RATE = np.pi  # rad/s
+BASELINE = 0.03  # s; a shorter time between two poses tells no velocity
 
-MAX_SPEED = 70.0  # m/s; a base that moved faster has jumped
-MAX_TURN_RATE = 2 * np.pi  # rad/s; so has one that turned faster
-POSITION_SLACK = 1.0  # m, of odometry that corrects itself
-HEADING_SLACK = 0.2  # rad, the same
+
+@dataclass(frozen=True)
+class _Pose:
+    """Where the base was: stamp in s, and 4 x 4 in odom."""
+
+    stamp: float
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Velocity:
+    """Of the base in its own frame, m/s and rad/s, the mean over ``seconds``."""
+
+    linear: np.ndarray
+    angular: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Error:
+    """How far a pose is from the expected one: m and rad."""
+
+    distance: float
+    angle: float
+
+    @property
+    def size(self) -> float:
+        """Both together."""
+        return self.distance / POSITION_SLACK + self.angle / HEADING_SLACK
 
 
 class BaseMotion:
-    """The newest pose of the base in odom, and the judgement of the next one.
+    """The newest poses of the base in odom, and the judgement of the next one.
+
+    A base moves on as it did before, within what it can accelerate. What is farther away is refused
+    once; then it is joined to where odometry jumped to, or to the poses before, whichever is
+    nearer. That time passes makes no pose good: a jump is followed by a grid that begins anew.
 
     Attributes:
         stamp: of the newest pose, s; None before the first one.
     """
 
     def __init__(self) -> None:
-        self.stamp: float | None = None
-        self._pose: np.ndarray | None = None
-        self._jumped_to: np.ndarray | None = None  # until it is sure that odometry stays there
+        self._history: deque[_Pose] = deque()  # the newest last, as many as tell a velocity
+        self._jumped_to: _Pose | None = None  # until it is sure that odometry stays there
+
+    @property
+    def stamp(self) -> float | None:
+        return self._history[-1].stamp if self._history else None
 
     def reset(self) -> None:
         """Forget where the base was."""
-        self.stamp = self._pose = self._jumped_to = None
+        self._history.clear()
+        self._jumped_to = None
 
     def begins_anew(self, stamp: float, odom_from_base: np.ndarray) -> bool:
         """Whether nothing leads from the newest pose to this one.
 
-        That is so where there is none yet, where time began anew, and where odometry has settled
-        somewhere else.
+        That is so where there is none yet, and where odometry has settled somewhere else.
 
         Args:
-            stamp: seconds.
+            stamp: seconds; may lie before the newest one.
             odom_from_base: 4 x 4.
 
         Raises:
             ValueError: odometry jumped just now; the next pose tells whether it stays there.
         """
-        if self.stamp is None or self._pose is None or self.stamp - stamp > CLOCK_RESET / 1e9:
+        if not self._history:
             return True
-        seconds = abs(stamp - self.stamp)
-        if _is_reachable(self._pose, odom_from_base, seconds):
-            self._jumped_to = None
-            return False
-        stays = self._jumped_to is not None and _is_reachable(
-            self._jumped_to, odom_from_base, seconds
+        pose, newest, velocity = _Pose(stamp, odom_from_base), self._history[-1], self._velocity()
+        error, jumped_to = _error(newest, velocity, pose), self._jumped_to
+        goes_on = _is_reachable(error, velocity, stamp - newest.stamp)
+        if jumped_to is None:
+            if goes_on:
+                return False
+        else:
+            stays = _error(jumped_to, velocity, pose)
+            if goes_on and error.size < stays.size:
+                self._jumped_to = None
+                return False
+            # The velocity is that of before the jump: it may be another one.
+            from_there = _error(jumped_to, None, pose)
+            if _is_reachable(from_there, None, stamp - jumped_to.stamp):
+                self._history = deque([jumped_to] if jumped_to.stamp < stamp else [])
+                self._jumped_to = None
+                return True
+        self._jumped_to = pose
+        raise ValueError(
+            f"odometry jumped by {error.distance:.1f} m and {np.degrees(error.angle):.0f} degrees "
+            f"in {abs(stamp - newest.stamp):.2f} s; if it stays there the grid begins anew"
         )
-        self._jumped_to = odom_from_base
-        if not stays:
-            distance, angle = _displacement(self._pose, odom_from_base)
-            raise ValueError(
-                f"odometry jumped by {distance:.1f} m and {np.degrees(angle):.0f} degrees in "
-                f"{seconds:.2f} s; if it stays there the grid begins anew"
-            )
-        return True
 
     def follow(self, stamp: float, odom_from_base: np.ndarray) -> None:
         """Take a pose, of seconds and 4 x 4, for the newest one."""
-        self.stamp, self._pose = stamp, odom_from_base
+        self._history.append(_Pose(stamp, odom_from_base))
+        while len(self._history) > 2 and stamp - self._history[1].stamp >= BASELINE:
+            self._history.popleft()
+
+    def _velocity(self) -> _Velocity | None:
+        """How the base moved lately, None if that is not known."""
+        first, last = self._history[0], self._history[-1]
+        seconds = last.stamp - first.stamp
+        if seconds < BASELINE:
+            return None
+        step = np.linalg.inv(first.matrix) @ last.matrix
+        turn = compact_axis_angle_from_matrix(step[:3, :3])
+        linear = last.matrix[:3, :3].T @ (last.matrix[:3, 3] - first.matrix[:3, 3])
+        return _Velocity(linear / seconds, turn / seconds, seconds)
 
 
-def _displacement(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """How far a pose moved, m, and turned, rad."""
-    cosine = (np.trace(before[:3, :3].T @ after[:3, :3]) - 1) / 2
-    distance = np.linalg.norm(after[:3, 3] - before[:3, 3])
-    return float(distance), float(np.arccos(np.clip(cosine, -1, 1)))
+def _error(before: _Pose, velocity: _Velocity | None, pose: _Pose) -> _Error:
+    """How far a pose is from the one before, moved on."""
+    seconds = pose.stamp - before.stamp
+    place, rotation = before.matrix[:3, 3], before.matrix[:3, :3]
+    if velocity is not None:
+        place = place + rotation @ velocity.linear * seconds
+        rotation = rotation @ matrix_from_compact_axis_angle(velocity.angular * seconds)
+    cosine = (np.trace(rotation.T @ pose.matrix[:3, :3]) - 1) / 2
+    distance = np.linalg.norm(pose.matrix[:3, 3] - place)
+    return _Error(float(distance), float(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def _is_reachable(before: np.ndarray, after: np.ndarray, seconds: float) -> bool:
-    """Whether a vehicle can have come from one pose to another in some time."""
-    distance, angle = _displacement(before, after)
-    return (
-        distance <= POSITION_SLACK + MAX_SPEED * seconds
-        and angle <= HEADING_SLACK + MAX_TURN_RATE * seconds
-    )
+def _is_reachable(error: _Error, velocity: _Velocity | None, seconds: float) -> bool:
+    """Whether a vehicle can be so far from the expected pose after some time."""
+    seconds = abs(seconds)
+    if velocity is None:
+        distance, angle = MAX_SPEED * seconds, MAX_TURN_RATE * seconds
+    else:  # which was that of half of its own time ago
+        growth = seconds * (seconds + velocity.seconds) / 2
+        distance, angle = MAX_ACCELERATION * growth, MAX_ANGULAR_ACCELERATION * growth
+    return error.distance <= POSITION_SLACK + distance and error.angle <= HEADING_SLACK + angle
