@@ -117,6 +117,7 @@ class MapProblem(Enum):
     NO_CAMERA_INFO = "no CameraInfo: labels go on, the costmap waits"
     OTHER_TIME = "the labels are more than a second older than the grid"
     NO_TRANSFORM = "a transform is not there"
+    LOST_ODOMETRY = "odometry was there and is not any more"
     NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"
 

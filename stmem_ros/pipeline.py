@@ -13,9 +13,9 @@ In the order of a frame's way:
   with the epoch (``fuse``).
 - Labels more than a second older than the grid are not fused, unless all cameras that fill it went
   back: then it begins anew (costmap/grid_time.py).
-- Without CameraInfo or a transform to the camera the grid stays as it is; without odometry it holds
-  the newest image alone (``_place``); odometry that jumps is refused until it stays
-  (costmap/motion.py).
+- Without CameraInfo or a transform to the camera the grid stays as it is, and so it does where
+  odometry is lost; where it never was, the grid holds the newest image alone (``_place``).
+- Odometry that jumps is refused until it stays (costmap/motion.py).
 - Grids are published no faster than a rate (``MapResult.publish``).
 """
 
@@ -47,11 +47,8 @@ from stmem_ros.frames import (
     View,
 )
 from stmem_ros.geometry.camera import to_camera
-from stmem_ros.geometry.transforms import (
-    FramesNotConnectedError,
-    TransformError,
-    TransformSource,
-)
+from stmem_ros.geometry.odometry import LostOdometryError, Odometry
+from stmem_ros.geometry.transforms import TransformError, TransformSource
 from stmem_ros.io.images import decode_depth
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
@@ -145,6 +142,9 @@ class Pipeline:
             self.streams = {name: _stream(model, config) for name in config.cameras}
         self._model = model
         self._transforms = transforms
+        self._odometry = Odometry(
+            transforms, config.odom_frame, config.base_frame, config.transform_timeout
+        )
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
         self._grid_time = GridTime()
@@ -322,6 +322,8 @@ class Pipeline:
             return self._place(self._mapper, labelled, camera_info, depth)
         except OtherTimeError as error:
             return MapResult(None, MapProblem.OTHER_TIME, str(error))
+        except LostOdometryError as error:
+            return MapResult(None, MapProblem.LOST_ODOMETRY, str(error))
         except TransformError as error:
             return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
         except ValueError as error:
@@ -343,7 +345,7 @@ class Pipeline:
             frame.frame_id.lstrip("/"), base, frame.stamp, patience
         )
         remaining = max(0.0, patience - (time.monotonic() - started))
-        odom_from_base = self._odometry(frame.stamp, remaining)
+        odom_from_base = self._odometry.lookup(frame.stamp, remaining)
         update = mapper.update(
             labelled.label,
             labelled.confidence,
@@ -366,14 +368,6 @@ class Pipeline:
         )
         placed = PlacedMap(update, base, np.eye(4), view)
         return MapResult(placed, MapProblem.NO_ODOMETRY, text, publish)
-
-    def _odometry(self, stamp: int, timeout: float) -> np.ndarray | None:
-        """The base in the odometry frame, 4 x 4; None without odometry."""
-        config = self.config
-        try:
-            return self._transforms.lookup(config.odom_frame, config.base_frame, stamp, timeout)
-        except FramesNotConnectedError:
-            return None
 
 
 def _stream(model: BundledSegmenter, config: PipelineConfig) -> StreamingSegmenter:

@@ -368,6 +368,22 @@ def test_without_odometry_the_grid_lies_in_the_base_frame_and_says_so() -> None:
     assert result.placed.frame == "base_footprint"
 
 
+def test_once_odometry_was_seen_no_grid_lies_in_another_frame() -> None:
+    transforms = mounted()
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
+    still = np.array([0, 0, 0, 1.0, 0, 0, 0])
+    transforms.add("odom", "base_footprint", 1_000_000_000, still, False)
+    result = pipeline.fuse(road(pipeline, 1.0), INFO)
+    assert result is not None and result.placed is not None and result.placed.frame == "odom"
+    known = free_cells(result)
+    transforms.add("elsewhere", "base_footprint", 1_100_000_000, still, False)
+    result = pipeline.fuse(road(pipeline, 1.1), INFO)
+    assert result is not None and result.placed is None and not result.publish
+    assert result.problem is MapProblem.LOST_ODOMETRY and "'odom'" in result.text
+    transforms.add("odom", "base_footprint", 1_200_000_000, still, False)
+    assert free_cells(pipeline.fuse(sky(pipeline, 1.2), INFO)) > known / 2
+
+
 def test_late_transforms_are_waited_for() -> None:
     transforms = mounted()
     config = dataclasses.replace(CONFIG, transform_timeout=10.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -70,6 +70,16 @@ class GridSnapshot:
     def centres(self) -> np.ndarray:
         """Cell centres N x 2 in the grid's frame, m, row by row."""
         return _cell_centres(self.origin, self.label.shape, self.resolution)
+
+    def unknown(self) -> GridSnapshot:
+        """The same place, of which nothing is known."""
+        return replace(
+            self,
+            label=np.full_like(self.label, UNLABELLED),
+            cost=np.full_like(self.cost, -1),
+            confidence=np.zeros_like(self.confidence),
+            layers={name: np.full_like(cost, -1) for name, cost in self.layers.items()},
+        )
 
 
 class RollingGrid:

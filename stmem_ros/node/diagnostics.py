@@ -62,7 +62,12 @@ class Diagnostics:
         age = "never"
         if costmap.updated is not None:
             age = f"{time.monotonic() - costmap.updated:.2f}"
-        values = {"updates": costmap.updates, "skipped": skipped, "age_s": age}
+        values = {
+            "updates": costmap.updates,
+            "failures": costmap.failures,
+            "skipped": skipped,
+            "age_s": age,
+        }
         self._add("Costmap", costmap.problem, values)
 
     def publish(self) -> None:

@@ -77,7 +77,7 @@ class ImageWorker:
         self._pipeline = pipeline
         self._streams = streams
         self._costmap = costmap
-        self._images: Mailbox[Arrival] = Mailbox()
+        self._images: Mailbox[tuple[Arrival, int]] = Mailbox()  # with the epoch it came in
         self._labels: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
         self._stopping = threading.Event()
         self._failures = 0  # of the network, in a row
@@ -98,7 +98,7 @@ class ImageWorker:
 
     def put(self, camera: str, arrival: Arrival) -> None:
         """Leave an image; it takes the place of one that still waits."""
-        self._images.put(camera, arrival)
+        self._images.put(camera, (arrival, self._pipeline.epoch))
 
     def dropped(self, camera: str) -> int:
         """Images of a camera that newer ones replaced."""
@@ -123,7 +123,9 @@ class ImageWorker:
                 for stream in streams:
                     self._log_once(stream, traceback.format_exc())
 
-    def _frame(self, stream: CameraStream, arrival: Arrival, taken: float) -> CameraFrame | None:
+    def _frame(
+        self, stream: CameraStream, arrival: Arrival, epoch: int, taken: float
+    ) -> CameraFrame | None:
         """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
         started = time.perf_counter()
         header = arrival.image.header
@@ -138,12 +140,13 @@ class ImageWorker:
             stamp=nanoseconds(header.stamp),
             frame_id=header.frame_id,
             source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
+            epoch=epoch,
         )
 
-    def _label(self, arrivals: Mapping[str, Arrival]) -> None:
+    def _label(self, arrivals: Mapping[str, tuple[Arrival, int]]) -> None:
         """Label images of different cameras; without any, a new memory bank is loaded alone."""
         taken = time.perf_counter()
-        made = [self._frame(self._streams[c], arrival, taken) for c, arrival in arrivals.items()]
+        made = [self._frame(self._streams[c], *item, taken) for c, item in arrivals.items()]
         frames = [frame for frame in made if frame is not None]
         try:
             result = self._pipeline.label(frames)

@@ -115,7 +115,7 @@ class SegmentationNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for stream in self._streams.values():
             stream.counters = Counters()
-        self._costmap.updates = 0
+        self._costmap.updates = self._costmap.failures = 0
         self._worker = ImageWorker(self, self._pipeline, self._streams, self._costmap)
         self._worker.start()
         return super().on_activate(state)
@@ -241,6 +241,7 @@ class SegmentationNode(LifecycleNode):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._pipeline.reset()
+        self._costmap.begin_epoch(self._pipeline.epoch)
         response.success = True
         response.message = "ring and grid are empty"
         return response
@@ -249,6 +250,7 @@ class SegmentationNode(LifecycleNode):
         back = -jump.delta.nanoseconds / 1e9
         self.get_logger().warning(f"the clock went back by {back:.3f} s: all is forgotten")
         self._pipeline.time_went_back()
+        self._costmap.begin_epoch(self._pipeline.epoch)
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         reason = check_change(parameters, self._configured)

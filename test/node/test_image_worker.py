@@ -45,7 +45,7 @@ def test_a_network_that_fails_again_and_again_is_broken(node: Node) -> None:
         return LabelResult((), ())
 
     stream = SimpleNamespace(name="", image_topic="image_raw", counters=Counters())
-    worker = ImageWorker(node, SimpleNamespace(label=label), {"": stream}, None)
+    worker = ImageWorker(node, SimpleNamespace(label=label, epoch=0), {"": stream}, None)
     worker.start()
     for i in range(FAILURES):
         assert not worker.broken
@@ -68,7 +68,7 @@ def test_a_decoder_that_raises_costs_one_image(node: Node) -> None:
         name: SimpleNamespace(name=name, image_topic=name, counters=Counters())
         for name in ("left", "right")
     }
-    worker = ImageWorker(node, SimpleNamespace(label=label), streams, None)
+    worker = ImageWorker(node, SimpleNamespace(label=label, epoch=0), streams, None)
     damaged = image_message(IMAGE, 1.0)
     damaged.encoding, damaged.data = "no encoding", damaged.data[:7]
     worker.put("left", Arrival(image_message(IMAGE, 1.0)))

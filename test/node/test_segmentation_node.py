@@ -506,6 +506,38 @@ def test_reset_empties_the_ring(peer: Peer, start_node, frames) -> None:
     assert [s.ring_length for s in statistics] == [1, 2, 1]
 
 
+def test_reset_takes_the_latched_grid_back(peer: Peer, start_node) -> None:
+    start_node()
+    costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
+    labels = peer.collect(Image, f"{NODE}/label")
+    peer.wait_until_active()
+    mount_camera(peer)
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    odometry = peer.node.create_publisher(TFMessage, "/tf", 100)
+    send = peer.image_sender()
+    info = camera_info()
+    image = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)
+    stamp, end = 100.0, time.monotonic() + PATIENCE
+    while not any(np.any(np.array(c.data) >= 0) for c in costmaps):
+        assert time.monotonic() < end, "no grid"
+        stamp += 0.1
+        infos.publish(info)
+        odometry.publish(transform("odom", "base_footprint", np.eye(4), stamp))
+        before = len(labels)
+        send(image, stamp)
+        peer.wait(lambda n=before: len(labels) > n, "a label")
+    frame = costmaps[-1].header.frame_id
+    assert peer.call(Trigger, f"{NODE}/reset", Trigger.Request()).success
+    for kind, topic in (
+        (OccupancyGrid, "costmap"), (OccupancyGrid, "layers/drivable"), (SemanticGrid, "grid"),
+    ):  # fmt: skip
+        latched = peer.collect(kind, f"{NODE}/{topic}", LATCHED)
+        peer.wait(lambda m=latched: m, f"the latched {topic}")
+        cells = latched[-1].data if kind is OccupancyGrid else latched[-1].cost
+        assert set(np.array(cells)) == {-1 if kind is OccupancyGrid else 255}
+        assert latched[-1].header.frame_id == frame
+
+
 def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node) -> None:
     start_node("-p", "image_reliability:=reliable", "-p", "inference_height:=-1")
     labels = peer.collect(Image, f"{NODE}/label")
