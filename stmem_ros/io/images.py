@@ -47,6 +47,7 @@ _COLOUR: dict[str, tuple[type, int, int | None]] = {
 }
 _DEPTH: dict[str, type] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
 
+COLOUR_ENCODINGS = tuple(_COLOUR)  # that ``decode_colour`` reads
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
 
 

@@ -20,7 +20,7 @@ from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.ros_messages import ROS_MESSAGES, scaled_camera_info
-from stmem_ros.node.ros_packages import Pairs, subscribe_pairs
+from stmem_ros.node.ros_packages import PairedSubscriptions
 from stmem_ros.parameters import NodeParameters
 from stmem_ros.pipeline import DEPTH_SLOP
 
@@ -90,13 +90,13 @@ class CameraStream:
                 CameraInfo, self.info_topic, self._camera_info, qos_profile_sensor_data
             )
         ]
-        self._pairs: Pairs | None = None
+        self._pairs: PairedSubscriptions | None = None
         self.paired_with = ""  # what an image needs beside it, for diagnostics
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
             slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
             self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
-            self._pairs = subscribe_pairs(node, (image, depth), newest, self._arrived)
+            self._pairs = PairedSubscriptions(node, (image, depth), newest, self._arrived)
         else:
             self._subscriptions.append(node.create_subscription(*image, self._arrived, newest))
         self.label = node.create_publisher(Image, f"{outputs}label", 5)

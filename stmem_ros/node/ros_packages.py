@@ -7,7 +7,6 @@ images from the package's own converter alone, and messages are paired here.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,9 +24,9 @@ from stmem_ros.geometry.transforms import (
     TransformError,
     TransformSource,
 )
-from stmem_ros.io.images import ImageError, decode_colour
+from stmem_ros.io.images import COLOUR_ENCODINGS, ImageError, decode_colour
 from stmem_ros.pipeline import DEPTH_SLOP
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -51,13 +50,12 @@ except ImportError:
     VisionLabelInfo = VisionClass = None
 
 __all__ = [
-    "Pairs",
+    "PairedSubscriptions",
     "Transforms",
     "VisionClass",
     "VisionLabelInfo",
     "image_to_rgb",
     "listen_to_transforms",
-    "subscribe_pairs",
 ]
 
 QUEUE = 10  # messages of each topic that wait for their partner
@@ -83,83 +81,90 @@ def image_to_rgb(message: Image) -> np.ndarray:
     Raises:
         ImageError: the image cannot be decoded.
     """
-    try:
+    if cv_bridge is None or message.encoding in COLOUR_ENCODINGS:
         return decode_colour(message)
-    except ImageError:
-        if cv_bridge is None:
-            raise
     try:
         return cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
-    except (cv_bridge.CvBridgeError, ValueError) as error:
-        raise ImageError(f"encoding {message.encoding!r}: {error}") from error
+    except Exception as error:  # it raises errors of many kinds, of damaged images too
+        raise ImageError(
+            f"encoding {message.encoding!r} is not supported; supported: "
+            f"{', '.join(COLOUR_ENCODINGS)}; cv_bridge: {error}"
+        ) from error
 
 
-class Pairs(Protocol):
-    """Subscriptions whose messages are handed over in pairs."""
+class PairedSubscriptions:
+    """Subscriptions of two topics; ``callback`` gets their messages in pairs of close stamps.
 
-    def close(self) -> None: ...
+    Where a topic's stamps go back by more than a second, time began anew: what waits for a partner
+    is forgotten, as it would keep what comes from waiting.
+    """
 
-
-def subscribe_pairs(
-    node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
-) -> Pairs:
-    """Call ``callback`` with messages of two topics whose stamps are close."""
-    kind = _OwnPairs if message_filters is None else _FilteredPairs
-    return kind(node, topics, qos, callback)
-
-
-class _OwnPairs:
     def __init__(
         self, node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
     ) -> None:
         self._node, self._callback = node, callback
-        self._waiting: tuple[deque[Any], deque[Any]] = (deque(maxlen=QUEUE), deque(maxlen=QUEUE))
+        self._begin()
         self._subscriptions = [
             node.create_subscription(kind, topic, partial(self._take, side), qos)
             for side, (kind, topic) in enumerate(topics)
         ]
 
     def close(self) -> None:
+        """Listen no more."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
+    def _begin(self) -> None:
+        kind = OwnPairing if message_filters is None else InstalledPairing
+        self._pairing: OwnPairing | InstalledPairing = kind(self._callback)
+        self._newest: list[int | None] = [None, None]  # stamp of each topic, ns
+
     def _take(self, side: int, message: Any) -> None:
+        stamp, newest = _stamp(message), self._newest[side]
+        if newest is not None and newest - stamp > CLOCK_RESET:
+            self._begin()
+        self._newest[side] = max(stamp, self._newest[side] or stamp)
+        self._pairing.add(side, message)
+
+
+class OwnPairing:
+    """Pairs messages as ``message_filters.ApproximateTimeSynchronizer`` does."""
+
+    def __init__(self, callback: Pair) -> None:
+        self._callback = callback
+        self._waiting: tuple[dict[int, Any], dict[int, Any]] = ({}, {})  # by stamp
+
+    def add(self, side: int, message: Any) -> None:
+        """Take a message of the first (0) or second (1) topic."""
         own, others = self._waiting[side], self._waiting[1 - side]
-        match = min(others, key=lambda other: _distance(message, other), default=None)
-        if match is None or _distance(message, match) > DEPTH_SLOP:
-            own.append(message)
+        stamp = _stamp(message)
+        own[stamp] = message
+        while len(own) > QUEUE:
+            del own[min(own)]
+        match = min(others, key=lambda other: abs(other - stamp), default=None)
+        if match is None or abs(match - stamp) > DEPTH_SLOP or stamp not in own:
             return
-        for waiting in (own, others):  # what is older will find no partner any more
-            while waiting and _stamp(waiting[0]) <= _stamp(match) + DEPTH_SLOP:
-                waiting.popleft()
-        self._callback(*((message, match) if side == 0 else (match, message)))
+        del own[stamp]
+        partner = others.pop(match)
+        self._callback(*((message, partner) if side == 0 else (partner, message)))
 
 
-class _FilteredPairs:
-    def __init__(
-        self, node: Node, topics: tuple[Topic, Topic], qos: QoSProfile, callback: Pair
-    ) -> None:
-        self._node = node
-        self._filters = [
-            message_filters.Subscriber(node, kind, topic, qos_profile=qos) for kind, topic in topics
-        ]
-        self._pairs = message_filters.ApproximateTimeSynchronizer(
-            self._filters, QUEUE, DEPTH_SLOP / 1e9
-        )
+class InstalledPairing:
+    """The pairs of ``message_filters``."""
+
+    def __init__(self, callback: Pair) -> None:
+        self._inputs = (message_filters.SimpleFilter(), message_filters.SimpleFilter())
+        slop = (DEPTH_SLOP + 2) / 1e9  # it pairs what is less than that apart
+        self._pairs = message_filters.ApproximateTimeSynchronizer(self._inputs, QUEUE, slop)
         self._pairs.registerCallback(callback)
 
-    def close(self) -> None:
-        for subscriber in self._filters:
-            self._node.destroy_subscription(subscriber.sub)
+    def add(self, side: int, message: Any) -> None:
+        """Take a message of the first (0) or second (1) topic."""
+        self._inputs[side].signalMessage(message)
 
 
 def _stamp(message: Any) -> int:
     return nanoseconds(message.header.stamp)
-
-
-def _distance(a: Any, b: Any) -> int:
-    """Between the stamps of two messages, ns."""
-    return abs(_stamp(a) - _stamp(b))
 
 
 class _OwnTransforms(TransformBuffer):
@@ -185,7 +190,8 @@ class _OwnTransforms(TransformBuffer):
 
 class _InstalledTransforms:
     def __init__(self, node: Node) -> None:
-        self._buffer = tf2_ros.Buffer(node=node)
+        # Given the node, it would make a service and a callback of the clock that nothing ends.
+        self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def time_went_back(self) -> None:
