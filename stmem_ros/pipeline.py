@@ -12,6 +12,7 @@ In the order of a frame's way:
 - Without CameraInfo or a transform to the camera the grid stays as it is; without odometry it holds
   the newest image alone (``_place``); odometry that jumps is refused until it stays
   (costmap/motion.py).
+- A grid that no labels have reached for a while is forgotten (``expire_grid``).
 - Grids are published no faster than a rate (``MapResult.publish``).
 """
 
@@ -31,6 +32,7 @@ from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.staleness import Staleness
 from stmem_ros.frames import (
     CameraFrame,
     LabelledFrame,
@@ -127,6 +129,7 @@ class Pipeline:
         self._transforms = transforms
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
+        self._staleness = Staleness(config.grid.stale_after)
         self._waiting: dict[str, deque[CameraFrame]] = {name: deque() for name in config.cameras}
         self._epoch = 0  # how often what was seen had to be forgotten
         self._mapped_epoch = 0  # of what the grid holds
@@ -271,7 +274,11 @@ class Pipeline:
     # Labels to the grid
 
     def fuse(
-        self, labelled: LabelledFrame, camera_info: Any, depth: Any = None
+        self,
+        labelled: LabelledFrame,
+        camera_info: Any,
+        depth: Any = None,
+        now: float | None = None,
     ) -> MapResult | None:
         """Fuse the labels of a frame into the grid; None if what they show was forgotten since.
 
@@ -280,6 +287,7 @@ class Pipeline:
                 has come.
             depth: sensor_msgs/Image of REP-118 of the same moment; None: labels are placed on the
                 ground.
+            now: of the clock that tells how old the grid is, s; None: the frame's stamp.
         """
         assert self._mapper is not None, "the pipeline has no cost rules"
         if labelled.epoch != self._epoch:
@@ -288,14 +296,30 @@ class Pipeline:
             self._mapper.reset()
             self._rate.reset()
             self._mapped_epoch = labelled.epoch
+        now = labelled.frame.stamp / 1e9 if now is None else now
+        self.expire_grid(now)
         if camera_info is None:
             return MapResult(None, MapProblem.NO_CAMERA_INFO, MapProblem.NO_CAMERA_INFO.value)
         try:
-            return self._place(self._mapper, labelled, camera_info, depth)
+            result = self._place(self._mapper, labelled, camera_info, depth)
         except TransformError as error:
             return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
         except ValueError as error:
             return MapResult(None, MapProblem.NOT_USABLE, str(error))
+        self._staleness.renew(now)
+        return result
+
+    def expire_grid(self, now: float) -> bool:
+        """Forget a grid that is stale, by the clock of ``fuse``; whether it just became so.
+
+        The thread that calls ``fuse`` asks, also while nothing comes.
+        """
+        assert self._mapper is not None, "the pipeline has no cost rules"
+        if not self._staleness.expires(now):
+            return False
+        self._mapper.reset()
+        self._rate.reset()
+        return True
 
     def _place(
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any

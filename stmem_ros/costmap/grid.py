@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ class GridConfig:
         max_height: what a depth image shows higher over the ground blocks nothing, m.
         level_ground: the ground is level in odom, and pitch and roll of the base there are the
             body's; else it is the base's plane z = 0, and they are the ground's.
+        stale_after: what nothing has reached for longer shows the past and is forgotten, s; 0:
+            never.
     """
 
     size: float = 40.0
@@ -39,6 +41,7 @@ class GridConfig:
     known: float = 0.5
     max_height: float = 2.5
     level_ground: bool = False
+    stale_after: float = 2.0
 
     @property
     def cells(self) -> int:
@@ -70,6 +73,16 @@ class GridSnapshot:
     def centres(self) -> np.ndarray:
         """Cell centres N x 2 in the grid's frame, m, row by row."""
         return _cell_centres(self.origin, self.label.shape, self.resolution)
+
+    def forgotten(self) -> GridSnapshot:
+        """The same cells, of which nothing is known."""
+        return replace(
+            self,
+            label=np.full_like(self.label, UNLABELLED),
+            cost=np.full_like(self.cost, -1),
+            confidence=np.zeros_like(self.confidence),
+            layers={name: np.full_like(layer, -1) for name, layer in self.layers.items()},
+        )
 
 
 class RollingGrid:
