@@ -63,7 +63,8 @@ class CameraStream:
     ) -> None:
         self.name = name
         self.info: CameraInfo | None = None
-        self._model = model
+        # Not the model: the executor may keep the stream for a while after it was destroyed.
+        self._stride, self._classes = model.architecture.stride, model.info.classes
         self._on_image = on_image
         self._now = now
         self._clock = node.get_clock()
@@ -126,8 +127,8 @@ class CameraStream:
         """Publish what somebody subscribes to; ``header``: of the image."""
         label, confidence = labelled.label, labelled.confidence
         if self.label_camera_info is not None:
-            stride = self._model.architecture.stride
-            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
+            height, width = label.shape
+            size = (math.ceil(width / self._stride), math.ceil(height / self._stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if self.info is not None:
@@ -141,7 +142,7 @@ class CameraStream:
         raw = self.overlay.get_subscription_count()
         jpeg = self.overlay_jpeg.get_subscription_count()
         if raw or jpeg:
-            picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
+            picture = overlay(labelled.frame.rgb, labelled.label, self._classes)
             if raw:
                 self.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:

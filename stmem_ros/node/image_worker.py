@@ -101,8 +101,9 @@ class ImageWorker:
     def stop(self) -> None:
         """End, once the image that is worked on is labelled."""
         self._stopping.set()
-        self._labelling.join()
-        self._mapping.join()
+        for thread in (self._labelling, self._mapping):
+            if thread.ident is not None:  # it was started
+                thread.join()
 
     def put(self, camera: str, arrival: Arrival) -> None:
         """Leave an image; it takes the place of one that still waits."""

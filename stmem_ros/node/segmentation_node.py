@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
+from stmem_ros.geometry.rays import ray_table
 from stmem_ros.health import ClockHealth, Level, Status
 from stmem_ros.model.bundle import (
     BundledSegmenter,
@@ -36,6 +37,7 @@ from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.image_worker import ImageWorker, device_memory
+from stmem_ros.node.lifecycle_bond import LifecycleBond, check_bond_is_possible
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.node.passed_time import PassedTime
@@ -88,6 +90,7 @@ class SegmentationNode(LifecycleNode):
         self._now = PassedTime(self._simulated_time)
         self._streams: dict[str, CameraStream] = {}
         self._worker: ImageWorker | None = None
+        self._bond: LifecycleBond | None = None
         self._resources = ExitStack()  # undoes what configure has made
         self._configured = False
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -127,6 +130,8 @@ class SegmentationNode(LifecycleNode):
             self, self._pipeline, self._streams, self._costmap, self._log, self._now
         )
         self._worker.start()
+        if self._settings.bond:
+            self._bond = LifecycleBond(self)
         return super().on_activate(state)
 
     @logged(TransitionCallbackReturn.ERROR)
@@ -164,6 +169,8 @@ class SegmentationNode(LifecycleNode):
         self._settings = parameters
         self._log = ThrottledLog(self.get_logger().error)
         self._clock_health = ClockHealth(parameters.health)
+        if parameters.bond:
+            check_bond_is_possible()
         undo = self._resources.callback
         self._model = in_own_thread(lambda: self._load_model(parameters))
         rules = self._load_rules(parameters)
@@ -207,11 +214,17 @@ class SegmentationNode(LifecycleNode):
         self._streams.clear()
         for name in ("_model", "_pipeline", "_costmap", "_transforms"):
             self.__dict__.pop(name, None)
+        ray_table.cache_clear()
         gc.collect()  # a stream's functions refer to it: it would keep the model
+        entities = self.default_callback_group.entities  # rclpy leaves dead references there
+        entities -= {entity for entity in entities if entity() is None}
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _stop_work(self) -> None:
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.destroy()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
