@@ -10,6 +10,8 @@ from importlib.util import find_spec
 import pytest
 from support.ros import PATIENCE, Peer
 
+from stmem_ros.node.lifecycle_bond import HEARTBEAT_TIMEOUT
+
 NAME = "segmentation_node"
 needs_bondpy = pytest.mark.skipif(find_spec("bondpy") is None, reason="bondpy is not installed")
 
@@ -24,8 +26,11 @@ class Manager:
         self._bond = bondpy.Bond(
             peer.node, "bond", NAME, on_broken=self.broken.set, on_formed=self.formed.set
         )
-        self._bond.heartbeat_timeout = 4.0
+        self._bond.heartbeat_timeout = HEARTBEAT_TIMEOUT
         self._bond.start()
+
+    def close(self) -> None:
+        self._bond.shutdown()
 
 
 @pytest.mark.skipif(find_spec("bondpy") is not None, reason="bondpy is installed")
@@ -37,15 +42,14 @@ def test_a_bond_without_bondpy_is_refused_in_one_line(start_node: Callable) -> N
 
 
 @needs_bondpy
-@pytest.mark.parametrize(("end", "seconds"), [("interrupt", 3.0), ("kill", 8.0)])
-def test_the_manager_learns_that_the_node_ended(
-    peer: Peer, start_node: Callable, end: str, seconds: float
-) -> None:
-    manager = Manager(peer)
+def test_the_manager_learns_at_once_that_the_node_ended(peer: Peer, start_node: Callable) -> None:
     node = start_node("-p", "bond:=true")
+    peer.wait_until_active()
+    manager = Manager(peer)  # as Nav2's: after the node was activated
     assert manager.formed.wait(PATIENCE)
     assert not manager.broken.is_set()
     ended = time.monotonic()
-    getattr(node, end)()
+    node.interrupt()
     assert manager.broken.wait(PATIENCE)
-    assert time.monotonic() - ended < seconds
+    assert time.monotonic() - ended < HEARTBEAT_TIMEOUT
+    manager.close()
