@@ -161,11 +161,7 @@ class CameraHealth:
         age = now - (self._began if self._last_image is None else self._last_image)
 
         findings = Findings()
-        level = judge(age, limits.age_warn, limits.age_error)
-        if self._last_image is None:
-            findings.add(max(level, Level.WARN), f"no image yet on {topic}")
-        else:
-            findings.add(level, f"no image on {topic} for {age:.1f} s")
+        self._add_age(findings, age, topic)
         if invalid:
             findings.add(
                 Level.WARN if labelled else Level.ERROR,
@@ -194,6 +190,14 @@ class CameraHealth:
             "latency_s": f"{latency:.3f}",
         }
         return findings.status(figures | dict(values))
+
+    def _add_age(self, findings: Findings, age: float, topic: str) -> None:
+        """That no image comes, or none ever came."""
+        level = judge(age, self._limits.age_warn, self._limits.age_error)
+        if self._last_image is None:
+            findings.add(max(level, Level.WARN), f"no image yet on {topic}")
+        else:
+            findings.add(level, f"no image on {topic} for {age:.1f} s")
 
     def _add_still(self, findings: Findings) -> None:
         """Images that come, and are always the same."""
