@@ -42,14 +42,21 @@ def test_a_bond_without_bondpy_is_refused_in_one_line(start_node: Callable) -> N
 
 
 @needs_bondpy
-def test_the_manager_learns_at_once_that_the_node_ended(peer: Peer, start_node: Callable) -> None:
+@pytest.mark.parametrize(("end", "seconds"), [("interrupt", HEARTBEAT_TIMEOUT), ("kill", 10.0)])
+def test_the_manager_learns_that_the_node_ended(
+    peer: Peer, start_node: Callable, end: str, seconds: float
+) -> None:
+    from bond.msg import Status
+
     node = start_node("-p", "bond:=true")
     peer.wait_until_active()
     manager = Manager(peer)  # as Nav2's: after the node was activated
     assert manager.formed.wait(PATIENCE)
+    heartbeats = peer.collect(Status, "bond")
+    peer.wait(lambda: len(heartbeats) > 20, "heartbeats")  # a time-out begins with the second
     assert not manager.broken.is_set()
     ended = time.monotonic()
-    node.interrupt()
+    getattr(node, end)()
     assert manager.broken.wait(PATIENCE)
-    assert time.monotonic() - ended < HEARTBEAT_TIMEOUT
+    assert time.monotonic() - ended < seconds
     manager.close()
