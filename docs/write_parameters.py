@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from stmem_ros.parameters import PARAMETERS, Change, Parameter
+from stmem_ros.parameter_table import PARAMETERS, Change, Parameter
 
 ROOT = Path(__file__).parent.parent
 PARAMETER_FILE = ROOT / "config" / "segmentation.yaml"

@@ -1,279 +1,32 @@
-"""The node's parameters: the table of them, their values, and the files that hold them.
-
-The node declares its ROS parameters from the table; ``config/segmentation.yaml`` and the table in
-``docs/node.md`` are written from it (``make parameters``).
-"""
+"""The values of the node's parameters, and the files that hold them."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from stmem_ros.configuration import ConfigurationError
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.health import HealthLimits
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
+from stmem_ros.parameter_table import BY_NAME, PARAMETERS
 from stmem_ros.pipeline import PipelineConfig
-from stmem_ros.streaming.execution import PRECISIONS, Execution
+from stmem_ros.streaming.execution import Execution
 
-TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}
 CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+# Groups of parameters, with the field that holds each and what it is made of.
+GROUPS = {"costmap": ("grid", GridConfig), "diagnostics": ("health", HealthLimits)}
 # Parameters, and a group of them, that rclpy declares for every node.
 RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
-class Change(Enum):
-    """When a parameter may change."""
-
-    NEVER = "never"
-    UNCONFIGURED = "while the node is not configured"
-    ANY_TIME = "at any time"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of the node.
-
-    Attributes:
-        name: its ROS name; a dot stands between a group and a name in it.
-        default: the value if none is given; its type is that of the parameter.
-        text: what it does, for those who set it.
-        lowest, highest: range of a number.
-        choices: what a text may be; any if empty.
-        change: when it may change.
-    """
-
-    name: str
-    default: bool | int | float | str | list[str]
-    text: str
-    lowest: float = -math.inf
-    highest: float = math.inf
-    choices: tuple[str, ...] = ()
-    change: Change = Change.UNCONFIGURED
-
-    @property
-    def type_name(self) -> str:
-        """ROS's name of the type."""
-        return TYPE_NAMES[type(self.default)]
-
-    @property
-    def allowed(self) -> str:
-        """The choices, or the range; empty if every value of the type is allowed."""
-        if math.isfinite(self.lowest):
-            return f"{self.lowest:.7g} to {self.highest:.7g}"
-        return ", ".join(self.choices)
-
-    def problem(self, value: Any) -> str:
-        """What is wrong with a value, in one line; empty if nothing is."""
-        shown = f"parameter {self.name} is {value!r}"
-        names = value if isinstance(value, list) else [""]
-        if type(value) is not type(self.default) or any(type(name) is not str for name in names):
-            return f"{shown}; it must be a {self.type_name}, such as {self.default!r}"
-        if not names or len(set(names)) != len(names):
-            return f"{shown}; it must hold at least one name, each once"
-        if self.choices and value not in self.choices:
-            return f"{shown}; allowed: {self.allowed}"
-        if isinstance(value, int | float) and not self.lowest <= value <= self.highest:
-            return f"{shown}; allowed: {self.allowed}"
-        return ""
-
-
-PARAMETERS = (
-    Parameter("model", "onboard", "Model bundle: the name of a shipped one, or a folder."),
-    Parameter(
-        "device",
-        "auto",
-        "Torch device: cpu, cuda, cuda:N, or auto, which is a GPU if there is one.",
-    ),
-    Parameter(
-        "precision",
-        "auto",
-        "Precision of the network; auto is float32 on a CPU and float16 on a GPU. The node warns "
-        "of a precision that the bundle was not checked in.",
-        choices=PRECISIONS,
-    ),
-    Parameter(
-        "compile",
-        False,
-        "Compile the network with torch.compile; the first images then take minutes.",
-    ),
-    Parameter(
-        "cuda_graphs",
-        False,
-        "Record what an image launches on the GPU, and replay it; refused on a CPU.",
-    ),
-    Parameter(
-        "memory_bank",
-        "",
-        "Memory bank file that takes the place of the bundle's; empty: the bundle's. It may be set "
-        "while the node runs.",
-        change=Change.ANY_TIME,
-    ),
-    Parameter(
-        "autostart",
-        True,
-        "The node configures and activates itself at its start; false: a lifecycle manager does.",
-        change=Change.NEVER,
-    ),
-    Parameter(
-        "cameras",
-        [""],
-        "Namespaces of the cameras, each once; the empty name is the node's own namespace.",
-    ),
-    Parameter(
-        "image_transport",
-        "raw",
-        "Topic of the images: image_raw, or image_raw/compressed.",
-        choices=("raw", "compressed"),
-    ),
-    Parameter(
-        "image_reliability",
-        "best_effort",
-        "QoS reliability of the image subscriptions; reliable is for networks that lose images "
-        "(docs/middleware.md).",
-        choices=("best_effort", "reliable"),
-    ),
-    Parameter(
-        "depth",
-        False,
-        "Images come with depth images on topic depth, and each pixel is placed by its depth; "
-        "false: by the ground plane.",
-    ),
-    Parameter(
-        "rectified",
-        False,
-        "The images are rectified: P of camera_info counts, and its distortion does not.",
-    ),
-    Parameter(
-        "inference_height",
-        0,
-        "Height in pixels that taller images are scaled down to for the network; 0: the height the "
-        "model was trained at, -1: images are never scaled.",
-        lowest=-1,
-        highest=4320,
-    ),
-    Parameter(
-        "max_gap",
-        1.0,
-        "Longest pause between two images of a camera, s; after a longer one the network begins "
-        "with an empty ring.",
-        lowest=0.01,
-        highest=3600.0,
-    ),
-    Parameter(
-        "label_size",
-        "image",
-        "Size of label and confidence: that of the image, or that of the network's features (1/4 "
-        "or 1/8, with label/camera_info).",
-        choices=("image", "feature"),
-    ),
-    Parameter("odom_frame", "odom", "Fixed frame that the grid lies in."),
-    Parameter(
-        "base_frame",
-        "base_footprint",
-        "Robot frame whose plane z = 0 is the ground; see costmap.level_ground.",
-    ),
-    Parameter(
-        "transform_timeout",
-        0.2,
-        "How long the costmap waits for late transforms, s.",
-        lowest=0.0,
-        highest=5.0,
-    ),
-    Parameter(
-        "cost_rules",
-        "",
-        "YAML file that gives each class a cost, a layer and a kind; empty: the package's, for the "
-        "classes of CamVid and of Cityscapes.",
-    ),
-    Parameter(
-        "costmap_rate",
-        10.0,
-        "Highest rate of the costmap messages, Hz, by the stamps of the images.",
-        lowest=0.1,
-        highest=100.0,
-    ),
-    Parameter(
-        "unseen_cost",
-        -1,
-        "Cost of cells that were never seen, or are forgotten: -1 is unknown, 0 is for planners "
-        "that want free there.",
-        lowest=-1,
-        highest=0,
-    ),
-    Parameter(
-        "costmap.size", GridConfig.size, "Side of the square grid, m.", lowest=1.0, highest=400.0
-    ),
-    Parameter(
-        "costmap.resolution", GridConfig.resolution, "Side of a cell, m.", lowest=0.02, highest=5.0
-    ),
-    Parameter(
-        "costmap.max_range",
-        GridConfig.max_range,
-        "Ground farther away from base_frame than this is not read, m.",
-        lowest=1.0,
-        highest=200.0,
-    ),
-    Parameter(
-        "costmap.half_life",
-        GridConfig.half_life,
-        "Time after which the memory of fixed classes has faded by half, s.",
-        lowest=0.05,
-        highest=1e6,
-    ),
-    Parameter(
-        "costmap.moving_half_life",
-        GridConfig.moving_half_life,
-        "Time after which the memory of moving classes has faded by half, s.",
-        lowest=0.05,
-        highest=1e6,
-    ),
-    Parameter(
-        "costmap.gain",
-        GridConfig.gain,
-        "Log-odds that one fully trusted observation adds.",
-        lowest=0.05,
-        highest=10.0,
-    ),
-    Parameter(
-        "costmap.limit",
-        GridConfig.limit,
-        "Largest log-odds of a cell.",
-        lowest=0.1,
-        highest=20.0,
-    ),
-    Parameter(
-        "costmap.known",
-        GridConfig.known,
-        "Log-odds above which a cell counts as seen; less than costmap.limit.",
-        lowest=0.01,
-        highest=5.0,
-    ),
-    Parameter(
-        "costmap.max_height",
-        GridConfig.max_height,
-        "With depth, what is higher than this over the ground blocks nothing, m.",
-        lowest=0.2,
-        highest=20.0,
-    ),
-    Parameter(
-        "costmap.level_ground",
-        GridConfig.level_ground,
-        "The ground is level in odom_frame, and pitch and roll of base_frame there are the body's; "
-        "false: the ground is the plane z = 0 of base_frame.",
-    ),
-)
-BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
-
-
 @dataclass(frozen=True)
 class NodeParameters:
-    """The values of all parameters, by the names of the table; group ``costmap`` is ``grid``."""
+    """The values of all parameters, by the names of the table; groups as ``GROUPS`` names them."""
 
     model: str
     device: str
@@ -282,6 +35,7 @@ class NodeParameters:
     cuda_graphs: bool
     memory_bank: str
     autostart: bool
+    bond: bool
     cameras: tuple[str, ...]
     image_transport: str
     image_reliability: str
@@ -297,6 +51,7 @@ class NodeParameters:
     costmap_rate: float
     unseen_cost: int
     grid: GridConfig
+    health: HealthLimits
 
 
 def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
@@ -306,15 +61,16 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         ConfigurationError: a parameter is unknown, or a value is not allowed; the message names
             the parameter, the value and what is allowed.
     """
+    values: dict[str, Any] = {p.name: p.default for p in PARAMETERS}
     for name, value in given.items():
         if name not in BY_NAME:
             nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.0)[0]
             raise ConfigurationError(
                 f"parameter {name} is unknown; the nearest one is {nearest} (docs/node.md has all)"
             )
-        if problem := BY_NAME[name].problem(value):
+        values[name] = BY_NAME[name].converted(value)
+        if problem := BY_NAME[name].problem(values[name]):
             raise ConfigurationError(problem)
-    values: dict[str, Any] = {p.name: p.default for p in PARAMETERS} | dict(given)
     known, limit = values["costmap.known"], values["costmap.limit"]
     if known >= limit:
         raise ConfigurationError(
@@ -327,18 +83,30 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
                 f"parameter cameras names {name!r}; a name holds letters, digits, _ and /, and no "
                 "part of it begins with a digit"
             )
-    group = "costmap."
-    grid = {n.removeprefix(group): v for n, v in values.items() if n.startswith(group)}
-    others = {n: v for n, v in values.items() if not n.startswith(group)}
+    for warn in (n for n in values if n.startswith("diagnostics.") and n.endswith("_warn")):
+        error = warn.replace("_warn", "_error")
+        if values[warn] > values[error]:
+            raise ConfigurationError(
+                f"parameter {warn} is {values[warn]}; it must not be more than {error}, "
+                f"{values[error]}"
+            )
+    others = {n: v for n, v in values.items() if "." not in n}
     others["cameras"] = tuple(values["cameras"])
-    return NodeParameters(grid=GridConfig(**grid), **others)
+    for group, (attribute, kind) in GROUPS.items():
+        prefix = f"{group}."
+        members = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+        others[attribute] = kind(**members)
+    return NodeParameters(**others)
 
 
 def parameter_values(parameters: NodeParameters) -> dict[str, Any]:
     """The values by their ROS names, as ``node_parameters`` takes them."""
-    values = {f.name: getattr(parameters, f.name) for f in fields(parameters) if f.name != "grid"}
+    values = {f.name: getattr(parameters, f.name) for f in fields(parameters)}
     values["cameras"] = list(parameters.cameras)
-    return values | {f"costmap.{name}": value for name, value in asdict(parameters.grid).items()}
+    for group, (attribute, _) in GROUPS.items():
+        members = asdict(values.pop(attribute))
+        values |= {f"{group}.{name}": value for name, value in members.items()}
+    return values
 
 
 def read_parameter_file(path: Path, node_name: str = "segmentation_node") -> NodeParameters:

@@ -16,6 +16,7 @@ In the order of a frame's way:
 - Without CameraInfo or a transform to the camera the grid stays as it is, and so it does where
   odometry is lost; where it never was, the grid holds the newest image alone (``_place``).
 - Odometry that jumps is refused until it stays (costmap/motion.py).
+- A grid that no labels have reached for a while is forgotten (``expire_grid``).
 - Grids are published no faster than a rate (``MapResult.publish``).
 """
 
@@ -35,6 +36,7 @@ from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
 from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.staleness import Staleness
 from stmem_ros.frames import (
     CameraFrame,
     LabelledFrame,
@@ -147,6 +149,7 @@ class Pipeline:
         )
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
+        self._staleness = Staleness(config.grid.stale_after)
         self._grid_time = GridTime()
         self._cameras = {name: _Camera() for name in config.cameras}
         self.epoch = 0
@@ -297,7 +300,11 @@ class Pipeline:
     # Labels to the grid
 
     def fuse(
-        self, labelled: LabelledFrame, camera_info: Any, depth: Any = None
+        self,
+        labelled: LabelledFrame,
+        camera_info: Any,
+        depth: Any = None,
+        now: float | None = None,
     ) -> MapResult | None:
         """Fuse the labels of a frame into the grid; None if what they show was forgotten since.
 
@@ -306,6 +313,7 @@ class Pipeline:
                 has come.
             depth: sensor_msgs/Image of REP-118 of the same moment; None: labels are placed on the
                 ground.
+            now: of the clock that tells how old the grid is, s; None: the frame's stamp.
         """
         assert self._mapper is not None, "the pipeline has no cost rules"
         if labelled.epoch != self.epoch:
@@ -313,13 +321,15 @@ class Pipeline:
         if labelled.epoch != self._mapped_epoch:
             self._forget_grid(self._mapper)
             self._mapped_epoch = labelled.epoch
+        now = labelled.frame.stamp / 1e9 if now is None else now
+        self.expire_grid(now)
         if camera_info is None:
             return MapResult(None, MapProblem.NO_CAMERA_INFO, MapProblem.NO_CAMERA_INFO.value)
         try:
             if self._grid_time.begins_anew(labelled.frame.camera, labelled.frame.stamp):
                 self._forget_grid(self._mapper)
                 self._transforms.time_went_back()
-            return self._place(self._mapper, labelled, camera_info, depth)
+            result = self._place(self._mapper, labelled, camera_info, depth)
         except OtherTimeError as error:
             return MapResult(None, MapProblem.OTHER_TIME, str(error))
         except LostOdometryError as error:
@@ -328,6 +338,19 @@ class Pipeline:
             return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
         except ValueError as error:
             return MapResult(None, MapProblem.NOT_USABLE, str(error))
+        self._staleness.renew(now)
+        return result
+
+    def expire_grid(self, now: float) -> bool:
+        """Forget a grid that is stale, by the clock of ``fuse``; whether it just became so.
+
+        The thread that calls ``fuse`` asks, also while nothing comes.
+        """
+        assert self._mapper is not None, "the pipeline has no cost rules"
+        if not self._staleness.expires(now):
+            return False
+        self._forget_grid(self._mapper)
+        return True
 
     def _forget_grid(self, mapper: SemanticMapper) -> None:
         mapper.reset()

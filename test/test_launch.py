@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -195,10 +196,10 @@ def test_the_parameter_file_names_parameters_and_their_defaults() -> None:
 
     raw = yaml.safe_load((ROOT / "config" / "segmentation.yaml").read_text())
     given = raw["/**"]["ros__parameters"]
-    grid = given.pop("costmap")
+    groups = {"grid": given.pop("costmap"), "health": given.pop("diagnostics")}
     for name, value in given.items():
         default = getattr(DEFAULTS, name)
         assert value == (list(default) if isinstance(default, tuple) else default), name
-    assert set(given) == set(NodeParameters.__dataclass_fields__) - {"grid", "autostart"}
-    for name, value in grid.items():
-        assert value == getattr(DEFAULTS.grid, name), name
+    assert set(given) == set(NodeParameters.__dataclass_fields__) - {*groups, "autostart"}
+    for group, values in groups.items():
+        assert values == dataclasses.asdict(getattr(DEFAULTS, group))

@@ -11,9 +11,9 @@ import pytest
 
 from stmem_ros.configuration import ConfigurationError
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.parameter_table import PARAMETERS
 from stmem_ros.parameters import (
     DEFAULTS,
-    PARAMETERS,
     NodeParameters,
     node_parameters,
     pipeline_config,
@@ -105,6 +105,12 @@ def test_scalars_are_what_ros_takes_them_for(tmp_path: Path) -> None:
     )
 
 
+def test_a_whole_number_is_a_double_where_one_is_due(tmp_path: Path) -> None:
+    given = read(tmp_path, "/**: {ros__parameters: {max_gap: 2, costmap: {size: 20}}}")
+    assert given == changed(max_gap=2.0, grid=GridConfig(size=20.0))
+    assert type(given.max_gap) is float
+
+
 def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
     text = "{use_sim_time: true, qos_overrides: {/tf: {subscription: {depth: 9}}}}"
     assert read(tmp_path, f"/**: {{ros__parameters: {text}}}") == DEFAULTS
@@ -113,7 +119,7 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ("{max_gap: 1}", "max_gap is 1"),
+        ("{max_gap: 0}", "max_gap is 0.0"),
         ("{max_gap: '1.0'}", "max_gap is '1.0'"),
         ("{max_gap: .nan}", "max_gap is nan"),
         ("{max_gap: 0.0}", "max_gap is 0.0"),
@@ -129,6 +135,7 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
         ("{precision: float8}", "precision is 'float8'"),
         ("{costmap: {sise: 2.0}}", "costmap.sise"),
         ("{costmap: {known: 4.0}}", "costmap.known is 4.0"),
+        ("{diagnostics: {age_warn: 4.0}}", "diagnostics.age_warn is 4.0"),
         ("3", "ros__parameters is 3"),
     ],
 )

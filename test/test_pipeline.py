@@ -429,3 +429,46 @@ def test_all_cameras_fill_one_grid(poses: KnownPoses) -> None:
         labelled = pipeline.labelled_frame(frame(image, 1.0, camera), seen, sure)
         counts.append(free_cells(pipeline.fuse(labelled, INFO)))
     assert counts[1] > 1.5 * counts[0] > 0
+
+
+# A grid that shows the past
+
+
+def test_a_grid_that_no_labels_reach_is_forgotten_once(mapping: Pipeline) -> None:
+    stale = CONFIG.grid.stale_after
+    assert not mapping.expire_grid(50.0)  # nothing is known yet
+    for i in range(3):
+        mapping.fuse(road(mapping, i / 10), INFO, now=50.0 + i / 10)
+    assert not mapping.expire_grid(50.2 + stale)
+    assert mapping.expire_grid(50.3 + stale)
+    assert not mapping.expire_grid(99.0)
+
+
+def test_labels_that_cannot_be_placed_do_not_keep_a_grid(mapping: Pipeline) -> None:
+    mapping.fuse(road(mapping, 0.0), INFO, now=50.0)
+    stale = CONFIG.grid.stale_after
+    result = mapping.fuse(road(mapping, 0.1), None, now=50.1 + stale - 0.2)
+    assert result is not None and result.problem is MapProblem.NO_CAMERA_INFO
+    assert mapping.expire_grid(50.1 + stale)
+
+
+@pytest.mark.parametrize("clock", [None, 1000.0], ids=["stamps", "a clock"])
+def test_a_stale_grid_begins_anew_where_the_robot_is_then(
+    mapping: Pipeline, poses: KnownPoses, clock: float | None
+) -> None:
+    """What was seen before is not in it, however far the robot went; and it goes out at once."""
+    pause = CONFIG.grid.stale_after + 0.5
+    fused = [
+        mapping.fuse(road(mapping, t), INFO, now=None if clock is None else clock + t)
+        for t in (0.0, 0.1, 0.2, 0.2 + pause)
+    ]
+    fresh = Pipeline(None, RULES, CONFIG, poses).fuse(road(mapping, 0.0), INFO)
+    assert free_cells(fused[-1]) == free_cells(fresh) < free_cells(fused[-2])
+    assert fused[-1] is not None and fused[-1].publish
+
+
+def test_a_grid_is_never_stale_where_that_is_asked_for(poses: KnownPoses) -> None:
+    config = dataclasses.replace(CONFIG, grid=dataclasses.replace(CONFIG.grid, stale_after=0.0))
+    pipeline = Pipeline(None, RULES, config, poses)
+    pipeline.fuse(road(pipeline, 0.0), INFO, now=0.0)
+    assert not pipeline.expire_grid(1e9)

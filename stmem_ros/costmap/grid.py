@@ -27,6 +27,8 @@ class GridConfig:
         max_height: what a depth image shows higher over the ground blocks nothing, m.
         level_ground: the ground is level in odom, and pitch and roll of the base there are the
             body's; else it is the base's plane z = 0, and they are the ground's.
+        stale_after: what nothing has reached for longer shows the past and is forgotten, s; 0:
+            never.
     """
 
     size: float = 40.0
@@ -39,6 +41,7 @@ class GridConfig:
     known: float = 0.5
     max_height: float = 2.5
     level_ground: bool = False
+    stale_after: float = 2.0
 
     @property
     def cells(self) -> int:
@@ -78,7 +81,7 @@ class GridSnapshot:
             label=np.full_like(self.label, UNLABELLED),
             cost=np.full_like(self.cost, -1),
             confidence=np.zeros_like(self.confidence),
-            layers={name: np.full_like(cost, -1) for name, cost in self.layers.items()},
+            layers={name: np.full_like(layer, -1) for name, layer in self.layers.items()},
         )
 
 

@@ -1,9 +1,8 @@
-"""One camera of the node: its topics and its counters."""
+"""One camera of the node: its topics and its health."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,32 +15,16 @@ from std_msgs.msg import Header
 
 from stmem_ros.drawing import overlay
 from stmem_ros.frames import LabelledFrame
+from stmem_ros.health import CameraHealth, fingerprint
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.msg import FrameStatistics
+from stmem_ros.node.passed_time import PassedTime
 from stmem_ros.node.ros_messages import ROS_MESSAGES, scaled_camera_info
 from stmem_ros.node.ros_packages import PairedSubscriptions
 from stmem_ros.parameters import NodeParameters
 from stmem_ros.pipeline import DEPTH_SLOP
-
-
-@dataclass
-class Counters:
-    """What happened since activation."""
-
-    received: int = 0
-    infos: int = 0
-    labelled: int = 0
-    late: int = 0
-    invalid: int = 0
-    refused_reported: int = 0  # late and invalid, when diagnostics were last published
-    last_error: str = ""
-    last_image: float | None = None  # monotonic seconds
-
-    @property
-    def refused(self) -> int:
-        """Images that got no labels."""
-        return self.late + self.invalid
+from stmem_ros.stamps import SECOND, nanoseconds
 
 
 @dataclass(frozen=True)
@@ -61,6 +44,12 @@ class CameraStream:
         parameters: of the node.
         model: whose labels are published.
         on_image: called with each image that arrives; must return at once.
+        now: seconds that have passed, for the health.
+
+    Attributes:
+        info: the newest camera_info; None: none has come.
+        health: since activation.
+        paired_with: what an image needs beside it, for diagnostics.
     """
 
     def __init__(
@@ -70,13 +59,16 @@ class CameraStream:
         parameters: NodeParameters,
         model: BundledSegmenter,
         on_image: Callable[[str, Arrival], None],
+        now: PassedTime,
     ) -> None:
         self.name = name
         self.info: CameraInfo | None = None
-        self.counters = Counters()
-        self.loss_logged = False
-        self._model = model
+        # Not the model: the executor may keep the stream for a while after it was destroyed.
+        self._stride, self._classes = model.architecture.stride, model.info.classes
         self._on_image = on_image
+        self._now = now
+        self._clock = node.get_clock()
+        self._limits = parameters.health
 
         inputs, outputs = (f"{name}/", f"~/{name}/") if name else ("", "~/")
         raw = parameters.image_transport == "raw"
@@ -91,7 +83,7 @@ class CameraStream:
             )
         ]
         self._pairs: PairedSubscriptions | None = None
-        self.paired_with = ""  # what an image needs beside it, for diagnostics
+        self.paired_with = ""
         if parameters.depth:
             depth = (Image, f"{inputs}depth")
             slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
@@ -111,6 +103,12 @@ class CameraStream:
             CompressedImage, f"{outputs}overlay/compressed", 5
         )
         self.statistics = node.create_publisher(FrameStatistics, f"{outputs}statistics", 10)
+        self.begin()
+
+    def begin(self) -> None:
+        """The node becomes active: nothing has come yet."""
+        # Pairs with depth may be fewer than camera_info.
+        self.health = CameraHealth(self._limits, self._now(), compares_infos=not self.paired_with)
 
     def destroy(self, node: Node) -> None:
         """Take the subscriptions and publishers away."""
@@ -125,25 +123,12 @@ class CameraStream:
             if publisher is not None:
                 node.destroy_publisher(publisher)
 
-    def loss(self, topic: str) -> str:
-        """That images are lost on their way; empty if they are not.
-
-        A camera sends a camera_info with each image; pairs with depth may be fewer.
-        """
-        received, infos = self.counters.received, self.counters.infos
-        if self.paired_with or infos < 20 or 2 * received >= infos:
-            return ""
-        return (
-            f"{received} images but {infos} camera_info arrived on {topic}: images are lost on the "
-            "way; use the shared-memory profile (docs/middleware.md) or image_reliability: reliable"
-        )
-
     def publish_labels(self, labelled: LabelledFrame, header: Header) -> None:
         """Publish what somebody subscribes to; ``header``: of the image."""
         label, confidence = labelled.label, labelled.confidence
         if self.label_camera_info is not None:
-            stride = self._model.architecture.stride
-            size = (math.ceil(label.shape[1] / stride), math.ceil(label.shape[0] / stride))
+            height, width = label.shape
+            size = (math.ceil(width / self._stride), math.ceil(height / self._stride))
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if self.info is not None:
@@ -157,7 +142,7 @@ class CameraStream:
         raw = self.overlay.get_subscription_count()
         jpeg = self.overlay_jpeg.get_subscription_count()
         if raw or jpeg:
-            picture = overlay(labelled.frame.rgb, labelled.label, self._model.info.classes)
+            picture = overlay(labelled.frame.rgb, labelled.label, self._classes)
             if raw:
                 self.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:
@@ -165,10 +150,11 @@ class CameraStream:
                 self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
 
     def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
-        self.counters.received += 1
-        self.counters.last_image = time.monotonic()
+        clock = self._clock.now().nanoseconds / SECOND
+        stamp = nanoseconds(image.header.stamp) / SECOND
+        self.health.image_came(self._now(), clock, stamp, fingerprint(image.data))
         self._on_image(self.name, Arrival(image, depth))
 
     def _camera_info(self, message: CameraInfo) -> None:
-        self.counters.infos += 1
+        self.health.info_came()
         self.info = message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
@@ -15,8 +14,10 @@ from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.messages import obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.frames import LabelledFrame, MapProblem, MapResult
+from stmem_ros.health import GridHealth
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node.camera_stream import CameraStream
+from stmem_ros.node.passed_time import PassedTime
 from stmem_ros.node.ros_messages import ROS_MESSAGES
 from stmem_ros.parameters import NodeParameters
 
@@ -27,24 +28,20 @@ class CostmapOutput:
     """Publishes the grid that all cameras fill.
 
     Attributes:
-        problem: why the newest labels of cameras did not reach the grid, or what it lacks; empty if
-            all is well.
-        updates: labels fused since activation.
-        failures: labels that could not be fused since activation.
-        updated: monotonic time of the last of them.
+        health: since activation.
     """
 
-    def __init__(self, node: Node, parameters: NodeParameters, rules: CostRules) -> None:
+    def __init__(
+        self, node: Node, parameters: NodeParameters, rules: CostRules, now: PassedTime
+    ) -> None:
         self._node = node
         self._parameters = parameters
         self._rules = rules
-        self._problems: dict[str, str] = {}  # of each camera's newest labels
+        self._now = now
         self._epoch = 0  # of the pipeline; what is of an earlier one is not published
         self._published: tuple[GridSnapshot, str] | None = None  # the newest, and its frame
         self._lock = threading.Lock()  # of the two before
-        self.updates = 0
-        self.failures = 0
-        self.updated: float | None = None
+        self.begin()
         self._costmap = node.create_publisher(OccupancyGrid, "~/costmap", LATCHED)
         self._grid = node.create_publisher(SemanticGrid, "~/grid", LATCHED)
         self._layers = {
@@ -53,23 +50,13 @@ class CostmapOutput:
         }
         self._points = node.create_publisher(PointCloud2, "~/points", 5)
 
-    @property
-    def problem(self) -> str:
-        if not self._problems:
-            return "no labels yet"
-        return "; ".join(
-            f"{camera}: {problem}" if camera else problem
-            for camera, problem in list(self._problems.items())  # another thread adds to them
-            if problem
-        )
+    def begin(self) -> None:
+        """The node becomes active: nothing has reached the grid yet."""
+        self.health = GridHealth(self._parameters.health, self._parameters.cameras, self._now())
 
     def fail(self, stream: CameraStream, reason: str) -> None:
         """Take note that a camera's labels could not be fused."""
-        self._note_failure(stream, f"costmap not updated: {reason}")
-
-    def _note_failure(self, stream: CameraStream, problem: str) -> None:
-        self.failures += 1
-        self._problems[stream.name] = problem
+        self.health.not_updated(stream.name, f"costmap not updated: {reason}")
 
     def destroy(self) -> None:
         """Take the publishers away."""
@@ -83,10 +70,7 @@ class CostmapOutput:
         """
         with self._lock:
             self._epoch = epoch
-            if self._published is not None:
-                grid, frame = self._published
-                now = self._node.get_clock().now().to_msg()
-                self._publish_grid(grid.unknown(), Header(stamp=now, frame_id=frame))
+            self._take_back()
 
     def publish(self, stream: CameraStream, labelled: LabelledFrame, result: MapResult) -> None:
         """Publish the grid after a frame, or take note of why it was not updated."""
@@ -98,26 +82,36 @@ class CostmapOutput:
         placed = result.placed
         if result.problem is MapProblem.NO_CAMERA_INFO:
             topic = self._node.resolve_topic_name(stream.info_topic)
-            problem = f"no CameraInfo on {topic}: labels go on, the costmap waits"
-            self._note_failure(stream, problem)
+            text = f"no CameraInfo on {topic}: labels go on, the costmap waits"
+            self.health.not_updated(stream.name, text)
         elif placed is None:
             self.fail(stream, result.text)
         if placed is None:
             return
-        self._problems[stream.name] = result.text
-        self.updates += 1
-        self.updated = time.monotonic()
+        self.health.updated(stream.name, self._now(), result.text)
         stamp = labelled.frame.source.arrival.image.header.stamp
         if self._points.get_subscription_count():
             base = Header(stamp=stamp, frame_id=self._parameters.base_frame)
             points = obstacle_cloud(ROS_MESSAGES, placed.update, labelled.label, self._rules, base)
             self._points.publish(points)
         if result.publish:
-            self._publish_grid(placed.update.grid, Header(stamp=stamp, frame_id=placed.frame))
+            self._published = placed.update.grid, placed.frame
+            header = Header(stamp=stamp, frame_id=placed.frame)
+            self._publish_grid(placed.update.grid, header, self._parameters.unseen_cost)
 
-    def _publish_grid(self, grid: GridSnapshot, header: Header) -> None:
-        self._published = grid, header.frame_id
-        unseen = self._parameters.unseen_cost
+    def take_back(self) -> None:
+        """Publish the last grid once more with all cells unknown, also with ``unseen_cost: 0``."""
+        with self._lock:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        if self._published is None:
+            return
+        (grid, frame), self._published = self._published, None
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame)
+        self._publish_grid(grid.unknown(), header, unseen=-1)
+
+    def _publish_grid(self, grid: GridSnapshot, header: Header, unseen: int) -> None:
         self._costmap.publish(occupancy_grid(ROS_MESSAGES, grid.cost, grid, header, unseen))
         for name, publisher in self._layers.items():
             layer = occupancy_grid(ROS_MESSAGES, grid.layers[name], grid, header, unseen)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +19,9 @@ from stmem_ros.node.costmap_output import CostmapOutput
 from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.ros_messages import to_rgb
+from stmem_ros.node.throttled_log import Fault, ThrottledLog
 from stmem_ros.pipeline import Pipeline
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import SECOND, nanoseconds
 
 FAILURES = 5  # of the network in a row, after which it is taken for broken
 
@@ -61,6 +61,10 @@ class ImageWorker:
     Images of all cameras that wait go through the pipeline together. The thread of the costmap may
     wait for late transforms; then it goes on with each camera's newest labels.
 
+    Args:
+        log: of what goes wrong.
+        now: seconds that have passed, by which the grid ages.
+
     Attributes:
         broken: why the network does not work any more; empty while it does.
     """
@@ -71,6 +75,8 @@ class ImageWorker:
         pipeline: Pipeline,
         streams: Mapping[str, CameraStream],
         costmap: CostmapOutput,
+        log: ThrottledLog,
+        now: Callable[[], float],
     ) -> None:
         self.broken = ""
         self._node = node
@@ -81,7 +87,8 @@ class ImageWorker:
         self._labels: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
         self._stopping = threading.Event()
         self._failures = 0  # of the network, in a row
-        self._logged_kinds: set[tuple[str, str]] = set()  # camera, and text without numbers
+        self._log = log
+        self._now = now
         self._labelling = threading.Thread(target=self._label_images, name="labels", daemon=True)
         self._mapping = threading.Thread(target=self._map_labels, name="costmap", daemon=True)
 
@@ -93,8 +100,9 @@ class ImageWorker:
     def stop(self) -> None:
         """End, once the image that is worked on is labelled."""
         self._stopping.set()
-        self._labelling.join()
-        self._mapping.join()
+        for thread in (self._labelling, self._mapping):
+            if thread.ident is not None:  # it was started
+                thread.join()
 
     def put(self, camera: str, arrival: Arrival) -> None:
         """Leave an image; it takes the place of one that still waits."""
@@ -121,7 +129,7 @@ class ImageWorker:
                 if not self._node.context.ok():
                     return
                 for stream in streams:
-                    self._log_once(stream, traceback.format_exc())
+                    self._log(stream.name, Fault.LABELS, traceback.format_exc())
 
     def _frame(
         self, stream: CameraStream, arrival: Arrival, epoch: int, taken: float
@@ -156,7 +164,8 @@ class ImageWorker:
         if result.labelled:
             self._failures = 0
         for refused in result.refused:
-            self._refuse(refused.frame.source.stream, refused.text, refused.refusal)
+            note = self._note_late if refused.refusal is Refusal.LATE else self._refuse
+            note(refused.frame.source.stream, refused.text)
         for labelled in result.labelled:
             self._publish(labelled)
 
@@ -167,20 +176,20 @@ class ImageWorker:
         stream, header = source.stream, source.arrival.image.header
         if labelled.restart is not None:
             self._node.get_logger().warning(f"ring emptied: {labelled.restart.text}")
-        stream.counters.labelled += 1
         stream.publish_labels(labelled, header)
-        now = self._node.get_clock().now().nanoseconds
+        latency = self._node.get_clock().now().nanoseconds / SECOND - labelled.frame.stamp / SECOND
+        stream.health.image_labelled(latency)
         statistics = FrameStatistics(
             header=header,
             **dataclasses.asdict(labelled.timings),
             convert=source.convert,
             publish=time.perf_counter() - started,
-            latency=(now - labelled.frame.stamp) / 1e9,
+            latency=latency,
             ring_length=labelled.window,
             ring_capacity=self._pipeline.window,
             frames_dropped=self._images.dropped(stream.name),
-            frames_late=stream.counters.late,
-            frames_invalid=stream.counters.invalid,
+            frames_late=stream.health.late,
+            frames_invalid=stream.health.invalid,
             device=str(self._pipeline.device),
             device_memory=device_memory(self._pipeline.device),
         )
@@ -193,6 +202,8 @@ class ImageWorker:
         while True:
             last = not self._labelling.is_alive()
             taken = self._labels.take(timeout=0.1)
+            if self._pipeline.expire_grid(self._now()):
+                self._costmap.take_back()
             if taken is None:
                 if last:
                     return
@@ -204,7 +215,7 @@ class ImageWorker:
                 if not self._node.context.ok():
                     return
                 self._costmap.fail(published.stream, f"{type(error).__name__}: {error}")
-                self._log_once(published.stream, traceback.format_exc())
+                self._log(published.stream.name, Fault.COSTMAP, traceback.format_exc())
 
     def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
         """Fuse labels that are still wanted, and publish the statistics of their frame."""
@@ -214,7 +225,7 @@ class ImageWorker:
             # While the node stops nothing takes in the transforms that labels may wait for.
             if labelled is not None and not self._stopping.is_set():
                 depth = labelled.frame.source.arrival.depth
-                result = self._pipeline.fuse(labelled, stream.info, depth)
+                result = self._pipeline.fuse(labelled, stream.info, depth, self._now())
                 if result is not None:
                     self._costmap.publish(stream, labelled, result)
                     statistics.costmap = time.perf_counter() - started
@@ -228,29 +239,20 @@ class ImageWorker:
         """Count a failure of the network; after several in a row it is taken for broken."""
         reason = f"{type(error).__name__}: {error}"
         for stream in streams:
-            self._refuse(stream, reason)
+            self._refuse(stream, reason, Fault.NETWORK)
         self._failures += 1
         if self._failures >= FAILURES:
             self.broken = f"the network failed {self._failures} times in a row: {reason}"
             self._node.get_logger().fatal(self.broken)
 
-    def _refuse(
-        self, stream: CameraStream, reason: str, refusal: Refusal = Refusal.INVALID
-    ) -> None:
-        """Count an image that is late or cannot be used."""
-        if refusal is Refusal.LATE:
-            stream.counters.late += 1
-        else:
-            stream.counters.invalid += 1
-        stream.counters.last_error = reason
-        self._log_once(stream, f"image on {stream.image_topic} not used: {reason}")
+    def _refuse(self, stream: CameraStream, reason: str, fault: Fault = Fault.IMAGE) -> None:
+        """Count an image that cannot be used."""
+        stream.health.image_refused(reason)
+        self._log(stream.name, fault, f"image on {stream.image_topic} not used: {reason}")
 
-    def _log_once(self, stream: CameraStream, text: str) -> None:
-        """Log an error; each kind once per camera: numbers do not make another kind."""
-        kind = stream.name, re.sub(r"\d+", "#", text)
-        if kind not in self._logged_kinds:
-            self._logged_kinds.add(kind)
-            self._node.get_logger().error(text)
+    def _note_late(self, stream: CameraStream, reason: str) -> None:
+        stream.health.image_late(reason)
+        self._log(stream.name, Fault.LATE, f"image on {stream.image_topic} not used: {reason}")
 
 
 def device_memory(device: torch.device) -> int:

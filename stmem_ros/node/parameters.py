@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from array import array
+from typing import Any
+
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from stmem_ros.parameters import (
-    BY_NAME,
-    PARAMETERS,
-    Change,
-    NodeParameters,
-    Parameter,
-    node_parameters,
-)
+from stmem_ros.configuration import ConfigurationError
+from stmem_ros.parameter_table import BY_NAME, PARAMETERS, Change, Parameter
+from stmem_ros.parameters import NodeParameters, node_parameters
 
 
 def declare_parameters(node: Node) -> None:
-    """Declare all parameters with descriptors."""
+    """Declare all parameters with descriptors.
+
+    Raises:
+        ConfigurationError: a value that the node was started with is of another type or out of
+            range; the message names the parameter, the value and what is allowed.
+    """
     for parameter in PARAMETERS:
-        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+        value = parameter.converted(_given(node, parameter))
+        if problem := parameter.problem(value):
+            raise ConfigurationError(problem)
+        descriptor = _descriptor(parameter)
+        node.declare_parameter(parameter.name, value, descriptor, ignore_override=True)
+
+
+def _given(node: Node, parameter: Parameter) -> Any:
+    """What the node was started with, of whatever type; the default if with nothing."""
+    of_any_type = ParameterDescriptor(dynamic_typing=True)
+    value: Any = node.declare_parameter(parameter.name, parameter.default, of_any_type).value
+    node.undeclare_parameter(parameter.name)
+    return list(value) if isinstance(value, tuple | array) else value
 
 
 def read_parameters(node: Node) -> NodeParameters:

@@ -11,6 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import read_out, resizing
 from stmem_ros.io.images import decode_compressed
@@ -81,7 +82,6 @@ def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header
 
 def vision_label_info(rules: CostRules, header: Header) -> Any:
     """The label set as vision_msgs/LabelInfo (only where that package is installed)."""
-    return VisionLabelInfo(
-        header=header,
-        class_map=[VisionClass(class_id=c.id, class_name=c.name) for c in rules.classes],
-    )
+    class_map = [VisionClass(class_id=c.id, class_name=c.name) for c in rules.classes]
+    class_map.append(VisionClass(class_id=UNLABELLED, class_name="UNLABELED"))  # its own word
+    return VisionLabelInfo(header=header, class_map=class_map)

@@ -44,6 +44,10 @@ try:
 except ImportError:
     message_filters = None
 try:
+    from bondpy import bondpy
+except ImportError:
+    bondpy = None
+try:
     from vision_msgs.msg import LabelInfo as VisionLabelInfo
     from vision_msgs.msg import VisionClass
 except ImportError:
@@ -54,6 +58,7 @@ __all__ = [
     "Transforms",
     "VisionClass",
     "VisionLabelInfo",
+    "bondpy",
     "image_to_rgb",
     "listen_to_transforms",
 ]

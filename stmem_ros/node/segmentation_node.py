@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 
 import torch
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold, ROSClock, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -22,6 +24,8 @@ from std_srvs.srv import Trigger
 
 from stmem_ros.costmap.messages import label_info
 from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
+from stmem_ros.geometry.rays import ray_table
+from stmem_ros.health import ClockHealth, Level, Status
 from stmem_ros.model.bundle import (
     BundledSegmenter,
     BundleError,
@@ -30,20 +34,25 @@ from stmem_ros.model.bundle import (
     load_memory,
 )
 from stmem_ros.msg import LabelInfo
-from stmem_ros.node.camera_stream import Arrival, CameraStream, Counters
+from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
 from stmem_ros.node.diagnostics import Diagnostics
 from stmem_ros.node.image_worker import ImageWorker, device_memory
+from stmem_ros.node.lifecycle_bond import LifecycleBond, check_bond_is_possible
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
+from stmem_ros.node.passed_time import PassedTime
 from stmem_ros.node.ros_messages import ROS_MESSAGES, vision_label_info
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
+from stmem_ros.node.throttled_log import Fault, ThrottledLog
 from stmem_ros.parameters import NodeParameters, pipeline_config
 from stmem_ros.pipeline import Pipeline
-from stmem_ros.stamps import CLOCK_RESET
+from stmem_ros.stamps import CLOCK_RESET, SECOND
 from stmem_ros.streaming.execution import swap_memory
 
 Transition = Callable[..., TransitionCallbackReturn]
+MACHINE_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)  # runs on where a simulation stands still
+NOT_ACTIVE = Status(Level.OK, "not active")
 
 
 def logged(result: TransitionCallbackReturn) -> Callable[[Transition], Transition]:
@@ -79,8 +88,10 @@ class SegmentationNode(LifecycleNode):
         declare_parameters(self)
         self._started = True  # so far
         self._is_broken = False
+        self._now = PassedTime(self._simulated_time)
         self._streams: dict[str, CameraStream] = {}
         self._worker: ImageWorker | None = None
+        self._bond: LifecycleBond | None = None
         self._resources = ExitStack()  # undoes what configure has made
         self._configured = False
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -114,15 +125,21 @@ class SegmentationNode(LifecycleNode):
     @logged(TransitionCallbackReturn.ERROR)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for stream in self._streams.values():
-            stream.counters = Counters()
-        self._costmap.updates = self._costmap.failures = 0
-        self._worker = ImageWorker(self, self._pipeline, self._streams, self._costmap)
+            stream.begin()
+        self._costmap.begin()
+        self._worker = ImageWorker(
+            self, self._pipeline, self._streams, self._costmap, self._log, self._now
+        )
         self._worker.start()
+        if self._settings.bond:
+            self._bond = LifecycleBond(self)
         return super().on_activate(state)
 
     @logged(TransitionCallbackReturn.ERROR)
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_work()
+        if self._pipeline.expire_grid(math.inf):  # nothing will reach it
+            self._costmap.take_back()
         return super().on_deactivate(state)
 
     @logged(TransitionCallbackReturn.ERROR)
@@ -142,12 +159,19 @@ class SegmentationNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
+        if self._worker is not None and self._worker.broken:  # the last that is heard of it
+            self._diagnose()
+            self._diagnostics.wait_until_sent()
         self._stop_work()
         super().destroy_node()
 
     def _configure(self, parameters: NodeParameters) -> None:
         """Make all that works; what is made is undone by ``_release``, in the reverse order."""
         self._settings = parameters
+        self._log = ThrottledLog(self.get_logger().error)
+        self._clock_health = ClockHealth(parameters.health)
+        if parameters.bond:
+            check_bond_is_possible()
         undo = self._resources.callback
         self._model = in_own_thread(lambda: self._load_model(parameters))
         rules = self._load_rules(parameters)
@@ -155,17 +179,17 @@ class SegmentationNode(LifecycleNode):
         undo(self._transforms.close)
         self._pipeline = self._make_pipeline(parameters, rules)
         for name in parameters.cameras:
-            stream = CameraStream(self, name, parameters, self._model, self._on_image)
+            stream = CameraStream(self, name, parameters, self._model, self._on_image, self._now)
             undo(stream.destroy, self)
             self._streams[name] = stream
-        self._costmap = CostmapOutput(self, parameters, rules)
+        self._costmap = CostmapOutput(self, parameters, rules, self._now)
         undo(self._costmap.destroy)
         self._publish_label_info(rules)
         undo(self._watch_clock().unregister)
         undo(self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
         self._diagnostics = Diagnostics(self)
         undo(self._diagnostics.destroy)
-        undo(self.destroy_timer, self.create_timer(1.0, self._diagnose))
+        undo(self.destroy_timer, self.create_timer(1.0, self._diagnose, clock=MACHINE_CLOCK))
         self._configured = True
         info = self._model.info
         self.get_logger().info(
@@ -198,11 +222,17 @@ class SegmentationNode(LifecycleNode):
         self._streams.clear()
         for name in ("_model", "_pipeline", "_costmap", "_transforms"):
             self.__dict__.pop(name, None)
+        ray_table.cache_clear()
         gc.collect()  # a stream's functions refer to it: it would keep the model
+        entities = self.default_callback_group.entities  # rclpy leaves dead references there
+        entities -= {entity for entity in entities if entity() is None}
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _stop_work(self) -> None:
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.destroy()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
@@ -228,6 +258,7 @@ class SegmentationNode(LifecycleNode):
     def _make_pipeline(self, parameters: NodeParameters, rules: CostRules) -> Pipeline:
         config = pipeline_config(parameters)
         with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             pipeline = in_own_thread(lambda: Pipeline(self._model, rules, config, self._transforms))
         for warning in caught:
             self.get_logger().warning(str(warning.message))
@@ -268,16 +299,31 @@ class SegmentationNode(LifecycleNode):
     # Diagnostics
 
     def _diagnose(self) -> None:
-        worker = self._worker
-        for stream in self._streams.values():
-            topic = self.resolve_topic_name(stream.image_topic)
-            if (loss := stream.loss(topic)) and not stream.loss_logged:
-                stream.loss_logged = True
-                self.get_logger().warning(loss)
-            dropped = 0 if worker is None else worker.dropped(stream.name)
-            self._diagnostics.add_input(stream, topic, dropped)
-        device = self._pipeline.device
+        now, worker, add = self._now(), self._worker, self._diagnostics.add
         broken = "" if worker is None else worker.broken
-        self._diagnostics.add_model(self._model.info.name, device, device_memory(device), broken)
-        self._diagnostics.add_costmap(self._costmap, 0 if worker is None else worker.skipped)
+        for stream in self._streams.values():
+            topic = self.resolve_topic_name(stream.image_topic) + stream.paired_with
+            dropped = 0 if worker is None else worker.dropped(stream.name)
+            status = stream.health.status(now, topic, {"dropped": dropped})
+            add(f"Input {stream.name}".strip(), status if worker else NOT_ACTIVE)
+            if stream.health.lost:
+                self._log(stream.name, Fault.LOSS, stream.health.lost)
+        device = self._pipeline.device
+        figures = {
+            "model": self._model.info.name,
+            "device": device,
+            "memory": device_memory(device),
+        }
+        add("Model", Status(Level.ERROR if broken else Level.OK, broken or "OK", figures))
+        skipped = 0 if worker is None else worker.skipped
+        status = self._costmap.health.status(now, {"skipped": skipped})
+        add("Costmap", status if worker else NOT_ACTIVE)
+        if (simulated := self._simulated_time()) is not None:
+            add("Clock", self._clock_health.status(time.monotonic(), simulated))
         self._diagnostics.publish()
+
+    def _simulated_time(self) -> float | None:
+        """Seconds of ``/clock``, 0 if it has not come yet; None without ``use_sim_time``."""
+        clock = self.get_clock()
+        is_simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        return clock.now().nanoseconds / SECOND if is_simulated else None

@@ -46,6 +46,10 @@ class Frame:
     size: tuple[int, int]
 
 
+class NotFiniteError(ArithmeticError):
+    """The network computed values that are not finite: there are no labels."""
+
+
 class RestartKind(Enum):
     """Why a stream began anew."""
 
@@ -253,6 +257,11 @@ def _push_batch(
     refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
     label, probability = network.decode(refined, *size)
+    if not torch.isfinite(probability.sum(dtype=torch.float32)):  # one such pixel makes it so
+        raise NotFiniteError(
+            f"the network's values are not finite in {network.execution.precision}: weights may be "
+            "damaged, or precision float32 be needed"
+        )
     confidence = (probability * 255).round_().to(torch.uint8)
     sizes = [target.size for target in targets]
     labels = [_restore(*pair) for pair in zip(label.cpu().numpy(), sizes, strict=True)]

@@ -9,12 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rclpy
+import torch
 from rclpy.node import Node
 from support.ros import image_message
 
 from stmem_ros.frames import LabelResult
-from stmem_ros.node.camera_stream import Arrival, Counters
+from stmem_ros.health import CameraHealth, HealthLimits
+from stmem_ros.node.camera_stream import Arrival
 from stmem_ros.node.image_worker import FAILURES, ImageWorker
+from stmem_ros.node.throttled_log import ThrottledLog
+from stmem_ros.streaming.segmenter import NotFiniteError
 
 IMAGE = np.zeros((64, 64, 3), np.uint8)
 
@@ -28,6 +32,18 @@ def node(ros_domain: None) -> Iterator[Node]:
     rclpy.try_shutdown()
 
 
+def camera(name: str) -> SimpleNamespace:
+    health = CameraHealth(HealthLimits(), 0.0)
+    return SimpleNamespace(name=name, image_topic=name, health=health)
+
+
+def worker_of(node: Node, label, *streams: SimpleNamespace) -> ImageWorker:
+    """A worker whose pipeline labels by a function, and keeps no grid."""
+    pipeline = SimpleNamespace(label=label, epoch=0, expire_grid=lambda now: False)
+    log = ThrottledLog(node.get_logger().error)
+    return ImageWorker(node, pipeline, {s.name: s for s in streams}, None, log, time.monotonic)
+
+
 def wait(condition, what: str) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -35,25 +51,36 @@ def wait(condition, what: str) -> None:
         time.sleep(0.005)
 
 
-def test_a_network_that_fails_again_and_again_is_broken(node: Node) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("device-side assert triggered"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("out of memory"),
+        NotFiniteError("the network's values are not finite"),
+        IndexError("index -9223372036854775808 is out of bounds"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_network_that_fails_again_and_again_is_broken(node: Node, failure: Exception) -> None:
     calls = []
 
     def label(frames: list) -> LabelResult:
         if frames:
             calls.append(frames)
-            raise RuntimeError("device-side assert triggered")
+            raise failure
         return LabelResult((), ())
 
-    stream = SimpleNamespace(name="", image_topic="image_raw", counters=Counters())
-    worker = ImageWorker(node, SimpleNamespace(label=label, epoch=0), {"": stream}, None)
+    stream = camera("")
+    worker = worker_of(node, label, stream)
     worker.start()
     for i in range(FAILURES):
         assert not worker.broken
         worker.put("", Arrival(image_message(IMAGE, 1.0 + i)))
         wait(lambda n=i: len(calls) > n, "the image to be worked on")
     wait(lambda: worker.broken, "the network to be taken for broken")
-    assert "device-side assert" in worker.broken
-    assert stream.counters.invalid == FAILURES
+    assert str(failure) in worker.broken
+    assert stream.health.invalid == FAILURES
     worker.stop()
 
 
@@ -64,17 +91,14 @@ def test_a_decoder_that_raises_costs_one_image(node: Node) -> None:
         seen.extend(frames)
         return LabelResult((), ())
 
-    streams = {
-        name: SimpleNamespace(name=name, image_topic=name, counters=Counters())
-        for name in ("left", "right")
-    }
-    worker = ImageWorker(node, SimpleNamespace(label=label, epoch=0), streams, None)
+    left, right = camera("left"), camera("right")
+    worker = worker_of(node, label, left, right)
     damaged = image_message(IMAGE, 1.0)
     damaged.encoding, damaged.data = "no encoding", damaged.data[:7]
     worker.put("left", Arrival(image_message(IMAGE, 1.0)))
     worker.put("right", Arrival(damaged))
     worker.start()
-    wait(lambda: streams["right"].counters.invalid, "the damaged image to be refused")
+    wait(lambda: right.health.invalid, "the damaged image to be refused")
     worker.stop()
     assert [frame.camera for frame in seen] == ["left"]
-    assert streams["left"].counters.invalid == 0
+    assert left.health.invalid == 0

@@ -39,7 +39,8 @@ def test_a_file_means_the_same_to_the_node(tmp_path: Path, text: str, ros_domain
     path = tmp_path / "node.yaml"
     values = (
         "{depth: Y, cameras: [a, b], max_gap: 5e-1, inference_height: 0x10, "
-        "odom_frame: 2024-01-01, cost_rules: ~, model: '1', costmap.size: 2.e1, "
+        "odom_frame: 2024-01-01, transform_timeout: 1, cost_rules: ~, model: '1', "
+        "costmap.size: 2.e1, "
         "costmap: {known: .25, level_ground: on}}"
     )
     path.write_text(text.replace("P", f"ros__parameters: {values}"))
@@ -61,8 +62,9 @@ def test_a_namespace_in_a_file_means_the_same_to_the_node(tmp_path: Path, ros_do
 
 @pytest.mark.parametrize(
     "given",
-    ["{max_gap: 1}", "{depth: 1}", "{model: 7}", "{cameras: a}", "{unseen_cost: 9}",
-     "{costmap: {size: .nan}}", "{label_size: half}", "{cameras: [a, 1]}", "{model: }"],
+    ["{max_gap: 0}", "{depth: 1}", "{model: 7}", "{cameras: a}", "{unseen_cost: 9}",
+     "{costmap: {size: .nan}}", "{cameras: []}",
+     "{label_size: half}", "{cameras: [a, 1]}", "{model: }"],
 )  # fmt: skip
 def test_what_the_node_refuses_is_refused_in_a_file(
     tmp_path: Path, given: str, ros_domain: None

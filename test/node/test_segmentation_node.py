@@ -169,7 +169,7 @@ def test_the_costmap_needs_camera_info_and_transforms_and_says_so(
 def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
     peer: Peer, start_node
 ) -> None:
-    start_node("-p", "base_frame:=base")
+    start_node("-p", "base_frame:=base", "-p", "costmap.stale_after:=0")
     labels = peer.collect(Image, f"{NODE}/label")
     costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
     diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
@@ -277,7 +277,7 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
 
 
 def test_costmaps_come_no_faster_than_costmap_rate(peer: Peer, start_node, frames) -> None:
-    start_node("-p", "costmap_rate:=5.0")
+    start_node("-p", "costmap_rate:=5.0", "-p", "costmap.stale_after:=0")
     labels = peer.collect(Image, f"{NODE}/label")
     costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
     peer.wait_until_active()
@@ -649,6 +649,12 @@ def test_sigint_ends_the_node_cleanly_while_images_come(
             ("costmap.known", "2.0", "costmap.limit", "1.5"),
         ),
         (("-p", "memory_bank:=/nowhere.bin"), ("/nowhere.bin",)),
+        (("-p", "depth:=yes_please"), ("depth", "'yes_please'", "bool")),
+        (("-p", "cameras:=front"), ("cameras", "'front'", "string array")),
+        (("-p", "cameras:=['front left']"), ("cameras", "'front left'")),
+        (("-p", "max_gap:=0"), ("max_gap", "0.0", "0.01 to 3600")),
+        (("-p", "use_sim_time:=1"), ("use_sim_time", "'1'")),
+        (("--params-file", "/nowhere.yaml"), ("/nowhere.yaml",)),
     ],
 )
 def test_a_node_that_cannot_start_says_why_and_exits_with_1(
@@ -687,7 +693,8 @@ def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frame
 
 
 def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_node) -> None:
-    start_node("-p", "cameras:=[front, left]", "-p", "image_reliability:=reliable")
+    settings = ("cameras:=[front, left]", "image_reliability:=reliable", "costmap.stale_after:=0")
+    start_node(*(word for setting in settings for word in ("-p", setting)))
     labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("front", "left")}
     costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
     diagnostics = peer.collect(DiagnosticArray, "/diagnostics")

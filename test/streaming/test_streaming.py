@@ -11,7 +11,7 @@ from support.small import SMALL, small_bank
 
 from stmem_ros.model.bundle import BundledSegmenter, load_bundle
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.segmenter import RestartKind, StreamingSegmenter
+from stmem_ros.streaming.segmenter import NotFiniteError, RestartKind, StreamingSegmenter
 
 
 @pytest.fixture(params=[("published", 1.0), ("light", 1.0), ("light", 1.2)])
@@ -160,3 +160,19 @@ def test_the_same_frames_give_the_same_labels_to_the_last_bit(small_model, frame
         stream = StreamingSegmenter(small_model)
         runs.append([stream.push(f, i / 10).confidence for i, f in enumerate(frames)])
     assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_an_error_and_never_labels(
+    small_model, frames, value: float
+) -> None:
+    stream = StreamingSegmenter(small_model)
+    for i, frame in enumerate(frames[:2]):
+        stream.push(frame, i / 10)
+    weight = small_model.classifier.weight.data
+    kept = weight[0].clone()
+    weight[0] = value
+    with pytest.raises(NotFiniteError):
+        stream.push(frames[2], 0.2)
+    weight[0] = kept
+    assert stream.push(frames[2], 0.3).window == 1  # nothing of before is looked back at

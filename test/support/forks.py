@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -92,4 +93,6 @@ def _run(
     with log.open("w") as out:
         os.dup2(out.fileno(), sys.stdout.fileno())
         os.dup2(out.fileno(), sys.stderr.fileno())
-    sys.exit(main())
+    code = main()
+    gc.collect()  # what the interpreter's end would do: DDS gives its shared memory back
+    sys.exit(code)

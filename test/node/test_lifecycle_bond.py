@@ -1,0 +1,62 @@
+"""The bond with a lifecycle manager, by the real bondpy where it is installed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import pytest
+from support.ros import PATIENCE, Peer
+
+from stmem_ros.node.lifecycle_bond import HEARTBEAT_TIMEOUT
+
+NAME = "segmentation_node"
+needs_bondpy = pytest.mark.skipif(find_spec("bondpy") is None, reason="bondpy is not installed")
+
+
+class Manager:
+    """The other end of the bond, as Nav2's lifecycle manager has it."""
+
+    def __init__(self, peer: Peer) -> None:
+        from bondpy import bondpy
+
+        self.formed, self.broken = threading.Event(), threading.Event()
+        self._bond = bondpy.Bond(
+            peer.node, "bond", NAME, on_broken=self.broken.set, on_formed=self.formed.set
+        )
+        self._bond.heartbeat_timeout = HEARTBEAT_TIMEOUT
+        self._bond.start()
+
+    def close(self) -> None:
+        self._bond.shutdown()
+
+
+@pytest.mark.skipif(find_spec("bondpy") is not None, reason="bondpy is installed")
+def test_a_bond_without_bondpy_is_refused_in_one_line(start_node: Callable) -> None:
+    node = start_node("-p", "bond:=true")
+    assert node.exit_code(timeout=PATIENCE) == 1
+    assert "bondpy" in node.text().strip().splitlines()[-1]
+    assert "Traceback" not in node.text()
+
+
+@needs_bondpy
+@pytest.mark.parametrize(("end", "seconds"), [("interrupt", HEARTBEAT_TIMEOUT), ("kill", 10.0)])
+def test_the_manager_learns_that_the_node_ended(
+    peer: Peer, start_node: Callable, end: str, seconds: float
+) -> None:
+    from bond.msg import Status
+
+    node = start_node("-p", "bond:=true")
+    peer.wait_until_active()
+    manager = Manager(peer)  # as Nav2's: after the node was activated
+    assert manager.formed.wait(PATIENCE)
+    heartbeats = peer.collect(Status, "bond")
+    peer.wait(lambda: len(heartbeats) > 20, "heartbeats")  # a time-out begins with the second
+    assert not manager.broken.is_set()
+    ended = time.monotonic()
+    getattr(node, end)()
+    assert manager.broken.wait(PATIENCE)
+    assert time.monotonic() - ended < seconds
+    manager.close()
