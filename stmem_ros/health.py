@@ -7,12 +7,10 @@ good data come again.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-SAMPLES = 1024  # bytes of an image that tell whether it is the one before
 FEW_INFOS = 20  # camera_info that are too few to tell a loss of images
 
 
@@ -77,13 +75,6 @@ def judge(value: float, warn: float, error: float) -> Level:
     if value > error:
         return Level.ERROR
     return Level.WARN if value > warn else Level.OK
-
-
-def fingerprint(data: bytes | bytearray | memoryview) -> int:
-    """A number that equal bytes share, and images of a real sensor hardly ever; of a sample."""
-    view = memoryview(data).cast("B")
-    stride = len(view) // SAMPLES | 1  # odd: else it might be a multiple of a row
-    return zlib.crc32(view[::stride].tobytes(), len(view))
 
 
 class CameraHealth:

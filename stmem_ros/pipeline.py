@@ -1,9 +1,8 @@
 """The product: frames of all cameras in, labels and one grid out. All policy is here.
 
 What drives (the node), what scores (replay, benches) and what shows (the demo) are adapters of this
-module: they turn messages or records into frames, and its results into messages or figures.
-
-In the order of a frame's way:
+module: they turn messages or records into frames, and its results into messages or figures. In the
+order of a frame's way:
 
 - An image that cannot be used is refused, and so is a late one, whose stamp lies at most a second
   before the newest of its camera; nothing else changes (``_refusal``).
@@ -15,7 +14,8 @@ In the order of a frame's way:
   back: then it begins anew (costmap/grid_time.py).
 - Without CameraInfo or a transform to the camera the grid stays as it is, and so it does where
   odometry is lost; where it never was, the grid holds the newest image alone (``_place``).
-- Odometry that jumps is refused until it stays (costmap/motion.py).
+- Odometry that jumps is refused until it stays (costmap/motion.py), and so are images that stand
+  still while the base moves (costmap/still_images.py).
 - A grid that no labels have reached for a while is forgotten (``expire_grid``).
 - Grids are published no faster than a rate (``MapResult.publish``).
 """
@@ -37,6 +37,7 @@ from stmem_ros.costmap.mapper import SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.staleness import Staleness
+from stmem_ros.costmap.still_images import StillImages
 from stmem_ros.frames import (
     CameraFrame,
     LabelledFrame,
@@ -150,6 +151,7 @@ class Pipeline:
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
         self._staleness = Staleness(config.grid.stale_after)
+        self._still_images = StillImages()
         self._grid_time = GridTime()
         self._cameras = {name: _Camera() for name in config.cameras}
         self.epoch = 0
@@ -319,7 +321,7 @@ class Pipeline:
         if labelled.epoch != self.epoch:
             return None
         if labelled.epoch != self._mapped_epoch:
-            self._forget_grid(self._mapper)
+            self._forget_grid()
             self._mapped_epoch = labelled.epoch
         now = labelled.frame.stamp / 1e9 if now is None else now
         self.expire_grid(now)
@@ -327,7 +329,7 @@ class Pipeline:
             return MapResult(None, MapProblem.NO_CAMERA_INFO, MapProblem.NO_CAMERA_INFO.value)
         try:
             if self._grid_time.begins_anew(labelled.frame.camera, labelled.frame.stamp):
-                self._forget_grid(self._mapper)
+                self._forget_grid()
                 self._transforms.time_went_back()
             result = self._place(self._mapper, labelled, camera_info, depth)
         except OtherTimeError as error:
@@ -346,29 +348,28 @@ class Pipeline:
 
         The thread that calls ``fuse`` asks, also while nothing comes.
         """
-        assert self._mapper is not None, "the pipeline has no cost rules"
-        if not self._staleness.expires(now):
-            return False
-        self._forget_grid(self._mapper)
-        return True
+        if is_stale := self._staleness.expires(now):
+            self._forget_grid()
+        return is_stale
 
-    def _forget_grid(self, mapper: SemanticMapper) -> None:
-        mapper.reset()
+    def _forget_grid(self) -> None:
+        if self._mapper is not None:
+            self._mapper.reset()
         self._rate.reset()
         self._grid_time.reset()
 
     def _place(
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
     ) -> MapResult:
-        frame, base = labelled.frame, self.config.base_frame
+        frame, base, odom = labelled.frame, self.config.base_frame, self.config.odom_frame
         camera = to_camera(camera_info, self.config.rectified)
-        started = time.monotonic()
         patience = self.config.transform_timeout
+        deadline = time.monotonic() + patience
         camera_from_base = self._transforms.lookup(
             frame.frame_id.lstrip("/"), base, frame.stamp, patience
         )
-        remaining = max(0.0, patience - (time.monotonic() - started))
-        odom_from_base = self._odometry.lookup(frame.stamp, remaining)
+        odom_from_base = self._odometry.lookup(frame.stamp, max(0.0, deadline - time.monotonic()))
+        self._still_images.check(frame.camera, frame.rgb, odom_from_base)
         update = mapper.update(
             labelled.label,
             labelled.confidence,
@@ -383,10 +384,9 @@ class Pipeline:
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
             self._grid_time.follow(frame.camera, frame.stamp)
-            placed = PlacedMap(update, self.config.odom_frame, odom_from_base, view)
-            return MapResult(placed, publish=publish)
+            return MapResult(PlacedMap(update, odom, odom_from_base, view), publish=publish)
         text = (
-            f"no odometry (no transforms connect {base!r} to {self.config.odom_frame!r}): "
+            f"no odometry (no transforms connect {base!r} to {odom!r}): "
             f"the grid lies in {base!r} and holds the newest image alone"
         )
         placed = PlacedMap(update, base, np.eye(4), view)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from stmem_ros.health import (
@@ -12,7 +11,6 @@ from stmem_ros.health import (
     HealthLimits,
     Level,
     Status,
-    fingerprint,
 )
 
 LIMITS = HealthLimits()
@@ -140,23 +138,6 @@ def test_rates_are_those_since_the_last_status(drive: Drive) -> None:
     status = drive.status(after=1.0)
     assert status.values["image_rate_hz"] == status.values["label_rate_hz"] == "0.0"
     assert status.values["received"] == 20  # since activation, as all counts
-
-
-def test_equal_bytes_have_one_fingerprint_and_sensor_noise_has_not() -> None:
-    random = np.random.default_rng(0)
-    image = random.integers(100, 103, (360, 480, 3), np.uint8)
-    noisy = image + random.integers(0, 2, image.shape, np.uint8)
-    assert fingerprint(image.tobytes()) == fingerprint(bytearray(image.tobytes()))
-    assert fingerprint(image.tobytes()) != fingerprint(noisy.tobytes())
-    assert fingerprint(b"") != fingerprint(b"\0")
-
-
-def test_a_change_of_one_column_is_seen() -> None:
-    """A sample in steps of whole rows would look at the same column of each."""
-    image = np.zeros((1024, 2048), np.uint8)
-    before = fingerprint(image.tobytes())
-    image[:, 1000:1010] = 255
-    assert fingerprint(image.tobytes()) != before
 
 
 def test_the_grid_tells_what_it_lacks_and_what_is_missing_for_long_is_an_error() -> None:

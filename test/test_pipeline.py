@@ -42,17 +42,22 @@ def kinds(pipeline: Pipeline, *frames: CameraFrame) -> list[RestartKind | None]:
     return [None if f.restart is None else f.restart.kind for f in labelled]
 
 
+def image_of(seconds: float) -> np.ndarray:
+    """An image unlike those of other times."""
+    return np.full((*SIZE, 3), round(100 * seconds) % 251, np.uint8)
+
+
 def road(pipeline: Pipeline, seconds: float, camera: str = "") -> LabelledFrame:
     """A frame in which all below the horizon is road, and all above sky."""
     label = np.full(SIZE, ID["road"], np.uint8)
     label[: SIZE[0] // 2] = ID["sky"]
-    return surely(pipeline, frame(np.zeros((*SIZE, 3), np.uint8), seconds, camera), label)
+    return surely(pipeline, frame(image_of(seconds), seconds, camera), label)
 
 
 def sky(pipeline: Pipeline, seconds: float, camera: str = "") -> LabelledFrame:
     """A frame that shows no ground: the grid after it holds what it held before."""
     label = np.full(SIZE, ID["sky"], np.uint8)
-    return surely(pipeline, frame(np.zeros((*SIZE, 3), np.uint8), seconds, camera), label)
+    return surely(pipeline, frame(image_of(seconds), seconds, camera), label)
 
 
 def surely(pipeline: Pipeline, of: CameraFrame, label: np.ndarray) -> LabelledFrame:
@@ -410,6 +415,21 @@ def test_odometry_that_jumps_is_refused_until_it_stays(
     assert result is not None and result.placed is None
     assert result.problem is MapProblem.NOT_USABLE and "500.0 m" in result.text
     assert free_cells(mapping.fuse(road(mapping, 1.2), INFO)) > 0
+
+
+def test_images_that_stand_still_while_the_base_moves_are_not_fused(
+    mapping: Pipeline, poses: KnownPoses
+) -> None:
+    hanging = road(mapping, 1.0)
+    for step in range(8):  # at 3 m/s
+        seconds = 1.0 + 0.1 * step
+        poses.odom_from_base = np.eye(4)
+        poses.odom_from_base[0, 3] = 0.3 * step
+        again = dataclasses.replace(hanging, frame=frame(hanging.frame.rgb, seconds))
+        result = mapping.fuse(again, INFO)
+    assert result is not None and result.placed is None
+    assert result.problem is MapProblem.NOT_USABLE and "pixels" in result.text
+    assert free_cells(mapping.fuse(road(mapping, seconds + 0.05), INFO)) > 0
 
 
 def test_grids_are_published_no_faster_than_their_rate(mapping: Pipeline) -> None:

@@ -15,7 +15,8 @@ from std_msgs.msg import Header
 
 from stmem_ros.drawing import overlay
 from stmem_ros.frames import LabelledFrame
-from stmem_ros.health import CameraHealth, fingerprint
+from stmem_ros.health import CameraHealth
+from stmem_ros.io.fingerprint import fingerprint
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.msg import FrameStatistics
