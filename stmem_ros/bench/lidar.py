@@ -116,6 +116,7 @@ def bench_lidar(
 
     Raises:
         BagError, ValueError: bag or folder cannot be used.
+        OSError: a picture cannot be written.
     """
     counts = np.zeros((len(resolutions), 11), int)
     base_from_lidar, files = _lidar_files(lidar)
@@ -137,7 +138,9 @@ def bench_lidar(
                 if pictures is not None and pipeline is labelling:
                     pictures.mkdir(parents=True, exist_ok=True)
                     picture = lidar_picture(labelled, placed, points, cells, rules)
-                    cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
+                    path = pictures / f"{number:04d}.png"
+                    if not cv2.imwrite(str(path), picture[..., ::-1]):
+                        raise OSError(f"{path} cannot be written")
     return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
 
 

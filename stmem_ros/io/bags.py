@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from stmem_ros.io.messages import MessageFactory
+from stmem_ros.io.output_file import check_output_files
+from stmem_ros.io.output_folder import OutputError
+from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.resources import resource
 from stmem_ros.stamps import nanoseconds
 
@@ -208,38 +212,53 @@ class StampedMessages:
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
+    The bag is there when it is whole: half a bag is none.
+
     Args:
-        path: folder to make.
+        path: folder to make; one that is there must hold nothing.
         compress: compress the file's chunks (zstd), as labels and grids are worth it.
+        force: a bag that is there already is replaced.
 
     Raises:
-        BagError: the folder exists already or cannot be written.
+        BagError: the folder holds files already or cannot be written.
     """
 
-    def __init__(self, path: Path, compress: bool = False) -> None:
+    def __init__(self, path: Path, compress: bool = False, force: bool = False) -> None:
         self.path = Path(path)
         self._connections: dict[str, Connection] = {}
         try:
-            self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
-            if compress:
-                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-            self._writer.open()
-        except (WriterError, OSError) as error:
+            check_output_files(self.path, force=force)
+            with ExitStack() as stack:
+                files = ("metadata.yaml", f"{self.path.resolve().name}.mcap")
+                part = stack.enter_context(whole_folder(self.path, files))
+                self._writer = Writer(part, version=9, storage_plugin=StoragePlugin.MCAP)
+                if compress:
+                    self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+                self._writer.open()
+                self._whole = stack.pop_all()
+        except (OutputError, WriterError, OSError) as error:
             raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
 
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
             self.close()
-        finally:
-            if kind is not None:  # half a bag is none
-                shutil.rmtree(self.path)
+            return
+        with suppress(Exception):
+            self._writer.close()
+        self._whole.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+        """Finish the bag."""
+        with self._whole:
+            self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
         """Write a message (of ``BAG_MESSAGES``) recorded at ``time`` ns."""

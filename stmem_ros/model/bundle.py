@@ -19,9 +19,16 @@ from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
+from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import write_tensors
+
+DESCRIPTION = "model.yaml"
+WEIGHTS = "weights.safetensors"
+MEMORY = "memory.safetensors"
+ABLATION = "ablation.safetensors"  # written and read by ablation.py
+FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION)  # of a bundle
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -97,7 +104,7 @@ def bundle_folder(name_or_folder: str | Path) -> Path:
         BundleError: there is no such bundle.
     """
     for folder in (Path(name_or_folder), SHIPPED / str(name_or_folder)):
-        if (folder / "model.yaml").is_file():
+        if (folder / DESCRIPTION).is_file():
             return folder
     raise BundleError(
         f"no model bundle {str(name_or_folder)!r}: it is neither a folder with a model.yaml "
@@ -124,15 +131,15 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     target = resolve_device(device)
     info = read_info(folder)
     model = BundledSegmenter(info)
-    state = read_tensors(folder / "weights.safetensors")
+    state = read_tensors(folder / WEIGHTS)
     if model.mar is not None:
-        bank = load_memory(folder / "memory.safetensors", model)
+        bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as error:
         raise BundleError(
-            f"{folder / 'weights.safetensors'} does not fit {folder / 'model.yaml'}: "
+            f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: "
             + " ".join(str(error).split())
         ) from error
     return model.eval().to(target)
@@ -145,25 +152,19 @@ def save_bundle(
     bank: MemoryBank | None,
     half: bool = True,
 ) -> None:
-    """Write a bundle.
+    """Write a bundle, whole or not at all, in the place of one that is there.
 
     Args:
         bank: with MAR, tells the class of each item and how it was chosen.
         half: matrices are stored as float16, half the size; vectors always keep float32.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if model.mar is not None and bank is None:
+        raise ValueError("a model with MAR is saved with its memory bank")
     state = {
         key: (stored(key, value) if half else value).detach().cpu()
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
-    write_tensors(folder / "weights.safetensors", state)
-    if model.mar is not None:
-        if bank is None:
-            raise ValueError("a model with MAR is saved with its memory bank")
-        dataclasses.replace(
-            bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
-        ).save(folder / "memory.safetensors")
     description = ModelDescription(
         name=info.name,
         architecture=info.architecture,
@@ -172,8 +173,15 @@ def save_bundle(
         training=info.training,
         checked=info.checked,
     )
-    content = _plain(dataclasses.asdict(description))
-    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    content = yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
+    with whole_folder(folder, FILES) as part:
+        part.mkdir()
+        write_tensors(part / WEIGHTS, state)
+        if model.mar is not None and bank is not None:
+            dataclasses.replace(
+                bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
+            ).save(part / MEMORY)
+        (part / DESCRIPTION).write_text(content)
 
 
 def load_memory(path: Path, model: Segmenter) -> MemoryBank:
@@ -202,7 +210,7 @@ def read_info(folder: Path) -> ModelInfo:
     Raises:
         BundleError: it is missing, no YAML, or says something that is not allowed.
     """
-    path = folder / "model.yaml"
+    path = folder / DESCRIPTION
     try:
         description = read_configuration(path, ModelDescription, "model description")
     except ConfigurationError as error:
