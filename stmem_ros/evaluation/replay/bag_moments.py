@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,15 @@ class Moment:
     reference: np.ndarray | str | None = None
     points: Any = None
     depth: Any = None
+
+
+def topic_names(cameras: Mapping[str, CameraTopics]) -> dict[str, str | None]:
+    """Names of the topics that are read, by what they hold; None for what the bag has not."""
+    found: dict[str, str | None] = {}
+    for role in ("image", "info", "label", "points"):
+        topics = (getattr(camera, role) for camera in cameras.values())
+        found[role] = ", ".join(t.name for t in topics if t is not None) or None
+    return found
 
 
 def find_cameras(

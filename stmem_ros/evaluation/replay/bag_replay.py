@@ -23,6 +23,7 @@ from stmem_ros.evaluation.replay.bag_moments import (
     CameraTopics,
     Moment,
     find_cameras,
+    topic_names,
 )
 from stmem_ros.evaluation.replay.latency import Arrival, serve
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
@@ -123,11 +124,7 @@ class BagReplay:
     @property
     def topics(self) -> dict[str, str | None]:
         """Names of what is read, by what it holds; None for what the bag has not."""
-        found: dict[str, str | None] = {}
-        for role in ("image", "info", "label", "points"):
-            topics = (getattr(camera, role) for camera in self.cameras.values())
-            found[role] = ", ".join(t.name for t in topics if t is not None) or None
-        return found
+        return topic_names(self.cameras)
 
     @property
     def error(self) -> str:
