@@ -14,6 +14,7 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag2,
     Qos,
     QosDurability,
     QosHistory,
@@ -53,11 +54,20 @@ class BagError(ValueError):
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag: name, type (``pkg/msg/Name``), number of messages."""
+    """One topic of a bag.
+
+    Attributes:
+        name: such as ``/camera/image_raw``.
+        type: ``pkg/msg/Name``.
+        count: number of messages.
+        latched: who listened late got its last messages, as its publisher offered (transient
+            local) when it was recorded.
+    """
 
     name: str
     type: str
     count: int
+    latched: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,12 @@ class BagReader:
     def topics(self) -> tuple[Topic, ...]:
         """All topics, by name."""
         return tuple(
-            Topic(name, info.msgtype or "?", info.msgcount)
+            Topic(
+                name,
+                info.msgtype or "?",
+                info.msgcount,
+                any(_is_latched(connection) for connection in info.connections),
+            )
             for name, info in sorted(self._reader.topics.items())
         )
 
@@ -371,6 +386,14 @@ def _named(topics: list[Topic], name: str, kind: str) -> Topic:
 
 
 _NO_CAMERA = ("label", "depth", "confidence", "overlay", "mask")
+
+
+def _is_latched(connection: Connection) -> bool:
+    """Whether a publisher kept its messages for those who listen late."""
+    if isinstance(connection.ext, ConnectionExtRosbag2):
+        profiles = connection.ext.offered_qos_profiles
+        return any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles)
+    return bool(connection.ext.latching)
 
 
 def _qos(latched: bool) -> Qos:
