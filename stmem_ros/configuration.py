@@ -22,6 +22,7 @@ from msgspec import Meta, inspect
 
 T = TypeVar("T")
 
+LONGEST_FILE = 200_000  # characters of a YAML file
 SHOWN_LENGTH = 80  # characters of a value in a message
 
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -63,8 +64,13 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         ConfigurationError: the file cannot be read or is no YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), loader or _Loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        if len(text) > LONGEST_FILE:
+            raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it refers to other places of itself (*NAME); write them out")
+        return yaml.load(text, loader or _Loader)
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
 
@@ -153,15 +159,25 @@ def _mapping(value: Any, key: str) -> Mapping[str, Any]:
     return value
 
 
+def shown_name(name: str) -> str:
+    """A name as messages show it: in one line, and not longer than need be."""
+    if name.isprintable() and len(name) <= SHOWN_LENGTH:
+        return name
+    return _shown(name)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_LENGTH else shown[:SHOWN_LENGTH] + "..."
+
+
 def _join(key: str, name: str) -> str:
+    name = shown_name(name)
     return f"{key}.{name}" if key else name
 
 
 def _refusal(key: str, value: Any, allowed: str) -> ConfigurationError:
-    shown = repr(value)
-    if len(shown) > SHOWN_LENGTH:
-        shown = shown[:SHOWN_LENGTH] + "..."
-    return ConfigurationError(f"{key} is {shown}; allowed: {allowed}")
+    return ConfigurationError(f"{key} is {_shown(value)}; allowed: {allowed}")
 
 
 def _is_finite(value: Any) -> bool:

@@ -15,13 +15,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from stmem_ros.configuration import ConfigurationError
+from stmem_ros.configuration import ConfigurationError, shown_name
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.execution import PRECISIONS, Execution
 
 TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}
+MOST_CELLS = 4_000_000  # of the grid, which takes about 60 bytes for each
 CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 # Parameters, and a group of them, that rclpy declares for every node.
 RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
@@ -207,7 +208,11 @@ PARAMETERS = (
         highest=0,
     ),
     Parameter(
-        "costmap.size", GridConfig.size, "Side of the square grid, m.", lowest=1.0, highest=400.0
+        "costmap.size",
+        GridConfig.size,
+        "Side of the square grid, m; it has at most 4 million cells.",
+        lowest=1.0,
+        highest=400.0,
     ),
     Parameter(
         "costmap.resolution", GridConfig.resolution, "Side of a cell, m.", lowest=0.02, highest=5.0
@@ -310,7 +315,8 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         if name not in BY_NAME:
             nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.0)[0]
             raise ConfigurationError(
-                f"parameter {name} is unknown; the nearest one is {nearest} (docs/node.md has all)"
+                f"parameter {shown_name(name)} is unknown; the nearest one is {nearest} "
+                "(docs/node.md has all)"
             )
         if problem := BY_NAME[name].problem(value):
             raise ConfigurationError(problem)
@@ -320,6 +326,12 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         raise ConfigurationError(
             f"parameter costmap.known is {known}; it must be less than costmap.limit, {limit}, "
             "else no cell is ever known"
+        )
+    size, resolution = values["costmap.size"], values["costmap.resolution"]
+    if (size / resolution) ** 2 > MOST_CELLS:
+        raise ConfigurationError(
+            f"parameter costmap.size is {size} and costmap.resolution {resolution}: that is "
+            f"{(size / resolution) ** 2:.3g} cells; allowed: at most {MOST_CELLS:.0e}"
         )
     for name in values["cameras"]:
         if name and not CAMERA_NAME.fullmatch(name):

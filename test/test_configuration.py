@@ -115,6 +115,11 @@ def test_an_empty_section_is_one_of_defaults(tmp_path: Path) -> None:
         ("doors: 1", "name is missing"),
         ("- 1", "[1]"),
         ("name: [", "cannot be read"),
+        ("[" * 50_000, "cannot be read"),
+        ("name: a" + 300_000 * " ", "300007 characters"),
+        ("name: a\ntags: &x [a]\nsize: *x", "*NAME"),
+        ('"two\\nlines": 1', r"'two\nlines' is unknown"),
+        (f"{'long' * 100}: 1", "longlong"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, named: str) -> None:

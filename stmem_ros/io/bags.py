@@ -32,6 +32,7 @@ from rosbags.rosbag2 import (
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from stmem_ros.io.bounded_chunks import bound_chunks
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.io.output_file import check_output_files
 from stmem_ros.io.output_folder import OutputError
@@ -108,6 +109,7 @@ class BagReader:
         if not self.path.exists():
             raise BagError(f"no bag at {self.path}: no such file or folder")
         store = types()
+        bound_chunks()
         try:
             self._reader = AnyReader([self.path], default_typestore=store)
             self._reader.open()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,7 +31,9 @@ ABLATION = "ablation.safetensors"  # written and read by ablation.py
 FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION)  # of a bundle
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
+REASON_LENGTH = 300  # characters of another library's message
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
+NAME_LENGTH = 100  # characters
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
@@ -130,19 +132,34 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     folder = bundle_folder(name_or_folder)
     target = resolve_device(device)
     info = read_info(folder)
+    _check_shapes(folder, info)
     model = BundledSegmenter(info)
     state = read_tensors(folder / WEIGHTS)
     if model.mar is not None:
         bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
-    try:
-        model.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        raise BundleError(
-            f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: "
-            + " ".join(str(error).split())
-        ) from error
+    model.load_state_dict({key: value.float() for key, value in state.items()})
     return model.eval().to(target)
+
+
+def _check_shapes(folder: Path, info: ModelInfo) -> None:
+    """Look at the header of the weights before a network of the described size is made.
+
+    Raises:
+        BundleError: they are of another network.
+    """
+    with torch.device("meta"):  # has shapes and no memory
+        model = BundledSegmenter(info)
+        state = {key: torch.empty(shape) for key, shape in tensor_shapes(folder / WEIGHTS).items()}
+    others = ("mar.keys", "mar.values", "num_batches_tracked")  # in another file, or nowhere
+    state |= {key: value for key, value in model.state_dict().items() if key.endswith(others)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        raise BundleError(
+            f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {reason}"
+        ) from error
 
 
 def save_bundle(
@@ -218,6 +235,16 @@ def read_info(folder: Path) -> ModelInfo:
     count = description.architecture.classes
     if [c.id for c in description.classes] != list(range(count)):
         raise BundleError(f"{path}: classes must have the ids 0 to {count - 1} in order")
+    names = [c.name for c in description.classes]
+    for name in (description.name, *names):
+        if not (name.isprintable() and 0 < len(name.strip()) <= NAME_LENGTH):
+            raise BundleError(
+                f"{path}: name is {name[:NAME_LENGTH]!r}; it must be printable text of 1 to "
+                f"{NAME_LENGTH} characters"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BundleError(f"{path}: two classes have the name {twice!r}; each needs its own")
     return ModelInfo(
         name=description.name,
         architecture=description.architecture,
@@ -263,6 +290,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors of a safetensors file; nothing else is read.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
 

@@ -1,11 +1,14 @@
 """Bags: what is written is read; what is wrong is named."""
 
+import tracemalloc
 from pathlib import Path
 
+import lz4.frame
 import numpy as np
 import pytest
 from PIL import Image
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import storage_mcap as mcap
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera import Mounting
@@ -125,6 +128,20 @@ def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
         bag_create.image_files(tmp_path, None, None)
     with pytest.raises(BagError, match=r"none\.mp4"):
         bag_create.read_video(tmp_path / "none.mp4")
+
+
+def test_a_chunk_grows_no_larger_than_it_claims(drive_bag: Path) -> None:
+    BagReader(drive_bag).close()
+    many = bytes(100_000_000)
+    for kind, data in (("zstd", mcap.zstd.compress(many)), ("lz4", lz4.frame.compress(many))):
+        tracemalloc.start()
+        with pytest.raises(ReaderError, match="1000 bytes"):
+            mcap.decompress(data, kind, 1000, 0)
+        with pytest.raises(ReaderError, match=str(1 << 40)):
+            mcap.decompress(data, kind, 1 << 40, 0)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+        assert mcap.decompress(data, kind, len(many), 0) == many
 
 
 def test_the_camera_of_a_bag_is_found_or_asked_for(drive_bag: Path) -> None:
