@@ -24,7 +24,8 @@ from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.metrics.point_cells import HIGH, LOW, cells_with, sort_cells
 from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic, is_rectified
+from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, is_rectified
+from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig

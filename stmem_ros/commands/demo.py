@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.demo import DemoSummary, Recording, write_report
     from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
-    from stmem_ros.io.bags import BagReader, is_rectified
+    from stmem_ros.io.bag_topics import is_rectified
+    from stmem_ros.io.bags import BagReader
     from stmem_ros.io.output_folder import EarlierLayout, claim_folder, renew_folder
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError

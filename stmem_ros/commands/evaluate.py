@@ -209,7 +209,8 @@ def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> O
         ValueError: the node has several cameras.
     """
     from stmem_ros.evaluation.replay.bag_moments import find_cameras
-    from stmem_ros.io.bags import BagReader, is_rectified
+    from stmem_ros.io.bag_topics import is_rectified
+    from stmem_ros.io.bags import BagReader
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 

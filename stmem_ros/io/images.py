@@ -124,11 +124,11 @@ def decode_compressed(data: object) -> np.ndarray:
     """
     encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
     title = f"compressed image of {len(encoded)} bytes"
-    with _opened(io.BytesIO(encoded), title):
-        pass  # its header is as it should be
     # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
     if encoded[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in encoded[-1024:].tobytes():
         raise ImageError(f"{title} is cut off (no end of JPEG)")
+    with _opened(io.BytesIO(encoded), title):
+        pass  # its header is as it should be
     try:
         pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     except cv2.error as error:

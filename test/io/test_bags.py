@@ -13,18 +13,8 @@ from rosbags.rosbag2 import storage_mcap as mcap
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera import Mounting
 from stmem_ros.io import bag_create
-from stmem_ros.io.bags import (
-    BAG_MESSAGES,
-    RAW,
-    BagError,
-    BagReader,
-    BagWriter,
-    Topic,
-    find_image_topic,
-    find_info_topic,
-    find_label_topic,
-    types,
-)
+from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, find_label_topic
+from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagError, BagReader, BagWriter, Topic, types
 from stmem_ros.io.calibration import read_calibration
 from stmem_ros.io.images import decode_colour, decode_compressed, decode_label
 
@@ -176,6 +166,10 @@ def test_calibration_files_of_both_kinds_are_read(tmp_path: Path) -> None:
 def test_what_a_segmentation_node_published_is_no_reference() -> None:
     own = [Topic(f"/segmentation_node/front/{name}", RAW, 1) for name in ("label", "statistics")]
     assert find_label_topic(tuple(own)) is None
+    for name in ("/robot/segmentation_node/label", "/segmentation_node/front/label"):
+        assert find_label_topic((Topic(name, RAW, 1),)) is None
+    renamed = [Topic(f"/eyes/{name}", RAW, 1) for name in ("confidence", "label")]
+    assert find_label_topic(tuple(renamed)) is None
     reference = Topic("/truth/label", RAW, 1)
     assert find_label_topic((*own, reference)) == reference
     assert find_label_topic(tuple(own), own[0].name) == own[0]  # where it is asked for

@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import (
-    TF,
-    BagError,
-    BagReader,
-    Record,
-    Topic,
+from stmem_ros.io.bag_topics import (
     find_depth_topic,
     find_image_topic,
     find_info_topic,
     find_label_topic,
     find_points_topic,
 )
+from stmem_ros.io.bags import TF, BagError, BagReader, Record, Topic
 from stmem_ros.io.images import ImageError, decode_label
 from stmem_ros.pipeline import DEPTH_SLOP
 from stmem_ros.stamps import nanoseconds

@@ -39,7 +39,8 @@ from stmem_ros.frames import (
 )
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
-from stmem_ros.io.bags import POINTS, BagReader, is_rectified
+from stmem_ros.io.bag_topics import is_rectified
+from stmem_ros.io.bags import POINTS, BagReader
 from stmem_ros.io.images import decode_depth, decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
