@@ -112,12 +112,12 @@ def run_assemble(options: argparse.Namespace) -> int:
 
 def run_export(options: argparse.Namespace) -> int:
     from stmem_ros.io.output_file import check_output_file
-    from stmem_ros.model.bundle import load_bundle
+    from stmem_ros.model.bundle import bundle_folder, load_bundle
     from stmem_ros.streaming.onnx_export import export_onnx, weights_file
 
     try:
         for path in (options.out, weights_file(options.out)):
-            check_output_file(path, force=options.force)
+            check_output_file(path, [bundle_folder(options.model)], options.force)
         export_onnx(load_bundle(options.model, "cpu"), options.size, options.out)
     except ImportError as error:
         raise CommandError(f"{error}; pip install 'stmem_ros[export]'") from error

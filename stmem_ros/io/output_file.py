@@ -16,19 +16,21 @@ def check_output_file(path: Path | None, inputs: Sequence[Path] = (), force: boo
     """Check that a file can be written; None, for a file that is not asked for, always can.
 
     Args:
-        inputs: files that are read.
+        inputs: files that are read, and folders of them.
         force: it may replace a file that is there.
 
     Raises:
-        OutputError: it is there already, is no file or an input, or its folder is not there or
+        OutputError: it is there already, is no file or of an input, or its folder is not there or
             cannot be written to.
     """
     if path is None:
         return
     if path.exists() and not path.is_file():
         raise OutputError(f"output {path} is no file; name a file")
-    if any(source.resolve() == path.resolve() for source in inputs):
-        raise OutputError(f"output {path} is an input; choose another")
+    for source in inputs:
+        inside = path.resolve().is_relative_to(source.resolve())
+        if inside and (path.exists() or path.resolve() == source.resolve()):
+            raise OutputError(f"output {path} is of the input {source}; choose another")
     if path.exists() and not force:
         raise OutputError(
             f"output {path} is there already; choose another, or --force to replace it"

@@ -88,6 +88,7 @@ def state(folder: Path) -> dict[Path, bytes | None]:
         ("model assemble missing new", "missing"),
         ("model export BUNDLE --size 96x128 --out out.json", "out.json"),
         ("model export BUNDLE --size 96x128 --out none/new.onnx", "none"),
+        ("model export run/mar --size 96x128 --out run/mar/model.yaml --force", "run/mar"),
         ("memory build mar --config tiny.yaml --run run", "mar.memory.safetensors"),
         ("memory import keys.npy values.npy out.json --classes 11", "out.json"),
         ("memory import keys.npy values.npy keys.npy --classes 11 --force", "keys.npy"),

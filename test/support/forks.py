@@ -52,11 +52,6 @@ class Fork:
         self._process.kill()
         self._process.join()
 
-    def kill(self) -> None:
-        """End it with SIGKILL, which it cannot answer."""
-        self._process.kill()
-        self._process.join()
-
     def exit_code(self, timeout: float) -> int:
         """Wait for the end, at most ``timeout`` seconds."""
         self._process.join(timeout)
