@@ -23,6 +23,7 @@ from msgspec import Meta, inspect
 T = TypeVar("T")
 
 LONGEST_FILE = 200_000  # characters of a YAML file
+MOST_VALUES = 100_000  # of a YAML file
 SHOWN_LENGTH = 80  # characters of a value in a message
 
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -67,9 +68,7 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         text = path.read_text(encoding="utf-8")
         if len(text) > LONGEST_FILE:
             raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("it refers to other places of itself (*NAME); write them out")
-        return yaml.load(text, loader or _Loader)
+        return _load(text, loader or _Loader)
     except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
@@ -119,6 +118,36 @@ def check_values(instance: Any) -> None:
     """
     for name, kind in get_type_hints(type(instance), include_extras=True).items():
         convert(getattr(instance, name), kind, name)
+
+
+def _load(text: str, kind: type[yaml.SafeLoader]) -> Any:
+    """What YAML says, of a size that is known before anything is made of it.
+
+    A few aliases (``*name``) of aliases may stand for any number of values.
+    """
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (values := _count(node, {})) > MOST_VALUES:
+            raise ValueError(f"it holds {values:.3g} values; allowed: at most {MOST_VALUES}")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Values of a node with its aliases written out; ``counts`` of the nodes seen before."""
+    if node not in counts:
+        counts[node] = MOST_VALUES + 1  # for one that holds itself
+        parts = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        counts[node] = 1 + sum(_count(part, counts) for part in parts)
+    return counts[node]
 
 
 class _Loader(yaml.SafeLoader):
