@@ -5,6 +5,7 @@ The long run takes ``STMEM_FUZZ_SECONDS`` (600) in all: ``pytest -m slow test/te
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import time
@@ -239,8 +240,8 @@ def test_values_of_strangers_are_used_or_refused_in_one_line(targets: dict[str, 
 
 @pytest.mark.slow
 def test_many_values_of_strangers(targets: dict[str, Target]) -> None:
-    end, number = time.monotonic() + SECONDS, 0
-    while time.monotonic() < end:
-        for target in targets.values():
-            number += 1
-            attack(target, ROUND, number + int(time.time()))
+    end = time.monotonic() + SECONDS
+    for number, target in enumerate(itertools.cycle(targets.values()), int(time.time())):
+        if time.monotonic() > end:
+            return
+        attack(target, ROUND, number)
