@@ -47,15 +47,15 @@ parameters: env
 # On a machine that does nothing else; each alone, as docs/performance.md and the cards quote them.
 figures: env
 	mkdir -p $(FIGURES)
-	for size in 256x512 512x1024; do $(BENCH) core --model psp50 --size $$size --json $(FIGURES)/psp50_$$size.json || exit 1; done
-	for size in 180x240 360x480 960x1280; do $(BENCH) core --model onboard --size $$size --json $(FIGURES)/onboard_$$size.json || exit 1; done
-	for size in 180x240 360x480; do $(BENCH) core --model onboard --size $$size --cameras 4 --json $(FIGURES)/four_cameras_$$size.json || exit 1; done
-	for rate in 5 30; do $(BENCH) node --size 1280x720 --rate $$rate --seconds 20 --json $(FIGURES)/node_$${rate}hz.json || exit 1; done
-	$(BENCH) costmap --json $(FIGURES)/costmap.json
-	$(BENCH) costmap --model onboard --json $(FIGURES)/costmap_onboard.json
-	$(if $(KITTI_BAG),$(BENCH) costmap --model onboard --bag $(KITTI_BAG) --lidar $(KITTI_LIDAR) --json $(FIGURES)/kitti.json)
-	$(if $(CAMVID),$(EVALUATE) --ablate --robustness --json $(FIGURES)/onboard.json)
-	$(if $(CAMVID),for type in bfloat16 float16; do $(EVALUATE) --precision $$type --json $(FIGURES)/onboard_$$type.json || exit 1; done)
+	for size in 256x512 512x1024; do $(BENCH) core --model psp50 --size $$size --force --json $(FIGURES)/psp50_$$size.json || exit 1; done
+	for size in 180x240 360x480 960x1280; do $(BENCH) core --model onboard --size $$size --force --json $(FIGURES)/onboard_$$size.json || exit 1; done
+	for size in 180x240 360x480; do $(BENCH) core --model onboard --size $$size --cameras 4 --force --json $(FIGURES)/four_cameras_$$size.json || exit 1; done
+	for rate in 5 30; do $(BENCH) node --size 1280x720 --rate $$rate --seconds 20 --force --json $(FIGURES)/node_$${rate}hz.json || exit 1; done
+	$(BENCH) costmap --force --json $(FIGURES)/costmap.json
+	$(BENCH) costmap --model onboard --force --json $(FIGURES)/costmap_onboard.json
+	$(if $(KITTI_BAG),$(BENCH) costmap --model onboard --bag $(KITTI_BAG) --lidar $(KITTI_LIDAR) --force --json $(FIGURES)/kitti.json)
+	$(if $(CAMVID),$(EVALUATE) --ablate --robustness --force --json $(FIGURES)/onboard.json)
+	$(if $(CAMVID),for type in bfloat16 float16; do $(EVALUATE) --precision $$type --force --json $(FIGURES)/onboard_$$type.json || exit 1; done)
 
 env: $(VENV)/.ready
 

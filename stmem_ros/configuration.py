@@ -22,6 +22,8 @@ from msgspec import Meta, inspect
 
 T = TypeVar("T")
 
+LONGEST_FILE = 200_000  # characters of a YAML file
+MOST_VALUES = 100_000  # of a YAML file
 SHOWN_LENGTH = 80  # characters of a value in a message
 
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -63,8 +65,11 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         ConfigurationError: the file cannot be read or is no YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), loader or _Loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        if len(text) > LONGEST_FILE:
+            raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
+        return _load(text, loader or _Loader)
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
 
@@ -115,6 +120,36 @@ def check_values(instance: Any) -> None:
         convert(getattr(instance, name), kind, name)
 
 
+def _load(text: str, kind: type[yaml.SafeLoader]) -> Any:
+    """What YAML says, of a size that is known before anything is made of it.
+
+    A few aliases (``*name``) of aliases may stand for any number of values.
+    """
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (values := _count(node, {})) > MOST_VALUES:
+            raise ValueError(f"it holds {values:.3g} values; allowed: at most {MOST_VALUES}")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Values of a node with its aliases written out; ``counts`` of the nodes seen before."""
+    if node not in counts:
+        counts[node] = MOST_VALUES + 1  # for one that holds itself
+        parts = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        counts[node] = 1 + sum(_count(part, counts) for part in parts)
+    return counts[node]
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1, where ``1e-3`` is a number too, as in YAML 1.2 and in ROS."""
 
@@ -153,15 +188,25 @@ def _mapping(value: Any, key: str) -> Mapping[str, Any]:
     return value
 
 
+def shown_name(name: str) -> str:
+    """A name as messages show it: in one line, and not longer than need be."""
+    if name.isprintable() and len(name) <= SHOWN_LENGTH:
+        return name
+    return _shown(name)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_LENGTH else shown[:SHOWN_LENGTH] + "..."
+
+
 def _join(key: str, name: str) -> str:
+    name = shown_name(name)
     return f"{key}.{name}" if key else name
 
 
 def _refusal(key: str, value: Any, allowed: str) -> ConfigurationError:
-    shown = repr(value)
-    if len(shown) > SHOWN_LENGTH:
-        shown = shown[:SHOWN_LENGTH] + "..."
-    return ConfigurationError(f"{key} is {shown}; allowed: {allowed}")
+    return ConfigurationError(f"{key} is {_shown(value)}; allowed: {allowed}")
 
 
 def _is_finite(value: Any) -> bool:

@@ -20,6 +20,7 @@ from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, decode_label
 from stmem_ros.io.pages import render
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.stamps import nanoseconds
 
@@ -122,21 +123,23 @@ def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:
     chosen = total // 2
     stamps = sorted(recording.labels)
     period = float(np.median(np.diff(stamps))) / 1e9 if total > 1 else 0.1
-    with Video(out / "overlay.mp4", rate=1 / period) as video:
+    with whole_file(out / "overlay.mp4") as part, Video(part, rate=1 / period) as video:
         progress = tqdm(recording.moments(), total=total, desc="drawing", unit="frame")
         for i, moment in enumerate(progress):
             picture = draw(moment, recording.classes)
             video.add(picture)
             if i == chosen:
                 cv2.imwrite(str(out / "costmap.png"), picture[..., ::-1])
-    (out / "summary.json").write_text(json.dumps(summary.__dict__, indent=1) + "\n")
+    with whole_file(out / "summary.json") as part:
+        part.write_text(json.dumps(summary.__dict__, indent=1) + "\n")
     page = render(
         "demo.html.j2",
         title="stmem_ros demo",
         classes=recording.classes,
         figures={name: _readable(value) for name, value in summary.__dict__.items()},
     )
-    (out / "index.html").write_text(page)
+    with whole_file(out / "index.html") as part:
+        part.write_text(page)
 
 
 def draw(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray:

@@ -222,7 +222,11 @@ PARAMETERS = (
         highest=0,
     ),
     Parameter(
-        "costmap.size", GridConfig.size, "Side of the square grid, m.", lowest=1.0, highest=400.0
+        "costmap.size",
+        GridConfig.size,
+        "Side of the square grid, m; it has at most 4 million cells.",
+        lowest=1.0,
+        highest=400.0,
     ),
     Parameter(
         "costmap.resolution", GridConfig.resolution, "Side of a cell, m.", lowest=0.02, highest=5.0

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from stmem_ros.configuration import ConfigurationError
+from stmem_ros.configuration import ConfigurationError, shown_name
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.health import HealthLimits
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
@@ -17,6 +17,7 @@ from stmem_ros.parameter_table import BY_NAME, PARAMETERS
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.execution import Execution
 
+MOST_CELLS = 4_000_000  # of the grid, which takes about 60 bytes for each
 CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 # Groups of parameters, with the field that holds each and what it is made of.
 GROUPS = {"costmap": ("grid", GridConfig), "diagnostics": ("health", HealthLimits)}
@@ -66,7 +67,8 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         if name not in BY_NAME:
             nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.0)[0]
             raise ConfigurationError(
-                f"parameter {name} is unknown; the nearest one is {nearest} (docs/node.md has all)"
+                f"parameter {shown_name(name)} is unknown; the nearest one is {nearest} "
+                "(docs/node.md has all)"
             )
         values[name] = BY_NAME[name].converted(value)
         if problem := BY_NAME[name].problem(values[name]):
@@ -76,6 +78,12 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         raise ConfigurationError(
             f"parameter costmap.known is {known}; it must be less than costmap.limit, {limit}, "
             "else no cell is ever known"
+        )
+    size, resolution = values["costmap.size"], values["costmap.resolution"]
+    if (size / resolution) ** 2 > MOST_CELLS:
+        raise ConfigurationError(
+            f"parameter costmap.size is {size} and costmap.resolution {resolution}: that is "
+            f"{(size / resolution) ** 2:.3g} cells; allowed: at most {MOST_CELLS:.0e}"
         )
     for name in values["cameras"]:
         if name and not CAMERA_NAME.fullmatch(name):

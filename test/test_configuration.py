@@ -43,6 +43,12 @@ class Car:
             raise ValueError("name is 'none'")
 
 
+# Each list holds the one before it ten times.
+BOMB = "a0: &a0 x\n" + "\n".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)
+)
+
+
 def read(folder: Path, text: str) -> Car:
     path = folder / "car.yaml"
     path.write_text(text)
@@ -115,6 +121,12 @@ def test_an_empty_section_is_one_of_defaults(tmp_path: Path) -> None:
         ("doors: 1", "name is missing"),
         ("- 1", "[1]"),
         ("name: [", "cannot be read"),
+        ("[" * 50_000, "cannot be read"),
+        ("name: a" + 300_000 * " ", "300007 characters"),
+        (BOMB, "e+08 values; allowed: at most 100000"),
+        ("name: &a [*a]", "values"),
+        ('"two\\nlines": 1', r"'two\nlines' is unknown"),
+        (f"{'long' * 100}: 1", "longlong"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, named: str) -> None:
@@ -123,6 +135,11 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, named: st
     message = str(caught.value)
     assert message.startswith(f"car {tmp_path / 'car.yaml'}") and "\n" not in message
     assert named in message
+
+
+def test_a_value_may_stand_for_several(tmp_path: Path) -> None:
+    car = read(tmp_path, "name: a\nspare: &wheel {radius: 1}\nwheels: [*wheel, *wheel]")
+    assert car.wheels == (car.spare, car.spare)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
         ("{costmap: {sise: 2.0}}", "costmap.sise"),
         ("{costmap: {known: 4.0}}", "costmap.known is 4.0"),
         ("{diagnostics: {age_warn: 4.0}}", "diagnostics.age_warn is 4.0"),
+        ("{costmap: {size: 400.0, resolution: 0.02}}", "costmap.size is 400.0"),
+        ("{costmap: {size: 201.0, resolution: 0.1}}", "costmap.resolution 0.1"),
         ("3", "ros__parameters is 3"),
     ],
 )

@@ -24,7 +24,8 @@ from stmem_ros.drawing import overlay
 from stmem_ros.evaluation.metrics.point_cells import HIGH, LOW, cells_with, sort_cells
 from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import TF, BagReader, Topic, find_image_topic, find_info_topic, is_rectified
+from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, is_rectified
+from stmem_ros.io.bags import TF, BagReader, Topic
 from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
@@ -116,6 +117,7 @@ def bench_lidar(
 
     Raises:
         BagError, ValueError: bag or folder cannot be used.
+        OSError: a picture cannot be written.
     """
     counts = np.zeros((len(resolutions), 11), int)
     base_from_lidar, files = _lidar_files(lidar)
@@ -137,7 +139,9 @@ def bench_lidar(
                 if pictures is not None and pipeline is labelling:
                     pictures.mkdir(parents=True, exist_ok=True)
                     picture = lidar_picture(labelled, placed, points, cells, rules)
-                    cv2.imwrite(str(pictures / f"{number:04d}.png"), picture[..., ::-1])
+                    path = pictures / f"{number:04d}.png"
+                    if not cv2.imwrite(str(path), picture[..., ::-1]):
+                        raise OSError(f"{path} cannot be written")
     return {r: _shares(count) for r, count in zip(resolutions, counts, strict=True)}
 
 

@@ -6,6 +6,21 @@ from itertools import cycle
 from pathlib import Path
 
 from stmem_ros.drawing import SERIES_COLOURS
+from stmem_ros.io.whole_output import whole_file
+
+
+def check_format(path: Path) -> None:
+    """Check that a picture can be written in the format that its name ends with.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there is no such format; the message names those there are.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        raise ValueError(f"{path} ends with no format; allowed: .{', .'.join(sorted(formats))}")
 
 
 def save_bars(path: Path, title: str, unit: str, bars: dict[str, dict[str, float]]) -> None:
@@ -40,4 +55,5 @@ def save_bars(path: Path, title: str, unit: str, bars: dict[str, dict[str, float
     if explained:
         patches = [Patch(color=colours[name], label=name) for name in explained]
         figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=120)

@@ -29,6 +29,11 @@ def _pair(text: str, form: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """The option to replace what is there."""
+    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+
+
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """Options of how the network is run; see :func:`execution`."""
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16, float16")

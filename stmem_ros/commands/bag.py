@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+from stmem_ros.commands.arguments import add_force
 from stmem_ros.commands.errors import CommandError
 
 
@@ -33,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     create.add_argument("--camera-pitch", type=float, default=0.0, help="degrees downwards")
     create.add_argument("--frames", type=int, default=60, help="frames of a synthetic drive")
     create.add_argument("--seed", type=int, default=1, help="seed of a synthetic drive")
+    add_force(create)
     create.set_defaults(run_command=run_create)
 
     info = actions.add_parser(
@@ -64,11 +66,19 @@ def run_create(options: argparse.Namespace) -> int:
     from stmem_ros.geometry.camera import Mounting
     from stmem_ros.io import bag_create
     from stmem_ros.io.calibration import read_calibration
+    from stmem_ros.io.output_file import check_output_files
 
+    inputs = (options.images, options.video, options.labels, options.names, options.calibration)
     try:
+        check_output_files(options.out, [path for path in inputs if path], options.force)
         if options.synthetic:
             create_synthetic_bag(
-                options.out, options.synthetic, options.seed, options.frames, options.rate or 10.0
+                options.out,
+                options.synthetic,
+                options.seed,
+                options.frames,
+                options.rate or 10.0,
+                options.force,
             )
             count = options.frames
         else:
@@ -85,6 +95,7 @@ def run_create(options: argparse.Namespace) -> int:
                 Mounting(options.camera_height, math.radians(options.camera_pitch))
                 if options.camera_height
                 else None,
+                options.force,
             )
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
@@ -112,6 +123,8 @@ def run_info(options: argparse.Namespace) -> int:
 
 def run_play(options: argparse.Namespace) -> int:
     from stmem_ros.io.bags import BagError
+    from stmem_ros.io.output_file import check_output_files
+    from stmem_ros.io.output_folder import OutputError
     from stmem_ros.online.online_replay import ReplayError, record_while_playing
     from stmem_ros.online.player import play_bag
 
@@ -126,6 +139,7 @@ def run_play(options: argparse.Namespace) -> int:
     topics = set(options.topics) if options.topics else None
     try:
         if options.record:
+            check_output_files(options.record, [options.bag])
             done = record_while_playing(
                 options.bag, options.image, options.record, options.rate, topics, remaps
             )
@@ -134,6 +148,6 @@ def run_play(options: argparse.Namespace) -> int:
         else:
             count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
             print(f"{count} messages played")
-    except (BagError, ReplayError) as error:
+    except (BagError, OutputError, ReplayError) as error:
         raise CommandError(str(error)) from error
     return 0

@@ -7,8 +7,15 @@ import dataclasses
 import json
 from pathlib import Path
 
-from stmem_ros.commands.arguments import add_execution, camera_size, execution, image_size
+from stmem_ros.commands.arguments import (
+    add_execution,
+    add_force,
+    camera_size,
+    execution,
+    image_size,
+)
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 NO_SHARES = ("front_edge_error_m", "update_ms_median")  # of the figures of a costmap
@@ -74,6 +81,28 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw them (.png, .svg)")
+    add_force(parser)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what ``--json`` and ``--plot`` ask for, before the work, where it cannot be written.
+
+    Raises:
+        CommandError: a file cannot be written, or nothing can draw it.
+    """
+    from stmem_ros.io.output_file import check_output_file
+
+    try:
+        check_output_file(options.json, force=options.force)
+        check_output_file(options.plot, [p for p in (options.json,) if p], options.force)
+        if options.plot:
+            from stmem_ros.bench.plot import check_format
+
+            check_format(options.plot)
+    except ImportError as error:
+        raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def _write(
@@ -87,13 +116,12 @@ def _write(
         title += f", images of {options.size[1]} x {options.size[0]} pixels"
     try:
         if options.json:
-            options.json.write_text(json.dumps(content, indent=1))
+            with whole_file(options.json) as part:
+                part.write_text(json.dumps(content, indent=1))
         if options.plot:
             from stmem_ros.bench.plot import save_bars
 
             save_bars(options.plot, title, unit, bars)
-    except ImportError as error:
-        raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
 
@@ -101,6 +129,7 @@ def _write(
 def run_core(options: argparse.Namespace) -> int:
     from stmem_ros.bench.core import bench_core
 
+    _check(options)
     try:
         times = bench_core(
             options.model,
@@ -147,6 +176,7 @@ def run_node(options: argparse.Namespace) -> int:
         raise CommandError(
             f"--rate is {options.rate} and --seconds {options.seconds}; both must be positive"
         )
+    _check(options)
     keep_freed_memory()  # as the node does
     try:
         times = bench_node(
@@ -188,14 +218,19 @@ def run_costmap(options: argparse.Namespace) -> int:
     from stmem_ros.bench.lidar import bench_lidar
     from stmem_ros.classes import CAMVID
     from stmem_ros.costmap.rules import default_rules
+    from stmem_ros.io.output_file import check_output_files
     from stmem_ros.model.bundle import load_bundle
 
     if (options.bag is None) != (options.lidar is None):
         raise CommandError("--bag and --lidar need each other")
     if options.lidar is not None and options.model is None:
         raise CommandError("--lidar needs --model: a real drive has no true labels")
+    _check(options)
     keep_freed_memory()
     try:
+        if options.pictures is not None:
+            inputs = [p for p in (options.bag, options.lidar) if p]
+            check_output_files(options.pictures, inputs, options.force)
         model = None
         if options.model is not None:
             model = load_bundle(options.model, options.device)

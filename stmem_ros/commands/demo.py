@@ -43,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.demo import DemoSummary, Recording, write_report
     from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
     from stmem_ros.io import bag_create
-    from stmem_ros.io.bags import BagReader, is_rectified
-    from stmem_ros.io.output_folder import EarlierLayout, claim_folder, mark_folder, renew_folder
+    from stmem_ros.io.bag_topics import is_rectified
+    from stmem_ros.io.bags import BagReader
+    from stmem_ros.io.output_folder import EarlierLayout, claim_folder, renew_folder
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
@@ -56,18 +57,19 @@ def run(options: argparse.Namespace) -> int:
     try:
         read_info(bundle_folder(options.model))
         inputs = [path for path in (options.bag, options.video) if path]
+        video = bag_create.read_video(options.video) if options.video else None
         claim_folder(
             out, inputs, options.force, EarlierLayout(("summary.json", "overlay.mp4"), FOLDERS)
         )
         if options.bag is None:
             _clear(out)
             source_path = out / "input"
-            if options.video is None:
+            renew_folder(source_path)
+            if video is None:
                 create_synthetic_bag(source_path, "avenue", 3, FRAMES, 10.0)
             else:
-                rate, frames = bag_create.read_video(options.video)
+                rate, frames = video
                 bag_create.create_bag(source_path, frames, rate, None, None)
-            mark_folder(source_path)
         else:
             source_path = options.bag
         with BagReader(source_path) as source:
@@ -81,9 +83,9 @@ def run(options: argparse.Namespace) -> int:
                 device=options.device,
                 rectified=is_rectified(topics.image),
             )
-            renew_folder(out / "log")
+            for name in ("output", "log"):
+                renew_folder(out / name)
             done = replay_online(source, topics, out, PlayedNode(parameters), options.rate)
-            mark_folder(out / "output")
             recording = Recording(source, topics.image, out / "output")
             summary = DemoSummary(
                 frames_in=len(done.stamps),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.commands.evaluate_options import bag_options, dataset_options
+from stmem_ros.io.output_file import check_output_file
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -67,6 +69,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="CPU threads of the network (default: 1); the last digits of the figures depend on it",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write into --out though it holds other things, and over the FILE of --json",
+    )
     # What does not go with bags or with data sets is told by what differs from its default.
     parser.set_defaults(
         run_command=run,
@@ -114,6 +121,7 @@ def _run_bags(options: argparse.Namespace) -> int:
             transport=parameters.image_transport if options.params else None,
         )
         _check_pace(options)
+        check_output_file(options.json, _files_of(options), options.force)
         evaluation = evaluate_bags(
             options.bags,
             options.model or [parameters.model],
@@ -126,7 +134,8 @@ def _run_bags(options: argparse.Namespace) -> int:
         )
         report = write_report(options.out)
         if options.json:
-            shutil.copyfile(EvaluationFolder(options.out).metrics, options.json)
+            with whole_file(options.json) as part:
+                shutil.copyfile(EvaluationFolder(options.out).metrics, part)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(*terminal.topic_lines(evaluation), terminal.bag_table(evaluation), sep="\n")
@@ -164,6 +173,14 @@ def _parameters(options: argparse.Namespace) -> NodeParameters:
     )
 
 
+def _files_of(options: argparse.Namespace) -> list[Path]:
+    """What is read or made beside ``--json``."""
+    from stmem_ros.evaluation.results.folder import EvaluationFolder
+
+    named = (options.params, options.baseline, EvaluationFolder(options.out).metrics)
+    return [*options.bags, *(path for path in named if path is not None)]
+
+
 def _absolute(path: str) -> str:
     """A path that holds in other processes too; empty stays empty."""
     return str(Path(path).resolve()) if path else ""
@@ -192,7 +209,8 @@ def _online_player(options: argparse.Namespace, parameters: NodeParameters) -> O
         ValueError: the node has several cameras.
     """
     from stmem_ros.evaluation.replay.bag_moments import find_cameras
-    from stmem_ros.io.bags import BagReader, is_rectified
+    from stmem_ros.io.bag_topics import is_rectified
+    from stmem_ros.io.bags import BagReader
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
 
@@ -252,6 +270,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
     cv2.setNumThreads(options.threads)
     disturbances = _disturbances(options)
     try:
+        check_output_file(options.json, force=options.force)
         if options.ablate or options.intervals:
             variants = load_variants(names[0], options.device)
         else:
@@ -279,5 +298,9 @@ def _run_dataset(options: argparse.Namespace) -> int:
         content = variants_to_json(scores)
         if len(disturbed) > 1:
             content["disturbed"] = {name: variants_to_json(s) for name, s in disturbed.items()}
-        options.json.write_text(json.dumps(content, indent=1))
+        try:
+            with whole_file(options.json) as part:
+                part.write_text(json.dumps(content, indent=1))
+        except OSError as error:
+            raise CommandError(f"--json {options.json} cannot be written: {error}") from error
     return 0

@@ -45,9 +45,6 @@ def bag_options() -> argparse.ArgumentParser:
         help="where results go (default: evaluation)",
     )
     bags.add_argument(
-        "--force", action="store_true", help="write into --out though it holds other things"
-    )
-    bags.add_argument(
         "--params",
         type=Path,
         metavar="FILE",

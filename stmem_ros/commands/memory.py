@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stmem_ros.commands.arguments import add_force
 from stmem_ros.commands.errors import CommandError
 
 
@@ -37,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     take.add_argument("values", type=Path, help="numpy file of the same shape")
     take.add_argument("out", type=Path, help="memory bank to write")
     take.add_argument("--classes", type=int, required=True, help="number of classes")
+    add_force(take)
     take.set_defaults(run_command=run_import)
 
 
@@ -46,18 +48,21 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     parser.add_argument("--data", type=Path, default=Path(), help="root folder of the data set")
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    add_force(parser)
 
 
 def run_build(options: argparse.Namespace) -> int:
+    from stmem_ros.io.output_file import check_output_file
     from stmem_ros.model.bundle import load_bundle
     from stmem_ros.training.config import BEFORE, load_config
     from stmem_ros.training.memory_builder import build_memory
+    from stmem_ros.training.run_folder import memory_path
     from stmem_ros.training.samples import Samples
-    from stmem_ros.training.stages import memory_path
 
     path = memory_path(options.run, options.stage)
     try:
         config = load_config(options.config)
+        check_output_file(path, force=options.force)
         model = load_bundle(options.run / BEFORE[options.stage], "cpu")
         samples = Samples(config, options.data, *config.window(options.stage))
         bank = build_memory(model, samples, config.memory_rule)
@@ -69,9 +74,11 @@ def run_build(options: argparse.Namespace) -> int:
 
 
 def run_import(options: argparse.Namespace) -> int:
+    from stmem_ros.io.output_file import check_output_file
     from stmem_ros.model.convert import import_memory
 
     try:
+        check_output_file(options.out, [options.keys, options.values], options.force)
         bank = import_memory(options.keys, options.values, options.classes)
         bank.save(options.out)
     except (OSError, ValueError) as error:
@@ -83,20 +90,24 @@ def run_import(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     import cv2
 
+    from stmem_ros.io.output_file import check_output_file
+    from stmem_ros.io.whole_output import whole_file
     from stmem_ros.model.memory import MemoryBank
     from stmem_ros.training.config import load_config
     from stmem_ros.training.memory_picture import draw_memory
+    from stmem_ros.training.run_folder import memory_path
     from stmem_ros.training.samples import Samples
-    from stmem_ros.training.stages import memory_path
 
     try:
         config = load_config(options.config)
+        check_output_file(options.out, force=options.force)
         bank = MemoryBank.load(memory_path(options.run, options.stage))
         length, target = config.window(options.stage)
         samples = Samples(config, options.data, length, target)
         picture = draw_memory(bank, samples, target, config.architecture.stride, samples.classes)
-        if not cv2.imwrite(str(options.out), picture[..., ::-1]):
-            raise OSError(f"{options.out} cannot be written")
+        with whole_file(options.out) as part:
+            if not cv2.imwrite(str(part), picture[..., ::-1]):
+                raise OSError(f"{options.out} cannot be written")
     except (OSError, ValueError, cv2.error) as error:
         raise CommandError(str(error)) from error
     own = bank.nearest_class() == bank.classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stmem_ros.commands.arguments import image_size
+from stmem_ros.commands.arguments import add_force, image_size
 from stmem_ros.commands.errors import CommandError
 
 
@@ -28,6 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     convert.add_argument("out", type=Path, help="folder of the new bundle")
     convert.add_argument("--name", help="name of the model (default: the folder's)")
     convert.add_argument("--height", type=int, default=1024, help="image height it was trained at")
+    add_force(convert)
     convert.set_defaults(run_command=run_convert)
     assemble = actions.add_parser(
         "assemble",
@@ -36,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     assemble.add_argument("run", type=Path, help="folder with frame, stf, frame_mar and mar")
     assemble.add_argument("out", type=Path, help="folder of the new bundle")
+    add_force(assemble)
     assemble.set_defaults(run_command=run_assemble)
     export = actions.add_parser(
         "export",
@@ -47,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     export.add_argument(
         "--size", type=image_size, required=True, metavar="HxW", help="of the images"
     )
+    add_force(export)
     export.set_defaults(run_command=run_export)
 
 
@@ -74,10 +77,12 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_convert(options: argparse.Namespace) -> int:
+    from stmem_ros.io.output_file import check_output_files
     from stmem_ros.model.bundle import save_bundle
     from stmem_ros.model.convert import convert_checkpoint
 
     try:
+        check_output_files(options.out, [options.checkpoint], options.force)
         name = options.name or options.out.name
         model, bank = convert_checkpoint(options.checkpoint, name, options.height)
         save_bundle(options.out, model, model.info, bank, half=False)
@@ -92,9 +97,12 @@ def run_convert(options: argparse.Namespace) -> int:
 
 
 def run_assemble(options: argparse.Namespace) -> int:
-    from stmem_ros.model.ablation import assemble
+    from stmem_ros.io.output_file import check_output_files
+    from stmem_ros.model.ablation import VARIANTS, assemble
 
     try:
+        stages = [options.run / name for name in VARIANTS]
+        check_output_files(options.out, stages, options.force)
         assemble(options.run, options.out)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
@@ -103,10 +111,13 @@ def run_assemble(options: argparse.Namespace) -> int:
 
 
 def run_export(options: argparse.Namespace) -> int:
-    from stmem_ros.model.bundle import load_bundle
-    from stmem_ros.streaming.onnx_export import export_onnx
+    from stmem_ros.io.output_file import check_output_file
+    from stmem_ros.model.bundle import bundle_folder, load_bundle
+    from stmem_ros.streaming.onnx_export import export_onnx, weights_file
 
     try:
+        for path in (options.out, weights_file(options.out)):
+            check_output_file(path, [bundle_folder(options.model)], options.force)
         export_onnx(load_bundle(options.model, "cpu"), options.size, options.out)
     except ImportError as error:
         raise CommandError(f"{error}; pip install 'stmem_ros[export]'") from error

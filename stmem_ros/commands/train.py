@@ -29,6 +29,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--start", type=Path, help="bundle to begin with")
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--force", action="store_true", help="begin anew, in the place of what the stage left"
+    )
     parser.set_defaults(run_command=run)
 
 
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             options.resume,
             options.start,
             options.coarse_data,
+            options.force,
         )
     except (OSError, ValueError) as error:
         # From a loading process, the message is a traceback whose last line is `class: message`.

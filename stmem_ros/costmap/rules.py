@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 from msgspec import Meta
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
-from stmem_ros.configuration import ConfigurationError, read_configuration
+from stmem_ros.configuration import ConfigurationError, read_configuration, shown_name
 from stmem_ros.resources import resource
 
+LAYER_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?")  # what a part of a topic's name may be
 Cost = Annotated[int, Meta(ge=-1, le=100)]
 
 
@@ -134,7 +136,7 @@ def load_rules(path: Path, classes: tuple[SemanticClass, ...]) -> CostRules:
         raise ConfigurationError(f"cost rules {path}: no rule for {', '.join(missing)}")
     if unknown := [name for name in description.classes if name not in names]:
         raise ConfigurationError(
-            f"cost rules {path}: {', '.join(unknown)} is no class of the model; "
+            f"cost rules {path}: {', '.join(map(shown_name, unknown))} is no class of the model; "
             f"it has {', '.join(names)}"
         )
     for name, rule in description.classes.items():
@@ -151,6 +153,6 @@ def _problem(rule: ClassRule) -> str:
         return ""
     if rule.cost < 0:
         return f"cost is {rule.cost}; allowed: 0 to 100 for ground and obstacles"
-    if not rule.layer.isidentifier():
+    if not LAYER_NAME.fullmatch(rule.layer):
         return f"layer is {rule.layer!r}; it must be a name such as drivable"
     return ""

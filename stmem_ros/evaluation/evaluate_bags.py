@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stmem_ros.evaluation.replay.bag_moments import find_cameras
+from stmem_ros.evaluation.replay.bag_moments import find_cameras, topic_names
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.baseline import check_baseline
@@ -124,12 +124,13 @@ def evaluate_bags(
     folder = EvaluationFolder(out)
     models = dict(zip(unique_names(bundles), bundles, strict=True))
     infos = {name: read_info(bundle_folder(bundle)) for name, bundle in models.items()}
-    if baseline is not None:
-        classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
-        check_baseline(baseline, classes, unique_names(bags), folder)
     tasks, unreadable = _tasks(bags, models, options, folder, play_online is not None)
     if not tasks:
         raise ValueError(_all_problems(unreadable))
+    if baseline is not None:
+        classes = {name: [c.name for c in info.classes] for name, info in infos.items()}
+        topics = {task.bag: task.topics for task in tasks}
+        check_baseline(baseline, classes, topics, options.replay, folder)
     inputs = [*bags, *(path for b in bundles if (path := Path(b)).is_dir())]
     claim_folder(out, inputs, force, EARLIER_EVALUATION)
     _clear(folder, keep_tasks=jobs.resume)
@@ -195,12 +196,13 @@ def _tasks(
     settings = dataclasses.asdict(options) | {"online": online, "files": digests}
     for bag, path in zip(unique_names(bags), bags, strict=True):
         error = None
-        frames, key = 0, ""
+        frames, key, names = 0, "", {}
         try:
             with BagReader(path) as reader:
                 cameras = find_cameras(
                     reader.topics, options.parameters.cameras, options.replay.topics
                 )
+                names = topic_names(cameras)
                 frames = sum(topics.image.count for topics in cameras.values())
         except BagError as problem:
             error = str(problem)
@@ -218,6 +220,7 @@ def _tasks(
                 parameters=options.parameters,
                 folder=str(folder.task(bag, model).path.resolve()),
                 frames=frames,
+                topics=names,
                 online="",
                 key=key,
             )

@@ -33,8 +33,9 @@ def create_bag(
     rate: float,
     camera: CameraModel | None,
     mounting: Mounting | None,
+    force: bool = False,
 ) -> int:
-    """Write frames at ``rate`` Hz; returns how many.
+    """Write frames at ``rate`` Hz; returns how many. With ``force`` in the place of another bag.
 
     Topics: ``/camera/image_raw/compressed``; ``/camera/label`` where frames have labels;
     ``/camera/camera_info`` with a camera; ``/tf_static`` with a mounting.
@@ -42,7 +43,7 @@ def create_bag(
     if not rate > 0:
         raise BagError(f"rate is {rate} Hz; it must be positive")
     count = 0
-    with BagWriter(path) as bag:
+    with BagWriter(path, force=force) as bag:
         if mounting is not None:
             base = BAG_MESSAGES.header(START, "base_footprint")
             pose = BAG_MESSAGES.transform(mounting.base_from_camera(), CAMERA_FRAME, base)

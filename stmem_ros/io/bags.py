@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag2,
     Qos,
     QosDurability,
     QosHistory,
@@ -30,7 +32,11 @@ from rosbags.rosbag2 import (
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from stmem_ros.io.bounded_chunks import bound_chunks
 from stmem_ros.io.messages import MessageFactory
+from stmem_ros.io.output_file import check_output_files
+from stmem_ros.io.output_folder import OutputError
+from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.resources import resource
 from stmem_ros.stamps import nanoseconds
 
@@ -49,11 +55,20 @@ class BagError(ValueError):
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag: name, type (``pkg/msg/Name``), number of messages."""
+    """One topic of a bag.
+
+    Attributes:
+        name: such as ``/camera/image_raw``.
+        type: ``pkg/msg/Name``.
+        count: number of messages.
+        latched: who listened late got its last messages, as its publisher offered (transient
+            local) when it was recorded.
+    """
 
     name: str
     type: str
     count: int
+    latched: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,7 @@ class BagReader:
         if not self.path.exists():
             raise BagError(f"no bag at {self.path}: no such file or folder")
         store = types()
+        bound_chunks()
         try:
             self._reader = AnyReader([self.path], default_typestore=store)
             self._reader.open()
@@ -119,7 +135,12 @@ class BagReader:
     def topics(self) -> tuple[Topic, ...]:
         """All topics, by name."""
         return tuple(
-            Topic(name, info.msgtype or "?", info.msgcount)
+            Topic(
+                name,
+                info.msgtype or "?",
+                info.msgcount,
+                any(_is_latched(connection) for connection in info.connections),
+            )
             for name, info in sorted(self._reader.topics.items())
         )
 
@@ -208,38 +229,53 @@ class StampedMessages:
 class BagWriter:
     """Writes a rosbag2 in MCAP; use it in a ``with`` statement.
 
+    The bag is there when it is whole: half a bag is none.
+
     Args:
-        path: folder to make.
+        path: folder to make; one that is there must hold nothing.
         compress: compress the file's chunks (zstd), as labels and grids are worth it.
+        force: a bag that is there already is replaced.
 
     Raises:
-        BagError: the folder exists already or cannot be written.
+        BagError: the folder holds files already or cannot be written.
     """
 
-    def __init__(self, path: Path, compress: bool = False) -> None:
+    def __init__(self, path: Path, compress: bool = False, force: bool = False) -> None:
         self.path = Path(path)
         self._connections: dict[str, Connection] = {}
         try:
-            self._writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
-            if compress:
-                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-            self._writer.open()
-        except (WriterError, OSError) as error:
+            check_output_files(self.path, force=force)
+            with ExitStack() as stack:
+                files = ("metadata.yaml", f"{self.path.resolve().name}.mcap")
+                part = stack.enter_context(whole_folder(self.path, files))
+                self._writer = Writer(part, version=9, storage_plugin=StoragePlugin.MCAP)
+                if compress:
+                    self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+                self._writer.open()
+                self._whole = stack.pop_all()
+        except (OutputError, WriterError, OSError) as error:
             raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
 
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
             self.close()
-        finally:
-            if kind is not None:  # half a bag is none
-                shutil.rmtree(self.path)
+            return
+        with suppress(Exception):
+            self._writer.close()
+        self._whole.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+        """Finish the bag."""
+        with self._whole:
+            self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
         """Write a message (of ``BAG_MESSAGES``) recorded at ``time`` ns."""
@@ -256,102 +292,12 @@ class BagWriter:
         self._writer.write(self._connections[topic], time, data)
 
 
-def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic:
-    """The camera's topic: ``wanted``, or the only image topic that shows no labels or depth.
-
-    Raises:
-        BagError: no such topic, no images, or several cameras to choose from.
-    """
-    images = [t for t in topics if t.type in (RAW, COMPRESSED)]
-    if wanted is not None:
-        return _named(images, wanted, "image")
-    cameras = [t for t in images if not any(w in t.name for w in _NO_CAMERA)]
-    if not cameras:
-        have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
-        raise BagError(f"the bag holds no camera images; it holds {have}")
-    if len(cameras) > 1:
-        raise BagError(
-            "the bag holds several cameras, choose one with --topic: "
-            + ", ".join(t.name for t in cameras)
-        )
-    return cameras[0]
-
-
-def is_rectified(image: Topic) -> bool:
-    """Whether the images of a topic are rectified, as its name tells."""
-    return "rect" in image.name
-
-
-def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
-    """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
-
-    What a segmentation node published is no reference: beside its labels are its statistics.
-
-    Raises:
-        BagError: the wanted topic is not in the bag.
-    """
-    if wanted is not None:
-        return _named([t for t in topics if t.type == RAW], wanted, "label")
-    names = {topic.name for topic in topics}
-    for topic in topics:
-        is_output = f"{topic.name.rpartition('/')[0]}/statistics" in names
-        if topic.type == RAW and "label" in topic.name and not is_output:
-            return topic
-    return None
-
-
-def find_info_topic(
-    topics: tuple[Topic, ...], image: Topic, wanted: str | None = None
-) -> Topic | None:
-    """The CameraInfo of an image topic: ``wanted``, the one beside it, or the only one there is.
-
-    Raises:
-        BagError: the wanted topic is not in the bag.
-    """
-    infos = [t for t in topics if t.type == CAMERA_INFO]
-    if wanted is not None:
-        return _named(infos, wanted, "camera_info")
-    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    for topic in infos:
-        if topic.name == f"{namespace}/camera_info":
-            return topic
-    return infos[0] if len(infos) == 1 else None
-
-
-def find_points_topic(
-    topics: tuple[Topic, ...], image: Topic, wanted: str | None = None
-) -> Topic | None:
-    """Where points in space come from: ``wanted``, the only lidar, or depth beside the camera.
-
-    A PointCloud2, or an Image of depth aligned with the camera's.
-
-    Raises:
-        BagError: the wanted topic is not in the bag.
-    """
-    if wanted is not None:
-        return _named([t for t in topics if t.type in (POINTS, RAW)], wanted, "points or depth")
-    lidars = [t for t in topics if t.type == POINTS and t.count]
-    if len(lidars) == 1:
-        return lidars[0]
-    return None if lidars else find_depth_topic(topics, image)
-
-
-def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
-    """The depth images beside a camera's topic, aligned with its images; None without."""
-    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace}/depth")
-    return next(depths, None)
-
-
-def _named(topics: list[Topic], name: str, kind: str) -> Topic:
-    for topic in topics:
-        if topic.name == name:
-            return topic
-    have = ", ".join(t.name for t in topics) or "none"
-    raise BagError(f"the bag has no {kind} topic {name!r}; its {kind} topics: {have}")
-
-
-_NO_CAMERA = ("label", "depth", "confidence", "overlay", "mask")
+def _is_latched(connection: Connection) -> bool:
+    """Whether a publisher kept its messages for those who listen late."""
+    if isinstance(connection.ext, ConnectionExtRosbag2):
+        profiles = connection.ext.offered_qos_profiles
+        return any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles)
+    return bool(connection.ext.latching)
 
 
 def _qos(latched: bool) -> Qos:

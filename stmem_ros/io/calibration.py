@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
+from stmem_ros.configuration import ConfigurationError, read_yaml
 from stmem_ros.geometry.camera import CameraModel, as_matrix
 
 
@@ -16,7 +15,7 @@ def read_calibration(path: Path) -> CameraModel:
         ValueError: missing, or no calibration; one line names the file and the problem.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = read_yaml(path, "calibration")
         if "camera_matrix" in raw:
             k = [float(v) for v in raw["camera_matrix"]["data"]]
             rows = [k[0:3], k[3:6], k[6:9]]
@@ -33,8 +32,11 @@ def read_calibration(path: Path) -> CameraModel:
             distortion=tuple(float(v) for v in distortion),
             model=str(raw.get("distortion_model", "plumb_bob")),
         )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
+    except ConfigurationError:
+        raise
+    except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"calibration {path} cannot be used ({type(error).__name__}: {error}); it must be a "
+            f"calibration {path} cannot be used ({type(error).__name__}: {reason}); it must be a "
             "camera_calibration YAML, or JSON with width, height, K and D"
         ) from error

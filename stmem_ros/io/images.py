@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 
 class ImageError(ValueError):
@@ -48,6 +51,8 @@ _COLOUR: dict[str, tuple[type, int, int | None]] = {
 _DEPTH: dict[str, type] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
 
 COLOUR_ENCODINGS = tuple(_COLOUR)  # that ``decode_colour`` reads
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # of compressed images
+MOST_PIXELS = 1 << 26  # of a compressed image: a few bytes may stand for any number of pixels
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
 
 
@@ -119,12 +124,18 @@ def decode_compressed(data: object) -> np.ndarray:
         ImageError: the data are no complete image.
     """
     encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
+    title = f"compressed image of {len(encoded)} bytes"
     # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
     if encoded[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in encoded[-1024:].tobytes():
-        raise ImageError(f"compressed image of {len(encoded)} bytes is cut off (no end of JPEG)")
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+        raise ImageError(f"{title} is cut off (no end of JPEG)")
+    with _opened(io.BytesIO(encoded), title):
+        pass  # its header is as it should be
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"{title} cannot be decoded: {' '.join(str(error).split())}") from error
     if pixels is None:
-        raise ImageError(f"compressed image of {len(encoded)} bytes is no JPEG, PNG, WebP or TIFF")
+        raise ImageError(f"{title} is damaged, or has a form that OpenCV does not know")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
@@ -134,11 +145,8 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         ImageError: missing or damaged.
     """
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except OSError as error:
-        raise ImageError(f"{path} is missing or no readable image: {error}") from error
+    with _opened(path, str(path)) as image:
+        return np.array(image.convert("RGB"))
 
 
 def read_label(path: Path) -> np.ndarray:
@@ -147,13 +155,36 @@ def read_label(path: Path) -> np.ndarray:
     Raises:
         ImageError: missing, damaged, or a colour image.
     """
+    with _opened(path, str(path)) as image:
+        if image.mode not in ("P", "L"):
+            raise ImageError(f"{path} has mode {image.mode}; labels are 8-bit grey or palette")
+        return np.array(image)
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
+    """An image file whose header was read, and whose size is one that may be decoded.
+
+    Raises:
+        ImageError: the same for what fails in the ``with`` statement: it is missing or damaged.
+    """
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ImageError(f"{path} has mode {image.mode}; labels are 8-bit grey or palette")
-            return np.array(image)
-    except OSError as error:
-        raise ImageError(f"{path} is missing or no readable image: {error}") from error
+        with Image.open(source, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(
+                    f"{title} is {image.width} x {image.height} pixels; allowed: at most "
+                    f"{MOST_PIXELS} in all"
+                )
+            yield image
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{title}: {error}; allowed: at most {MOST_PIXELS} pixels") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{title} is no {', '.join(FORMATS)} image") from error
+    except Exception as error:  # damaged bytes make any of the decoders fail in its own way
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{title} is missing or no readable image: {reason}") from error
 
 
 def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:

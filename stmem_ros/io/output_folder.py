@@ -12,7 +12,7 @@ MARKER_TEXT = "This folder was made by stmem, which may write it anew.\n"
 
 
 class OutputError(ValueError):
-    """A folder cannot take results; the message names it, what is in the way and what to do."""
+    """Results cannot be written; the message names the output, what is in the way, what to do."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ def claim_folder(
     Raises:
         OutputError: it contains an input, is no folder, or holds things that are not ours.
     """
-    for source in inputs:
-        if source.resolve().is_relative_to(path.resolve()):
-            raise OutputError(f"output folder {path} contains the input {source}; choose another")
+    refuse_inputs_in(path, inputs)
     if path.exists() and not path.is_dir():
         raise OutputError(f"output folder {path} is a file; choose another")
     _mark_earlier(path, earlier)
@@ -60,6 +58,17 @@ def claim_folder(
     path.mkdir(parents=True, exist_ok=True)
     if other is None:
         mark_folder(path)
+
+
+def refuse_inputs_in(path: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder for results that contains what is read.
+
+    Raises:
+        OutputError: it does.
+    """
+    for source in inputs:
+        if source.resolve().is_relative_to(path.resolve()):
+            raise OutputError(f"output folder {path} contains the input {source}; choose another")
 
 
 def mark_folder(path: Path) -> None:

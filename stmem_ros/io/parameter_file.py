@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from stmem_ros.configuration import ConfigurationError, read_yaml
+from stmem_ros.configuration import ConfigurationError, read_yaml, shown_name
 
 TITLE = "parameter file"
 
@@ -32,7 +32,7 @@ def read_node_parameters(path: Path, node_name: str) -> dict[str, Any]:
     if not found:
         raise ConfigurationError(
             f"{TITLE} {path} has no ros__parameters for {node_name}; it has them for "
-            f"{', '.join(name for name, _ in entries) or 'no node'}"
+            f"{', '.join(shown_name(name) for name, _ in entries) or 'no node'}"
         )
     merged: dict[str, Any] = {}
     for parameters in found:
@@ -89,7 +89,7 @@ def _full_name(path: Path, node_name: str, names: list[str]) -> str:
     if len(exact) > 1:
         raise ConfigurationError(
             f"{TITLE} {path} has parameters for several nodes {node_name}: "
-            f"{', '.join(sorted(exact))}; name one of them"
+            f"{', '.join(map(shown_name, sorted(exact)))}; name one of them"
         )
     return exact.pop() if exact else f"/{node_name}"
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stmem_ros.io.whole_output import whole_file
+
 ROWS = 1024  # of a row group: what is held before it is written
 
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
@@ -55,8 +57,8 @@ class RecordWriter:
 
 
 def concatenate(parts: Iterable[Path], out: Path, kind: type) -> None:
-    """All rows of some files in one, in their order, a row group at a time."""
-    with pq.ParquetWriter(out, schema(kind)) as writer:
+    """All rows of some files in one, in their order, a row group at a time; whole or not at all."""
+    with whole_file(out) as whole, pq.ParquetWriter(whole, schema(kind)) as writer:
         for part in parts:
             with pq.ParquetFile(part) as rows:
                 for batch in rows.iter_batches(ROWS):

@@ -23,14 +23,13 @@ def decode_points(cloud: Any) -> np.ndarray:
     if not {"x", "y", "z"} <= set(offsets):
         names = ", ".join(f.name for f in cloud.fields) or "none"
         raise PointsError(f"the cloud has no float32 fields x, y and z; its fields: {names}")
+    if not (cloud.width and cloud.height):
+        return np.empty((0, 3), np.float32)
     data = np.frombuffer(cloud.data, np.uint8)
     end = max(offsets[axis] for axis in "xyz") + 4
-    needed = (
-        cloud.row_step * (cloud.height - 1) + cloud.point_step * (cloud.width - 1) + end
-        if cloud.width and cloud.height
-        else 0
-    )
-    if cloud.point_step < end or len(data) < needed:
+    needed = cloud.row_step * (cloud.height - 1) + cloud.point_step * (cloud.width - 1) + end
+    row = cloud.point_step * cloud.width
+    if cloud.point_step < end or cloud.row_step < row or len(data) < needed:
         raise PointsError(
             f"a cloud of {cloud.width} x {cloud.height} points holds {len(data)} bytes with "
             f"point_step {cloud.point_step} and row_step {cloud.row_step}"

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.model.bundle import (
+    ABLATION,
+    DESCRIPTION,
+    FILES,
+    MEMORY,
+    WEIGHTS,
     BundledSegmenter,
     BundleError,
     bundle_folder,
@@ -23,7 +29,6 @@ from stmem_ros.model.bundle import (
 )
 from stmem_ros.model.tensor_file import write_tensors
 
-FILE = "ablation.safetensors"
 # variant: (with STF, with MAR); named as the training stages that make them
 VARIANTS = {
     "frame": (False, False),
@@ -41,7 +46,9 @@ TITLES = {
 
 
 def assemble(run: Path, out: Path) -> None:
-    """The bundle of a training run with all it takes to compare the variants.
+    """Write the bundle of a training run with all it takes to compare the variants.
+
+    It is written whole or not at all, in the place of one that is there.
 
     Raises:
         BundleError: a stage of the run is missing, or its frame network is not shared by all.
@@ -55,10 +62,11 @@ def assemble(run: Path, out: Path) -> None:
                 if not key.startswith(("classifier.", "mar.")):
                     raise BundleError(f"{run / name} and {run / 'mar'} differ in {key}")
                 extra[f"{name}.{key}"] = stored(key, value)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in (run / "mar").iterdir():
-        shutil.copyfile(path, out / path.name)
-    write_tensors(out / FILE, extra)
+    with whole_folder(out, FILES) as part:
+        part.mkdir()
+        for name in (DESCRIPTION, WEIGHTS, MEMORY):
+            shutil.copyfile(run / "mar" / name, part / name)
+        write_tensors(part / ABLATION, extra)
 
 
 def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str, BundledSegmenter]:
@@ -68,13 +76,13 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
         BundleError: no such bundle, or it has no variants.
     """
     folder = bundle_folder(name_or_folder)
-    if not (folder / FILE).is_file():
+    if not (folder / ABLATION).is_file():
         raise BundleError(
-            f"{folder} has no {FILE}: its variants cannot be compared; "
+            f"{folder} has no {ABLATION}: its variants cannot be compared; "
             "make one of a training run with `stmem model assemble`"
         )
     full = load_bundle(folder, device)
-    extra = read_tensors(folder / FILE)
+    extra = read_tensors(folder / ABLATION)
     models = {}
     for name, (stf, mar) in VARIANTS.items():
         architecture = dataclasses.replace(full.architecture, stf=stf, mar=mar)
@@ -90,6 +98,6 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
             model.load_state_dict(shared | variant_state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise BundleError(f"{folder / FILE} does not fit the bundle: {reason}") from error
+            raise BundleError(f"{folder / ABLATION} does not fit the bundle: {reason}") from error
         models[name] = model.eval().to(next(full.parameters()).device)
     return models

@@ -13,18 +13,27 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
+from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import write_tensors
 
+DESCRIPTION = "model.yaml"
+WEIGHTS = "weights.safetensors"
+MEMORY = "memory.safetensors"
+ABLATION = "ablation.safetensors"  # written and read by ablation.py
+FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION)  # of a bundle
+
 SHIPPED = Path(__file__).parent.parent / "bundles"
+REASON_LENGTH = 300  # characters of another library's message
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
+NAME_LENGTH = 100  # characters
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
@@ -97,7 +106,7 @@ def bundle_folder(name_or_folder: str | Path) -> Path:
         BundleError: there is no such bundle.
     """
     for folder in (Path(name_or_folder), SHIPPED / str(name_or_folder)):
-        if (folder / "model.yaml").is_file():
+        if (folder / DESCRIPTION).is_file():
             return folder
     raise BundleError(
         f"no model bundle {str(name_or_folder)!r}: it is neither a folder with a model.yaml "
@@ -123,19 +132,34 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     folder = bundle_folder(name_or_folder)
     target = resolve_device(device)
     info = read_info(folder)
+    _check_shapes(folder, info)
     model = BundledSegmenter(info)
-    state = read_tensors(folder / "weights.safetensors")
+    state = read_tensors(folder / WEIGHTS)
     if model.mar is not None:
-        bank = load_memory(folder / "memory.safetensors", model)
+        bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
-    try:
-        model.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        raise BundleError(
-            f"{folder / 'weights.safetensors'} does not fit {folder / 'model.yaml'}: "
-            + " ".join(str(error).split())
-        ) from error
+    model.load_state_dict({key: value.float() for key, value in state.items()})
     return model.eval().to(target)
+
+
+def _check_shapes(folder: Path, info: ModelInfo) -> None:
+    """Look at the header of the weights before a network of the described size is made.
+
+    Raises:
+        BundleError: they are of another network.
+    """
+    with torch.device("meta"):  # has shapes and no memory
+        model = BundledSegmenter(info)
+        state = {key: torch.empty(shape) for key, shape in tensor_shapes(folder / WEIGHTS).items()}
+    others = ("mar.keys", "mar.values", "num_batches_tracked")  # in another file, or nowhere
+    state |= {key: value for key, value in model.state_dict().items() if key.endswith(others)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        raise BundleError(
+            f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {reason}"
+        ) from error
 
 
 def save_bundle(
@@ -145,25 +169,19 @@ def save_bundle(
     bank: MemoryBank | None,
     half: bool = True,
 ) -> None:
-    """Write a bundle.
+    """Write a bundle, whole or not at all, in the place of one that is there.
 
     Args:
         bank: with MAR, tells the class of each item and how it was chosen.
         half: matrices are stored as float16, half the size; vectors always keep float32.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if model.mar is not None and bank is None:
+        raise ValueError("a model with MAR is saved with its memory bank")
     state = {
         key: (stored(key, value) if half else value).detach().cpu()
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
-    write_tensors(folder / "weights.safetensors", state)
-    if model.mar is not None:
-        if bank is None:
-            raise ValueError("a model with MAR is saved with its memory bank")
-        dataclasses.replace(
-            bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
-        ).save(folder / "memory.safetensors")
     description = ModelDescription(
         name=info.name,
         architecture=info.architecture,
@@ -172,8 +190,15 @@ def save_bundle(
         training=info.training,
         checked=info.checked,
     )
-    content = _plain(dataclasses.asdict(description))
-    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    content = yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
+    with whole_folder(folder, FILES) as part:
+        part.mkdir()
+        write_tensors(part / WEIGHTS, state)
+        if model.mar is not None and bank is not None:
+            dataclasses.replace(
+                bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
+            ).save(part / MEMORY)
+        (part / DESCRIPTION).write_text(content)
 
 
 def load_memory(path: Path, model: Segmenter) -> MemoryBank:
@@ -202,7 +227,7 @@ def read_info(folder: Path) -> ModelInfo:
     Raises:
         BundleError: it is missing, no YAML, or says something that is not allowed.
     """
-    path = folder / "model.yaml"
+    path = folder / DESCRIPTION
     try:
         description = read_configuration(path, ModelDescription, "model description")
     except ConfigurationError as error:
@@ -210,6 +235,16 @@ def read_info(folder: Path) -> ModelInfo:
     count = description.architecture.classes
     if [c.id for c in description.classes] != list(range(count)):
         raise BundleError(f"{path}: classes must have the ids 0 to {count - 1} in order")
+    names = [c.name for c in description.classes]
+    for name in (description.name, *names):
+        if not (name.isprintable() and 0 < len(name.strip()) <= NAME_LENGTH):
+            raise BundleError(
+                f"{path}: name is {name[:NAME_LENGTH]!r}; it must be printable text of 1 to "
+                f"{NAME_LENGTH} characters"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BundleError(f"{path}: two classes have the name {twice!r}; each needs its own")
     return ModelInfo(
         name=description.name,
         architecture=description.architecture,
@@ -255,6 +290,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load(path.read_bytes())  # `load_file` leaks something of each tensor (0.8)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors of a safetensors file; nothing else is read.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
 

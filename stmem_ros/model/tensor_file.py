@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
-from stmem_ros.io.whole_file import whole_file
+from stmem_ros.io.whole_output import whole_file
 
 
 def write_tensors(

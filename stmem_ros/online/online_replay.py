@@ -27,14 +27,8 @@ from tqdm import tqdm
 from stmem_ros.evaluation.replay.bag_moments import CameraTopics
 from stmem_ros.evaluation.results.folder import RecordingFolder
 from stmem_ros.evaluation.results.played_bag import PlayedBag
-from stmem_ros.io.bags import (
-    COMPRESSED,
-    BagReader,
-    BagWriter,
-    Record,
-    Topic,
-    find_image_topic,
-)
+from stmem_ros.io.bag_topics import find_image_topic
+from stmem_ros.io.bags import COMPRESSED, BagReader, BagWriter, Record, Topic
 from stmem_ros.io.output_topics import NODE, camera_topic, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.online.environment import private_environment

@@ -13,14 +13,18 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
-from stmem_ros.io.bags import BagError, BagReader, Record
+from stmem_ros.io.bags import BagError, BagReader, Record, Topic
 from stmem_ros.node.ros_messages import ROS_MESSAGES, MessageTypeError, message_type
 
+CLOCK = "/clock"
 CLOCK_PERIOD = 0.02  # s between /clock messages while no message is to be published
 
 
 class BagPlayer:
-    """Publishes a bag's messages as they are (their bytes are not decoded).
+    """Publishes a bag's messages as they are (their bytes are not decoded), and ``/clock``.
+
+    A clock that was recorded is not played beside it, unless under another name: two clocks are
+    none.
 
     Args:
         node: publishes; its executor need not spin.
@@ -41,16 +45,18 @@ class BagPlayer:
         for name in [*(topics or ()), *remaps]:
             if name not in have:
                 raise BagError(f"{bag.path} has no topic {name!r}; it has: {', '.join(have)}")
-        self._clock = node.create_publisher(Clock, "/clock", 10)
+        self._clock = node.create_publisher(Clock, CLOCK, 10)
         self._publishers: dict[str, Publisher] = {}
         for name in sorted(topics or set(have)):
+            if remaps.get(name, name) == CLOCK:
+                continue
             try:
                 kind = message_type(have[name].type)
             except MessageTypeError as error:
                 node.get_logger().warning(f"{name} is not played: {error}")
                 continue
             self._publishers[name] = node.create_publisher(
-                kind, remaps.get(name, name), _profile(name)
+                kind, remaps.get(name, name), _profile(have[name])
             )
         if not self._publishers:
             raise BagError(f"{bag.path}: no topic can be played")
@@ -111,8 +117,11 @@ def play_bag(
     return count
 
 
-def _profile(topic: str) -> QoSProfile:
-    """Reliable, so that it fits any subscription; static transforms and latched topics stay."""
-    latched = topic.endswith(("/tf_static", "/label_info"))
+def _profile(topic: Topic) -> QoSProfile:
+    """Reliable, so that it fits any subscription; what was latched stays so.
+
+    Static transforms always are, as in bags whose profiles were not recorded.
+    """
+    latched = topic.latched or topic.name.endswith("/tf_static")
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     return QoSProfile(depth=10, durability=durability)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
@@ -84,7 +85,7 @@ def export_onnx(model: BundledSegmenter, size: tuple[int, int], path: Path) -> N
     Args:
         model: on the CPU.
         size: height and width of the images, pixels.
-        path: of the file; weights of more than 1.5 GB go to ``path``.data.
+        path: of the file, which is replaced; weights of more than 1.5 GB go to ``path``.data.
 
     Raises:
         ValueError: the graph cannot be made for images of this size.
@@ -110,4 +111,13 @@ def export_onnx(model: BundledSegmenter, size: tuple[int, int], path: Path) -> N
     )
     tensors = (value.const_value for value in program.model.graph.initializers.values())
     weights = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    program.save(path, external_data=weights > ONE_FILE)
+    with whole_file(path) as part:
+        program.save(part, external_data=weights > ONE_FILE)
+        weights_file(path).unlink(missing_ok=True)
+        if weights > ONE_FILE:
+            weights_file(part).replace(weights_file(path))
+
+
+def weights_file(path: Path) -> Path:
+    """Where the weights of a large graph go, beside the graph at ``path``."""
+    return path.with_name(f"{path.name}.data")

@@ -20,7 +20,7 @@ from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.io.images import read_label
-from stmem_ros.io.whole_file import whole_file
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.config import CoarseConfig

@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.io.whole_file import whole_file
+from stmem_ros.io.whole_output import whole_file
 from stmem_ros.model.bundle import IMAGENET_MEAN, IMAGENET_STD
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.batches import (
@@ -34,6 +34,7 @@ from stmem_ros.training.config import STAGES, StageConfig, TrainingConfig
 from stmem_ros.training.label_loss import LabelLoss
 from stmem_ros.training.losses import batch_loss, class_weights
 from stmem_ros.training.processes import TrainingProcess
+from stmem_ros.training.run_folder import checkpoint_path, curves_folder
 from stmem_ros.training.samples import Samples, full_window
 from stmem_ros.training.stage_network import StageNetwork
 from stmem_ros.training.weight_average import WeightAverage
@@ -82,10 +83,10 @@ def train(
     if not epochs:
         return TrainingResult((), 0, None)
     trainer = StageTrainer(network, config, samples, holdout, process)
-    checkpoint = run / f"{stage}.checkpoint.pt"
+    checkpoint = checkpoint_path(run, stage)
     if resume and checkpoint.is_file():
         trainer.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
-    board = SummaryWriter(str(run / "tensorboard" / stage)) if process.rank == 0 else None
+    board = SummaryWriter(str(curves_folder(run, stage))) if process.rank == 0 else None
     saved = time.monotonic()
     while trainer.progress.epoch < epochs:
         for _ in trainer.train_epoch():

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+LOOPBACK = "lo"  # name of the interface
+
 
 @dataclass(frozen=True)
 class TrainingProcess:
@@ -33,6 +35,9 @@ class TrainingProcess:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
             torch.cuda.set_device(device)
         if count > 1 and not dist.is_initialized():
+            if os.environ.get("LOCAL_WORLD_SIZE") == str(count):  # all on this machine
+                for library in ("GLOO", "NCCL"):
+                    os.environ.setdefault(f"{library}_SOCKET_IFNAME", LOOPBACK)
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return TrainingProcess(rank, count, device)
 

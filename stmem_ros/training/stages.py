@@ -23,6 +23,7 @@ from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import BEFORE, TrainingConfig
 from stmem_ros.training.loop import TrainingResult, train
 from stmem_ros.training.processes import TrainingProcess
+from stmem_ros.training.run_folder import check_stage, clear_stage, memory_path
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stage_network import StageNetwork
 
@@ -35,6 +36,7 @@ def train_stage(
     resume: bool = False,
     start: Path | None = None,
     coarse_data: Path | None = None,
+    force: bool = False,
 ) -> Path:
     """Train one stage and return the folder of its bundle.
 
@@ -47,12 +49,17 @@ def train_stage(
             stage go on from it: this is how a centred model is made causal.
         coarse_data: root of the data set with coarser labels, for a frame stage that has a share
             of them.
+        force: begin anew where an earlier run of this stage left something; its bundle is there
+            until the new one takes its place.
 
     Raises:
+        OutputError: an earlier run of this stage left something, and there is neither ``force`` nor
+            a checkpoint to ``resume`` from; or the folder cannot be written to.
         FileNotFoundError: an earlier stage, the memory bank or the ImageNet weights are missing.
         ValueError: the data or the start cannot be used.
         OSError: a file cannot be written.
     """
+    check_stage(run, stage, [start] if start else [], resume, force)
     torch.manual_seed(config.seed)
     process = TrainingProcess.join()
     model, bank, height = _begin(stage, config, run, start)
@@ -66,6 +73,8 @@ def train_stage(
             f"{len(samples.classes)}"
         )
     run.mkdir(parents=True, exist_ok=True)
+    if process.rank == 0 and not resume:
+        clear_stage(run, stage)
     settings = config.stage(stage)
     network = StageNetwork(model, stage, settings.frozen, settings.frozen_norms)
     result = train(network, config, samples, holdout, run, resume, process)
@@ -151,11 +160,6 @@ def _begin(
         model.mar.keys.copy_(bank.keys)
         model.mar.values.copy_(bank.values)
     return model, bank, height
-
-
-def memory_path(run: Path, stage: str) -> Path:
-    """Where the memory bank of ``mar`` or ``frame_mar`` lies."""
-    return run / f"{stage}.memory.safetensors"
 
 
 def imagenet_weights(backbone: str) -> dict[str, Tensor]:

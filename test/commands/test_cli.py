@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from stmem_ros.commands.stmem import COMMANDS, main
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagReader
+from stmem_ros.io.output_folder import claim_folder, remove_folder
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
         (("bag", "play", "/nowhere"), ("/nowhere",)),
         (("bag", "play", "/nowhere", "--rate", "0"), ("--rate", "0.0")),
         (("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
-        (("bag", "create", "/tmp/x", "--images", "/nowhere"), ("/nowhere",)),
-        (("bag", "create", "/tmp/x", "--synthetic", "moon"), ("'moon'", "straight")),
+        (("bag", "create", "/tmp/stmem-none", "--images", "/nowhere"), ("/nowhere",)),
+        (("bag", "create", "/tmp/stmem-none", "--synthetic", "moon"), ("'moon'", "straight")),
         (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
         (("demo", "--model", "nonesuch"), ("'nonesuch'",)),
         (("model", "info", "nonesuch"), ("'nonesuch'",)),
@@ -132,6 +134,20 @@ class TestDemo:
             counts = {t.name.removeprefix("/segmentation_node/"): t.count for t in bag.topics}
         assert counts["label"] == counts["costmap"] == counts["statistics"] == 4
         assert "Traceback" not in (out / "node.log").read_text()
+
+    def test_a_killed_one_leaves_nothing_that_the_next_one_refuses(
+        self, small_bundle: Path, tmp_path: Path, start_stmem
+    ) -> None:
+        out = tmp_path / "out"
+        demo = start_stmem("demo", "--model", small_bundle, "--out", out)
+        end = time.monotonic() + 60
+        while not (out / "input").is_dir():
+            assert demo.is_running() and time.monotonic() < end, demo.text()
+            time.sleep(0.01)
+        time.sleep(0.3)  # it renders by now
+        demo.kill()
+        claim_folder(out)
+        remove_folder(out / "input")
 
     @staticmethod
     def check_video(path: Path) -> None:

@@ -17,6 +17,8 @@ from stmem_ros.commands.stmem import main
 from stmem_ros.evaluation.report import page
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import TaskFolder
+from stmem_ros.evaluation.tasks import bag_task
+from stmem_ros.io.bags import BagReader, BagWriter
 from stmem_ros.io.parquet import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
@@ -249,10 +251,19 @@ def test_a_baseline_that_has_nothing_in_common_is_refused_before_the_work(
 ) -> None:
     evaluate(tmp_path / "before", bag, "--model", small_bundle, "--duration", 0.3)
     baseline = tmp_path / "before" / "metrics.json"
-    second = write_bag(tmp_path / "second", [jpeg(image) for image in panorama(2)])
+    images = [jpeg(image) for image in panorama(2)]
+    second = write_bag(tmp_path / "second", images)
+    relabelled = tmp_path / "other" / bag.name
+    with BagReader(bag) as source, BagWriter(relabelled) as copy:
+        for record in source.records():
+            topic = record.topic.replace("/camera/label", "/other/label")
+            copy.write_cdr(topic, record.type, record.data, record.time)
     for arguments, named in (
         ([second], ("drive",)),
         ([bag, "--out", tmp_path / "before"], (str(tmp_path / "before"),)),
+        ([bag], ("duration 0.3", "None")),
+        ([bag, "--duration", "0.3", "--start", "0.1"], ("start 0.0", "0.1")),
+        (["--duration", "0.3", relabelled], ("/camera/label", "/other/label")),
     ):
         words = ["--model", small_bundle, "--baseline", baseline, "--device", "cpu"]
         out = [] if "--out" in arguments else ["--out", tmp_path / "after"]
@@ -309,6 +320,16 @@ def test_a_resumed_run_keeps_what_is_finished_and_still_true(
     assert "1 of 2 " in capsys.readouterr().out
     evaluate(out, *arguments, "--resume", "--drop", 0.3)  # another question
     assert marks["short"].stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize(("name", "value"), [("version", lambda package: "0.0"), ("FORMAT", 0)])
+def test_what_another_version_made_is_not_kept(
+    short_bag: Path, small_bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    before = bag_task.task_key(short_bag, small_bundle, {})
+    assert bag_task.task_key(short_bag, small_bundle, {}) == before
+    monkeypatch.setattr(bag_task, name, value)
+    assert bag_task.task_key(short_bag, small_bundle, {}) != before
 
 
 @pytest.mark.parametrize(

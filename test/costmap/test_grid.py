@@ -178,6 +178,8 @@ def test_the_shipped_rules_know_every_class() -> None:
         ("road: {kind: ground, cost: no, layer: a}", "classes.road.cost is False"),
         ("road: {kind: ground, layer: a}", "classes.road.cost"),
         ("road: {kind: ground, cost: 1}", "classes.road.layer"),
+        ("road: {kind: ground, cost: 1, layer: bänke}", "classes.road.layer is 'bänke'"),
+        ("road: {kind: ground, cost: 1, layer: a__b}", "classes.road.layer is 'a__b'"),
         ("road: {kind: ground, prize: 1}", "classes.road.prize .*kind, cost, layer"),
         ("road: {cost: 1, layer: a}", "classes.road.kind"),
         ("road: {kind: ground, cost: 1, layer: a, overhang: 9}", "classes.road.overhang is 9"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,16 @@ def write(
     noise: float = 20.0,
     seed: int = 0,
     bag: str = "drive",
-    frames: int = FRAMES,
+    frames: Sequence[int] = range(FRAMES),
+    camera: str = "",
 ) -> Path:
-    """Frames of 1000 labelled pixels a class: ``right`` of them right, ``changes`` change."""
-    random = np.random.default_rng(seed)
+    """Frames of 1000 labelled pixels a class: ``right`` of them right, ``changes`` change.
+
+    Which ``frames`` of the bag are there; each differs from the others.
+    """
     with RecordWriter(path, FrameRecord) as rows:
-        for i in range(frames):
+        for index, i in enumerate(frames):
+            random = np.random.default_rng([seed, i])
             hits = np.clip(random.normal(1000 * right, noise, 2), 0, 1000).astype(int)
             moved = np.clip(random.normal(1000 * changes, noise, 2), 0, 1000).astype(int)
             label = {
@@ -50,8 +55,8 @@ def write(
             }
             rows.add(
                 FrameRecord(
-                    bag, "m", i, i, i, "labelled", "", "", 3, "", "",
-                    **label, **steady,
+                    bag, "m", index, i, i, "labelled", "", "", 3, "", "",
+                    **label, **steady, camera=camera,
                 )
             )  # fmt: skip
     return path
@@ -91,11 +96,27 @@ def test_noise_alone_shows_no_difference(tmp_path: Path) -> None:
 
 
 def test_a_drive_of_one_block_has_no_interval(tmp_path: Path) -> None:
-    before = write(tmp_path / "a", right=0.8, changes=0.2, frames=10)
-    after = write(tmp_path / "b", right=0.9, changes=0.2, frames=10)
+    before = write(tmp_path / "a", right=0.8, changes=0.2, frames=range(10))
+    after = write(tmp_path / "b", right=0.9, changes=0.2, frames=range(10))
     comparison, found = differences(before, after)
     assert comparison.blocks == 1
     assert all((d.low, d.high, d.verdict) == (None, None, Verdict.OPEN) for d in found.values())
+
+
+def test_frames_are_paired_by_their_stamps(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole", right=0.8, changes=0.2, noise=100)
+    for frames in (range(40), range(90, FRAMES), range(1, 90, 3)):
+        part = write(tmp_path / "part", right=0.8, changes=0.2, noise=100, frames=frames)
+        for before, after in ((whole, part), (part, whole)):
+            comparison, found = differences(before, after)
+            assert comparison.blocks == -(-len(frames) // 16)
+            assert all(d.before == d.after and d.low == d.high == 0 for d in found.values())
+
+
+def test_the_only_camera_of_a_bag_needs_no_name(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", right=0.8, changes=0.2)
+    after = write(tmp_path / "b", right=0.8, changes=0.2, camera="front")
+    assert differences(before, after)[0].blocks == FRAMES // 16
 
 
 def test_bags_of_one_side_alone_are_left_out(tmp_path: Path) -> None:

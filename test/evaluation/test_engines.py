@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,20 @@ from stmem_ros.evaluation.tasks import engines
 from stmem_ros.evaluation.tasks.engines import JobOptions
 
 ON_CPU = EvaluationOptions(device="cpu")
+LISTENERS = """
+from pathlib import Path
+from stmem_ros.evaluation.tasks import engines
+from support.listeners import open_addresses
+start = engines._start_ray
+def start_and_show(*arguments):
+    start(*arguments)
+    for process in Path("/proc").glob("[0-9]*"):
+        command = (process / "cmdline").read_bytes()
+        if b"/ray/" in command or b"ray::" in command or process == Path("/proc/self").resolve():
+            print("process", *open_addresses(process))
+engines._start_ray = start_and_show
+assert list(engines.run_on_ray([], 1, None)) == []
+"""
 
 
 def deterministic(out: Path) -> dict:
@@ -120,6 +136,19 @@ def test_forty_bags_on_ray_give_the_totals_of_one_process_though_a_worker_dies(
 
 
 @pytest.mark.slow
+def test_ray_of_this_machine_listens_on_the_loopback_alone() -> None:
+    if find_spec("ray") is None:
+        pytest.skip("pip install 'stmem_ros[ray]'")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENERS], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 2  # Ray's processes
+    assert set(done.stdout.splitlines()) == {"process"}
+
+
+@pytest.mark.slow
 def test_a_bag_that_fails_on_ray_is_tried_again_and_reported(
     tmp_path: Path, small_bundle: Path
 ) -> None:
@@ -129,7 +158,8 @@ def test_a_bag_that_fails_on_ray_is_tried_again_and_reported(
     out.mkdir()
     (out / "bags").mkdir()
     (out / "bags" / "bag01").write_text("in the way")  # its folder cannot be made
-    run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, JobOptions(2, "ray", resume=True), out)
+    jobs = JobOptions(2, "ray", resume=True)
+    run = evaluate_bags(bags, [str(small_bundle)], ON_CPU, jobs, out, force=True)
     errors = {outcome.task.bag: outcome.error for outcome in run.outcomes}
     assert errors["bag00"] is None and "bag01" in (errors["bag01"] or "")
     failed = deterministic(out)["failed"]

@@ -15,8 +15,9 @@ from support.damage import cut_image
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
+from stmem_ros.evaluation.metrics.calibration import Calibration
 from stmem_ros.evaluation.report.page import write_report
-from stmem_ros.evaluation.report.plots import POINTS, timeline
+from stmem_ros.evaluation.report.plots import POINTS, reliability, timeline
 from stmem_ros.evaluation.results.reader import Frames
 from stmem_ros.evaluation.tasks.engines import JobOptions
 
@@ -119,6 +120,13 @@ def test_text_from_bags_is_escaped(folder: Path, tmp_path: Path) -> None:
     metrics["failed"][0]["error"] = "<script>alert(1)</script>"
     (copy / "metrics.json").write_text(json.dumps(metrics))
     assert "<script>" not in write_report(copy).read_text(encoding="utf-8")
+
+
+def test_names_are_neither_markup_nor_formulas() -> None:
+    bins = Calibration()
+    bins.add(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8), 2)
+    svg = reliability({name: bins for name in ("$\\frac{$", "<script>", "a]]>b")})
+    assert "<script>" not in svg and "frac{" in svg
 
 
 def test_a_long_bag_is_drawn_with_no_more_points_than_fit() -> None:

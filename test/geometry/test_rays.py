@@ -1,4 +1,4 @@
-"""Tables of rays: by OpenCV on a CPU, by torch on a GPU."""
+"""Tables of rays: the same on a CPU and on a GPU."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.cameras import CAMERAS, K
 
-from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.camera import CameraModel, largest_radius
 from stmem_ros.geometry.rays import ray_table, rays_on
 
 WIDE = {  # whose corners no ray reaches, or only far from the axis
@@ -42,6 +42,19 @@ def test_a_gpu_finds_the_rays_that_opencv_finds(name: str, device: str) -> None:
     assert known.mean() > 0.65 and (found == known).mean() > 0.998  # but where the image folds
     back = camera.distort(rays[known & found, :2].astype(float))
     assert np.quantile(np.abs(back - pixels[known & found]), 0.999) < 0.02
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", [name for name in CAMERAS if name != "rectified"] + ["wide lens"])
+def test_rays_are_exact_up_to_the_edge(name: str, device: str) -> None:
+    wide = CameraModel(640, 480, K, (-0.25, 0.08, 0.0, 0.0, -0.01))  # OpenCV stops too soon
+    camera = (CAMERAS | {"wide lens": wide})[name]
+    radius = 0.97 * min(largest_radius(camera), 4.0)
+    angle = np.linspace(0, 2 * np.pi, 60)[:, None]
+    distance = np.linspace(0, radius, 60)
+    rays = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=-1).reshape(-1, 2)
+    found = rays_on(torch.device(device), camera, camera.distort(rays))
+    assert np.abs(found[:, :2] - rays).max() < 1e-6
 
 
 def test_no_ray_lies_beyond_the_angle_a_distortion_reaches() -> None:

@@ -1,27 +1,20 @@
 """Bags: what is written is read; what is wrong is named."""
 
+import tracemalloc
 from pathlib import Path
 
+import lz4.frame
 import numpy as np
 import pytest
 from PIL import Image
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import storage_mcap as mcap
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera import Mounting
 from stmem_ros.io import bag_create
-from stmem_ros.io.bags import (
-    BAG_MESSAGES,
-    RAW,
-    BagError,
-    BagReader,
-    BagWriter,
-    Topic,
-    find_image_topic,
-    find_info_topic,
-    find_label_topic,
-    types,
-)
+from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, find_label_topic
+from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagError, BagReader, BagWriter, Topic, types
 from stmem_ros.io.calibration import read_calibration
 from stmem_ros.io.images import decode_colour, decode_compressed, decode_label
 
@@ -127,6 +120,20 @@ def test_problems_with_bags_are_named(tmp_path: Path, drive_bag: Path) -> None:
         bag_create.read_video(tmp_path / "none.mp4")
 
 
+def test_a_chunk_grows_no_larger_than_it_claims(drive_bag: Path) -> None:
+    BagReader(drive_bag).close()
+    many = bytes(100_000_000)
+    for kind, data in (("zstd", mcap.zstd.compress(many)), ("lz4", lz4.frame.compress(many))):
+        tracemalloc.start()
+        with pytest.raises(ReaderError, match="1000 bytes"):
+            mcap.decompress(data, kind, 1000, 0)
+        with pytest.raises(ReaderError, match=str(1 << 40)):
+            mcap.decompress(data, kind, 1 << 40, 0)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+        assert mcap.decompress(data, kind, len(many), 0) == many
+
+
 def test_the_camera_of_a_bag_is_found_or_asked_for(drive_bag: Path) -> None:
     with BagReader(drive_bag) as bag:
         topics = bag.topics
@@ -159,6 +166,10 @@ def test_calibration_files_of_both_kinds_are_read(tmp_path: Path) -> None:
 def test_what_a_segmentation_node_published_is_no_reference() -> None:
     own = [Topic(f"/segmentation_node/front/{name}", RAW, 1) for name in ("label", "statistics")]
     assert find_label_topic(tuple(own)) is None
+    for name in ("/robot/segmentation_node/label", "/segmentation_node/front/label"):
+        assert find_label_topic((Topic(name, RAW, 1),)) is None
+    renamed = [Topic(f"/eyes/{name}", RAW, 1) for name in ("confidence", "label")]
+    assert find_label_topic(tuple(renamed)) is None
     reference = Topic("/truth/label", RAW, 1)
     assert find_label_topic((*own, reference)) == reference
     assert find_label_topic(tuple(own), own[0].name) == own[0]  # where it is asked for

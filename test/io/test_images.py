@@ -1,5 +1,7 @@
 """Every supported encoding becomes the same RGB; damage is named."""
 
+import struct
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -124,6 +126,34 @@ def test_compressed_images_are_decoded_and_cut_ones_refused() -> None:
     for data in (jpeg[: len(jpeg) // 2], b"", b"no image at all", png[:40]):
         with pytest.raises(ImageError, match=rf"\b{len(data)} bytes"):
             decode_compressed(data)
+
+
+def png(width: int, height: int) -> bytes:
+    """The header of a PNG of any size, with next to nothing behind it."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"0" * 100)), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("side", [9_000, 20_000, 100_000])
+def test_few_bytes_that_stand_for_many_pixels_are_refused(tmp_path, side: int) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(side, side))
+    with pytest.raises(ImageError, match=r"pixels.*67108864"):
+        decode_compressed(path.read_bytes())
+    for read in (read_rgb, read_label):
+        with pytest.raises(ImageError, match=r"bomb\.png.*pixels.*67108864"):
+            read(path)
+
+
+def test_other_kinds_of_compressed_images_are_refused() -> None:
+    for suffix in (".bmp", ".ppm", ".jp2"):
+        with pytest.raises(ImageError, match="JPEG, PNG, WEBP, TIFF"):
+            decode_compressed(cv2.imencode(suffix, RGB)[1].tobytes())
 
 
 def test_palette_labels_are_read_as_indices(tmp_path) -> None:

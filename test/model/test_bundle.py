@@ -1,6 +1,7 @@
 """Bundles: what is saved comes back; damage is named."""
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,15 @@ import torch
 import yaml
 from support.small import small_bank
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.model.bundle import BundleError, load_bundle, load_memory, shipped_bundles
 from stmem_ros.model.memory import MemoryBank
+
+
+def named_classes(first: str) -> list[dict[str, object]]:
+    """CamVid's classes, the first of another name."""
+    names = [first, *(c.name for c in CAMVID[1:])]
+    return [{"id": i, "name": name, "colour": [i, i, i]} for i, name in enumerate(names)]
 
 
 def test_a_saved_model_gives_the_same_logits_when_loaded_twice(small_bundle: Path) -> None:
@@ -87,6 +95,12 @@ def test_a_damaged_file_is_named(
         ("architecture", {"classes": 11, "heads": 3}, "architecture: heads is 3"),
         ("architecture", {"classes": True}, "architecture.classes is True"),
         ("classes", [], "classes"),
+        ("name", "", "name is ''"),
+        ("name", "two\nlines", "name is"),
+        ("name", "\x1b[31mred", "name is"),
+        ("name", "long" * 50, "name is 'longlong"),
+        ("classes", named_classes("a\tb"), "name is"),
+        ("classes", named_classes("car"), "two classes have the name 'car'"),
         ("classes", [{"id": 0, "name": "a", "colour": [300, 0, 0]}], r"classes\[0\].colour"),
         ("classes", [{"id": 0, "name": "a", "colour": "red"}], r"classes\[0\].colour is 'red'"),
         ("input", {}, "input.height"),
@@ -105,6 +119,22 @@ def test_a_wrong_description_is_named(
     with pytest.raises(BundleError, match=named) as caught:
         load_bundle(folder, "cpu")
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_is_not_made_before_its_weights_are_looked_at(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(small_bundle, folder)
+    path = folder / "model.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["architecture"] |= {"channels": 4096, "hidden": 4096, "positions": [4096, 4096]}
+    path.write_text(yaml.safe_dump(raw))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BundleError, match=r"weights\.safetensors.*model\.yaml") as caught:
+        load_bundle(folder, "cpu")
+    assert len(str(caught.value)) < 1000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
 def test_weights_of_another_architecture_are_refused(small_bundle: Path, tmp_path: Path) -> None:

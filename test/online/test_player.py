@@ -6,13 +6,14 @@ import itertools
 import statistics
 from pathlib import Path
 
+import numpy as np
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from support.ros import LATCHED, Peer
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
-from stmem_ros.io.bags import BagReader
+from stmem_ros.io.bags import BAG_MESSAGES, TF, BagReader, BagWriter
 from stmem_ros.io.output_topics import NODE
 
 
@@ -32,6 +33,29 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clocks]
     steps = [b - a for a, b in itertools.pairwise(times) if b >= a]
     assert statistics.median(steps) < 0.05  # it runs between messages, which are 0.1 s apart
+
+
+def test_a_recorded_clock_is_left_out_and_what_was_latched_stays(
+    peer: Peer, start_stmem, tmp_path: Path
+) -> None:
+    started = 1_700_000_000 * 10**9
+    header = BAG_MESSAGES.header(started, "map")
+    pose = BAG_MESSAGES.transform(np.eye(4), "base", header)
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write("/map/pose", TF, pose, started, latched=True)
+        for i in range(20):  # of a simulator, whose time is another one
+            time = BAG_MESSAGES.make("rosgraph_msgs/msg/Clock", clock=BAG_MESSAGES.time(i * 10**8))
+            bag.write("/clock", "rosgraph_msgs/msg/Clock", time, started + i * 10**8)
+            bag.write("/pose", TF, pose, started + i * 10**8)
+    clocks = peer.collect(Clock, "/clock")
+    renamed = peer.collect(Clock, "/sim_clock")
+    poses = peer.collect(TFMessage, "/pose")
+    start_stmem("bag", "play", tmp_path / "bag", "--loop")
+    start_stmem("bag", "play", tmp_path / "bag", "--loop", "--remap", "/clock:=/sim_clock")
+    peer.wait(lambda: len(poses) >= 5 and renamed and len(clocks) >= 20, "both players")
+    late = peer.collect(TFMessage, "/map/pose", LATCHED)
+    peer.wait(lambda: late, "what was latched before anybody listened")
+    assert min(c.clock.sec for c in clocks) >= 1_699_999_999
 
 
 def test_what_the_node_makes_of_a_bag_is_recorded(start_node, start_stmem, tmp_path: Path) -> None:

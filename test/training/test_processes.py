@@ -52,10 +52,12 @@ def test_two_processes_give_the_gradients_of_one_with_the_same_global_batch(
     (tmp_path / "config.yaml").write_text(CONFIG)
 
     monkeypatch.setenv("MASTER_ADDR", "localhost")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    port = str(free_port())
+    monkeypatch.setenv("MASTER_PORT", port)
     found = {}
     for count in (1, 2):
         monkeypatch.setenv("WORLD_SIZE", str(count))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
         out = tmp_path / f"{count}.pt"
         words = ["gradients", str(tmp_path / "config.yaml"), str(tmp_path), str(out)]
         processes = []
@@ -66,6 +68,8 @@ def test_two_processes_give_the_gradients_of_one_with_the_same_global_batch(
             assert process.exit_code(timeout=240) == 0, process.text()
         found[count] = torch.load(out, weights_only=True)
     assert (found[1]["processes"], found[2]["processes"]) == (1, 2)
+    # The meeting point is torchrun's; here it is the first process's.
+    assert [a for a in found[2]["open"] if not a.endswith(f":{port}")] == []
     one, two = found[1]["gradients"], found[2]["gradients"]
     assert one.keys() == two.keys() and len(one) > 30
     for key, gradient in one.items():

@@ -20,6 +20,7 @@ from stmem_ros.configuration import ConfigurationError
 from stmem_ros.data.dataset import DatasetError
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
+from stmem_ros.io.output_folder import OutputError
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
@@ -135,6 +136,26 @@ def test_ctrl_c_in_an_epoch_says_how_to_go_on(
     assert start_stmem(*command, tmp_path / "whole").exit_code(timeout=240) == 0
     whole = torch.load(tmp_path / "whole" / "frame.checkpoint.pt", weights_only=True)
     assert losses == whole["progress"]["losses"] and len(losses) == 3
+
+
+def test_a_finished_stage_is_begun_anew_by_force_alone(
+    data: Path, trained: Path, tmp_path: Path, config_path: Path
+) -> None:
+    config = load_config(config_path)
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match=re.escape(str(run / "frame.checkpoint.pt"))):
+        train_stage("frame", config, data, run)
+    (run / "frame.checkpoint.pt").rename(tmp_path / "frame.checkpoint.pt")
+    for resume in (False, True):  # without a checkpoint there is nothing to go on from
+        with pytest.raises(OutputError, match=re.escape(str(run / "frame"))):
+            train_stage("frame", config, data, run, resume=resume)
+    (tmp_path / "frame.checkpoint.pt").rename(run / "frame.checkpoint.pt")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    train_stage("frame", dataclasses.replace(config, seed=4), data, run, force=True)
+    assert load_bundle(run / "frame", "cpu").info.training["seed"] == 4
+    assert len(list((run / "tensorboard" / "frame").iterdir())) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -12,14 +12,18 @@ from stmem_ros.io.bag_create import CAMERA_FRAME, START
 from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, RAW, TF, BagWriter
 
 
-def create_synthetic_bag(path: Path, kind: str, seed: int, frames: int, rate: float) -> None:
+def create_synthetic_bag(
+    path: Path, kind: str, seed: int, frames: int, rate: float, force: bool = False
+) -> None:
     """Render a drive through the synthetic world: images, labels, depth, camera info, TF.
+
+    With ``force`` in the place of a bag that is there.
 
     Topics: ``/camera/image_raw``, ``/camera/label`` (mono8), ``/camera/depth`` (32FC1 m),
     ``/camera/camera_info``, ``/tf_static`` (base_footprint to camera), ``/tf`` (odom to base).
     """
     scene = make_scene(kind, seed)
-    with BagWriter(path) as bag:
+    with BagWriter(path, force=force) as bag:
         base = BAG_MESSAGES.header(START, "base_footprint")
         mount = BAG_MESSAGES.transform(MOUNTING.base_from_camera(), CAMERA_FRAME, base)
         bag.write("/tf_static", TF, mount, START, latched=True)

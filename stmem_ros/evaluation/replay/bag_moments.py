@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stmem_ros.geometry.transforms import TransformBuffer
-from stmem_ros.io.bags import (
-    TF,
-    BagError,
-    BagReader,
-    Record,
-    Topic,
+from stmem_ros.io.bag_topics import (
     find_depth_topic,
     find_image_topic,
     find_info_topic,
     find_label_topic,
     find_points_topic,
 )
+from stmem_ros.io.bags import TF, BagError, BagReader, Record, Topic
 from stmem_ros.io.images import ImageError, decode_label
 from stmem_ros.pipeline import DEPTH_SLOP
 from stmem_ros.stamps import nanoseconds
@@ -85,6 +81,15 @@ class Moment:
     reference: np.ndarray | str | None = None
     points: Any = None
     depth: Any = None
+
+
+def topic_names(cameras: Mapping[str, CameraTopics]) -> dict[str, str | None]:
+    """Names of the topics that are read, by what they hold; None for what the bag has not."""
+    found: dict[str, str | None] = {}
+    for role in ("image", "info", "label", "points"):
+        topics = (getattr(camera, role) for camera in cameras.values())
+        found[role] = ", ".join(t.name for t in topics if t is not None) or None
+    return found
 
 
 def find_cameras(

@@ -23,6 +23,7 @@ from stmem_ros.evaluation.replay.bag_moments import (
     CameraTopics,
     Moment,
     find_cameras,
+    topic_names,
 )
 from stmem_ros.evaluation.replay.latency import Arrival, serve
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
@@ -38,7 +39,8 @@ from stmem_ros.frames import (
 )
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
-from stmem_ros.io.bags import POINTS, BagReader, is_rectified
+from stmem_ros.io.bag_topics import is_rectified
+from stmem_ros.io.bags import POINTS, BagReader
 from stmem_ros.io.images import decode_depth, decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
@@ -124,11 +126,7 @@ class BagReplay:
     @property
     def topics(self) -> dict[str, str | None]:
         """Names of what is read, by what it holds; None for what the bag has not."""
-        found: dict[str, str | None] = {}
-        for role in ("image", "info", "label", "points"):
-            topics = (getattr(camera, role) for camera in self.cameras.values())
-            found[role] = ", ".join(t.name for t in topics if t is not None) or None
-        return found
+        return topic_names(self.cameras)
 
     @property
     def error(self) -> str:

@@ -16,6 +16,7 @@ from stmem_ros.evaluation.report.plots import RESTART, STATES, reliability, time
 from stmem_ros.evaluation.results.comparison import Verdict
 from stmem_ros.evaluation.results.reader import Results, WorstFrame, read_results
 from stmem_ros.io.pages import number, render
+from stmem_ros.io.whole_output import whole_file
 
 CARDS = ("miou", "temporal_consistency", "flicker", "coverage", "drop_rate", "latency_p95_ms")
 BAG_FIGURES = (
@@ -57,7 +58,8 @@ def write_report(folder: Path) -> Path:
     """Write ``report.html`` from the results in ``folder``; returns its path."""
     results = read_results(folder)
     page = render("report.html.j2", **_content(results))
-    results.folder.report.write_text(page, encoding="utf-8")
+    with whole_file(results.folder.report) as part:
+        part.write_text(page, encoding="utf-8")
     return results.folder.report
 
 

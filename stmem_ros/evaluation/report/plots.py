@@ -31,6 +31,7 @@ GAP = 0.14  # inches between curves
 MARGINS = (0.5, 0.1)  # inches below and above them
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names are no formulas
     "svg.hashsalt": "stmem_ros",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],

@@ -14,7 +14,9 @@ from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.evaluation.results.frame_record import Fault, TimingRecord
 from stmem_ros.io.parquet import numbers, read_rows
-from stmem_ros.io.whole_file import whole_file
+from stmem_ros.io.whole_output import whole_file
+
+FORMAT = 1  # of a task's files; another one where what they hold changes its meaning
 
 
 @dataclass(frozen=True)

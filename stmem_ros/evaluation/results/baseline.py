@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stmem_ros.evaluation.replay.replay_options import ReplayOptions
 from stmem_ros.evaluation.results.comparison import Comparison, compare
 from stmem_ros.evaluation.results.folder import EvaluationFolder
 from stmem_ros.evaluation.results.metrics_file import MetricsError, class_names, read_metrics
@@ -28,13 +29,18 @@ class EvaluatedModel:
 
 
 def check_baseline(
-    path: Path, models: dict[str, list[str]], bags: Sequence[str], folder: EvaluationFolder
+    path: Path,
+    models: dict[str, list[str]],
+    bags: Mapping[str, dict[str, str | None]],
+    replay: ReplayOptions,
+    folder: EvaluationFolder,
 ) -> None:
     """Refuse a baseline that cannot be compared with.
 
     Args:
         models: names of the classes of each model to be compared.
-        bags: names of the bags.
+        bags: the topics that are read of each bag, by its name.
+        replay: what is replayed of them.
         folder: where the results go that are to be compared.
 
     Raises:
@@ -42,7 +48,8 @@ def check_baseline(
     """
     if path.resolve() == folder.metrics.resolve():
         raise MetricsError(f"the baseline {path} lies where results go; choose another --out")
-    known = read_metrics(path)["models"]
+    content = read_metrics(path)
+    known = content["models"]
     frames = EvaluationFolder(path.parent).frames
     if not frames.is_file():
         raise MetricsError(f"{path} has no {frames.name} beside it, which a comparison needs")
@@ -55,6 +62,32 @@ def check_baseline(
         if not set(known[before]["bags"]) & set(bags):
             have = ", ".join(known[before]["bags"]) or "none"
             raise MetricsError(f"{path} has none of these bags; its bags: {have}")
+        for bag, topics in bags.items():
+            _check_topics(path, bag, known[before]["bags"].get(bag, {}).get("topics", {}), topics)
+    _check_part(path, content["configuration"].get("replay", {}), replay)
+
+
+def _check_part(path: Path, before: Mapping[str, Any], replay: ReplayOptions) -> None:
+    """Refuse a baseline of another part of the bags: its frames began with another history."""
+    for name in ("start", "duration"):
+        value = getattr(replay, name)
+        if name in before and before[name] != value:
+            raise MetricsError(
+                f"{path} was made with {name} {before[name]}, this evaluation has {value}; "
+                "compare the same part of the bags"
+            )
+
+
+def _check_topics(
+    path: Path, bag: str, before: Mapping[str, str | None], topics: Mapping[str, str | None]
+) -> None:
+    """Refuse a baseline that read other topics of a bag."""
+    for role, name in before.items():
+        if role in topics and topics[role] != name:
+            raise MetricsError(
+                f"{path} read the {role} topic {name} of {bag}, this evaluation reads "
+                f"{topics[role]}; compare the same topics"
+            )
 
 
 def compare_models(models: Sequence[EvaluatedModel], seed: int) -> Iterator[Comparison]:

@@ -7,6 +7,7 @@ resample takes the same blocks on both sides and works out each figure from its 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +25,8 @@ RESAMPLES = 2000
 LEVEL = 95  # percent, of the interval
 
 
-Blocks = dict[tuple[str, int], np.ndarray]  # sums of each block, by bag and number of the block
+# What a frame is known by on both sides: bag, camera, stamp in ns, how often that came before.
+Frame = tuple[str, str, int, int]
 
 
 class Verdict(str, Enum):
@@ -139,7 +141,8 @@ def compare(
     classes: Sequence[str],
     seed: int,
 ) -> Comparison:
-    """Compare two models, each the rows of its name in a ``frames.parquet``.
+    """Compare two models on the frames both have, each the rows of its name in a
+    ``frames.parquet``. A frame is known by its bag, camera and stamp.
 
     Args:
         before, after: file and name of the model in it.
@@ -147,15 +150,18 @@ def compare(
         classes: of both.
 
     Raises:
-        ValueError: they share no bag.
+        ValueError: they share no frame.
     """
-    width, columns = _layout(len(classes))
-    sides = [_block_sums(*side, width, columns) for side in (before, after)]
-    shared = {bag for bag, _ in sides[0]} & {bag for bag, _ in sides[1]}
-    if not shared:
-        raise ValueError(f"{names[0]} and {names[1]} share no bag: nothing to compare")
-    keys = sorted(key for key in sides[0].keys() | sides[1].keys() if key[0] in shared)
-    sums = [np.array([side.get(key, np.zeros(width)) for key in keys]) for side in sides]
+    layout = _layout(len(classes))
+    columns = layout[1]
+    frames = [_frame_keys(*side) for side in (before, after)]
+    blocks = _numbered_blocks(*frames)
+    if not blocks:
+        raise ValueError(f"{names[0]} and {names[1]} share no frame: nothing to compare")
+    sums = [
+        _block_sums(*side, own, blocks, layout)
+        for side, own in zip((before, after), frames, strict=True)
+    ]
     totals = [side.sum(axis=0)[None] for side in sums]
     resamples = _resample(sums, seed)
     differences = []
@@ -164,10 +170,10 @@ def compare(
         if np.isnan(old) or np.isnan(new):
             continue
         resampled = [ratio.of(side, columns) for side in resamples]
-        low, high = _interval(resampled[1] - resampled[0], len(keys))
+        low, high = _interval(resampled[1] - resampled[0], len(sums[0]))
         verdict = _verdict(low, high, ratio.lower_is_better)
         differences.append(Difference(ratio.name, old, new, low, high, verdict))
-    return Comparison(*names, len(keys), tuple(differences))
+    return Comparison(*names, len(sums[0]), tuple(differences))
 
 
 def _resample(sides: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -213,10 +219,57 @@ def _layout(classes: int) -> tuple[int, dict[str, slice]]:
     return ends[-1], {c: slice(a, b) for c, a, b in zip(lengths, starts, ends, strict=True)}
 
 
-def _block_sums(path: Path, model: str, width: int, layout: dict[str, slice]) -> Blocks:
-    """The sums of each block of a model's frames."""
-    columns = ["bag", "model", "index", "coverage", *_LISTS, *_NUMBERS, *_COUNTED]
-    blocks: Blocks = {}
+def _frame_keys(path: Path, model: str) -> list[Frame]:
+    """The frames of a model in the order of the rows; the only camera of a bag needs no name."""
+    columns = ["bag", "model", "stamp"]
+    with pq.ParquetFile(path) as file:
+        if "camera" in file.schema_arrow.names:  # which files of earlier versions have not
+            columns.append("camera")
+        rows = file.read(columns).to_pylist()
+    rows = [row for row in rows if row["model"] == model]
+    cameras: dict[str, set[str]] = {}
+    for row in rows:
+        cameras.setdefault(row["bag"], set()).add(row.get("camera", ""))
+    seen: Counter[tuple[str, str, int]] = Counter()
+    frames = []
+    for row in rows:
+        camera = row["camera"] if len(cameras[row["bag"]]) > 1 else ""
+        frame = (row["bag"], camera, row["stamp"])
+        frames.append((*frame, seen[frame]))
+        seen[frame] += 1
+    return frames
+
+
+def _numbered_blocks(before: Sequence[Frame], after: Sequence[Frame]) -> dict[Frame, int]:
+    """The block of each frame that both have: ``BLOCK`` of a bag in a row."""
+    both = set(after)
+    counts: Counter[str] = Counter()
+    places: dict[Frame, tuple[str, int]] = {}
+    for frame in before:
+        if frame in both:
+            places[frame] = (frame[0], counts[frame[0]] // BLOCK)
+            counts[frame[0]] += 1
+    numbers_of = {place: i for i, place in enumerate(sorted(set(places.values())))}
+    return {frame: numbers_of[place] for frame, place in places.items()}
+
+
+def _block_sums(
+    path: Path,
+    model: str,
+    frames: Sequence[Frame],
+    blocks: dict[Frame, int],
+    layout: tuple[int, dict[str, slice]],
+) -> np.ndarray:
+    """The sums of each block of a model's frames, blocks x length of a row.
+
+    Args:
+        frames: of the model, in the order of the rows.
+        blocks: of the frames that count.
+    """
+    width, places = layout
+    sums = np.zeros((max(blocks.values()) + 1, width))
+    keys = iter(frames)
+    columns = ["model", "coverage", *_LISTS, *_NUMBERS, *_COUNTED]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(ROWS, columns=columns):
             table = pa.Table.from_batches([batch])
@@ -224,16 +277,12 @@ def _block_sums(path: Path, model: str, width: int, layout: dict[str, slice]) ->
             for name in (*_LISTS, *_NUMBERS, *_COUNTED):
                 column = numbers(table, name)
                 if column.size:
-                    values[:, layout[name]] = np.nan_to_num(column).reshape(len(table), -1)
+                    values[:, places[name]] = np.nan_to_num(column).reshape(len(table), -1)
             for name in _COUNTED:
-                values[:, layout[f"{name}#"]] = ~np.isnan(numbers(table, name))[:, None]
+                values[:, places[f"{name}#"]] = ~np.isnan(numbers(table, name))[:, None]
             known_cells = numbers(table, "coverage") * numbers(table, "in_view")
-            values[:, layout["known"]] = np.nan_to_num(known_cells)[:, None]
-            rows = zip(
-                *(table.column(c).to_pylist() for c in ("bag", "model", "index")), strict=True
-            )
-            for row, (bag, row_model, index) in zip(values, rows, strict=True):
-                if row_model == model:
-                    key = (bag, index // BLOCK)
-                    blocks[key] = blocks.get(key, 0) + row
-    return blocks
+            values[:, places["known"]] = np.nan_to_num(known_cells)[:, None]
+            for row, row_model in zip(values, table.column("model").to_pylist(), strict=True):
+                if row_model == model and (block := blocks.get(next(keys))) is not None:
+                    sums[block] += row
+    return sums

@@ -30,6 +30,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stmem_ros.io.whole_output import whole_file
+
 FORMAT = 2
 
 
@@ -39,7 +41,8 @@ class MetricsError(ValueError):
 
 def write_metrics(path: Path, content: dict[str, Any]) -> None:
     """Write what the format holds beside its number."""
-    path.write_text(json.dumps({"format": FORMAT, **content}, indent=1) + "\n")
+    with whole_file(path) as part:
+        part.write_text(json.dumps({"format": FORMAT, **content}, indent=1) + "\n")
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from stmem_ros.evaluation.metrics.figures import Figures
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import EvaluationFolder
+from stmem_ros.io.whole_output import whole_file
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,5 @@ def gather_online(folder: EvaluationFolder, results: Sequence[BagResult]) -> Non
     for result in results:
         written = folder.task(result.bag, result.model).online.read_text()
         content.setdefault(result.model, {})[result.bag] = json.loads(written)
-    folder.online.write_text(json.dumps(content, indent=1) + "\n")
+    with whole_file(folder.online) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")

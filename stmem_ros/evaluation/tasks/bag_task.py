@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
-from stmem_ros.evaluation.results.bag_result import finished_key
+from stmem_ros.evaluation.results.bag_result import FORMAT, finished_key
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.io.digests import file_digests
 from stmem_ros.parameters import NodeParameters
@@ -29,6 +30,7 @@ class BagTask:
         parameters: of the node that drives.
         folder: where the results go.
         frames: images of the bag, for progress.
+        topics: names of the topics that are read, by what they hold.
         online: folder of the bag's replay through the real node, empty without.
         key: tells whether results that lie there already are of the same task.
     """
@@ -43,6 +45,7 @@ class BagTask:
     parameters: NodeParameters
     folder: str
     frames: int
+    topics: dict[str, str | None]
     online: str
     key: str
 
@@ -66,11 +69,12 @@ class TaskOutcome:
 
 
 def task_key(path: Path, bundle: Path, settings: dict[str, Any]) -> str:
-    """A digest of all that a task's results depend on.
+    """A digest of all that a task's results depend on, and of what they are written by.
 
     Of the bag, names, sizes and times of its files stand for their content.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     bag = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    parts = [str(path.resolve()), bag, file_digests(bundle), settings]
+    made_by = [version("stmem_ros"), FORMAT]
+    parts = [str(path.resolve()), bag, file_digests(bundle), settings, made_by]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -6,6 +6,7 @@ Each task leaves its results in files, so that a worker that dies takes nothing 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -136,6 +137,9 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
     Raises:
         ValueError: Ray is not installed or the cluster cannot be reached.
     """
+    if address is None:
+        # Read as Ray is imported: without clusters its servers listen on the loopback alone.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
