@@ -56,7 +56,7 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
         ImageError: the image cannot be decoded.
     """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.data)
+        return decode_compressed(message.data, message.format)
     return image_to_rgb(message)
 
 
