@@ -43,7 +43,7 @@ class Fault:
     Attributes:
         sensor, name: what it is of, and what it is.
         make: makes the change of a sensor's messages, which may remember.
-        labels, grid: what becomes of them.
+        labels, grid: what becomes of them; a grid of None: either.
         told: what a status of /diagnostics says then; '' if all of them stay OK, None if they may
             say something.
         is_seen: grids stay right by the street's truth; False where nothing tells the node that
@@ -57,7 +57,7 @@ class Fault:
     name: str
     make: Callable[[], Change]
     labels: Labels = Labels.GO_ON
-    grid: Grid = Grid.GOES_ON
+    grid: Grid | None = Grid.GOES_ON
     told: str | None = ""
     is_seen: bool = True
     seconds: float = 3.0
@@ -430,7 +430,7 @@ def odometry_faults() -> list[Fault]:
         Fault(odometry, "NaN", each_transform(not_a_number), **missing),
         Fault(odometry, "a rotation of zeros", each_transform(no_rotation), **missing),
         Fault(odometry, "names that are empty", each_transform(no_names), **missing),
-        Fault(odometry, "0.3 s late", always(delayed(0.3)), **missing),
+        Fault(odometry, "0.3 s late", always(delayed(0.3)), **missing | {"grid": None}),
         Fault(odometry, "1 s late", always(delayed(1.0)), **missing),
         Fault(odometry, "3 s late", always(delayed(3.0)), seconds=4.0, **missing),
         Fault(odometry, "in bursts, once per second", always(in_bursts), told=refused),

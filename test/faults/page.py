@@ -42,7 +42,7 @@ def table(outcomes: Outcomes) -> str:
 
 
 def _row(fault: Fault, outcomes: Outcomes) -> str:
-    grid = fault.grid.value
+    grid = "either" if fault.grid is None else fault.grid.value
     if not fault.is_seen:
         grid += ", and is wrong: nothing tells"
     said = {None: "perhaps something", "": "nothing"}.get(fault.told, f"“{fault.told}”")
