@@ -16,6 +16,7 @@ import numpy as np
 
 from stmem_ros.classes import CAMVID, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import read_names, without_suffix
 from stmem_ros.io.images import read_label, read_rgb
 
 VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
@@ -114,7 +115,7 @@ def _runs(list_path: Path, index: Path) -> tuple[Clip, ...]:
     """Unbroken runs of a published list: names of a sequence at a constant step of frames."""
     if not list_path.is_file():
         raise DatasetError(f"neither {index} nor {list_path} is there; is this CamVid's folder?")
-    names = sorted(set(list_path.read_text().split()))
+    names = sorted({without_suffix(name) for name in read_names(list_path)})
     clips: list[Clip] = []
     for sequence, group in groupby(names, key=lambda n: n.rsplit("_", 1)[0]):
         run: list[str] = []

@@ -14,6 +14,7 @@ import numpy as np
 
 from stmem_ros.classes import CITYSCAPES, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import is_hidden
 from stmem_ros.io.images import read_label, read_rgb
 
 RATE = 17.0  # Hz
@@ -49,7 +50,7 @@ class Cityscapes:
         sequences = self.root / "leftImg8bit_sequence"
         self._images = sequences if sequences.is_dir() else self.root / "leftImg8bit"
         folder = self.root / "gtFine" / split
-        labels = sorted(folder.glob("*/*_gtFine_labelIds.png"))
+        labels = sorted(p for p in folder.glob("*/*_gtFine_labelIds.png") if not is_hidden(p))
         if not labels:
             raise DatasetError(f"no *_gtFine_labelIds.png in the cities of {folder}")
         names = [path.name.removesuffix("_gtFine_labelIds.png") for path in labels]

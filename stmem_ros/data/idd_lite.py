@@ -14,6 +14,7 @@ import numpy as np
 
 from stmem_ros.classes import IDD_LITE
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import is_hidden
 from stmem_ros.io.images import read_label, read_rgb
 
 SPLITS = ("train", "val", "unlabelled")
@@ -43,7 +44,7 @@ class IddLite:
             raise DatasetError(f"IDD Lite has no split {split!r}; it has: {', '.join(SPLITS)}")
         self.root = Path(root)
         self._folder = self.root / ("unlabelled" if split == "unlabelled" else "images")
-        names = sorted(path.stem for path in self._folder.glob("*_*.jpg"))
+        names = sorted(p.stem for p in self._folder.glob("*_*.jpg") if not is_hidden(p))
         self.clips = tuple(
             Clip(drive, tuple(frames), RATE)
             for drive, frames in groupby(names, key=_drive)

@@ -2,7 +2,7 @@
 
 root/dataset.yaml                 rate: 10.0
                                   classes: [{name: road, colour: [128, 64, 128]}, ...]
-root/SPLIT/SEQUENCE/images/*.jpg  or .png; the order of their names is the order in time
+root/SPLIT/SEQUENCE/images/*.jpg  or .png; in the order of the numbers in their names
 root/SPLIT/SEQUENCE/labels/*.png  8-bit class ids (or a palette image), 255 unlabelled; of any
                                   frames, named as their images
 """
@@ -17,6 +17,7 @@ import numpy as np
 from stmem_ros.classes import GreyLevel, SemanticClass
 from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import ImageFolderError, image_paths, is_hidden
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
 
 
@@ -49,13 +50,17 @@ class VideoFolder:
         self.classes = tuple(
             SemanticClass(i, c.name, c.colour) for i, c in enumerate(description.classes)
         )
-        sequences = sorted(p for p in self._folder.glob("*") if (p / "images").is_dir())
-        self._paths = {
-            f"{sequence.name}/{path.stem}": path
-            for sequence in sequences
-            for path in sorted((sequence / "images").iterdir())
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        }
+        sequences = sorted(
+            p for p in self._folder.glob("*") if (p / "images").is_dir() and not is_hidden(p)
+        )
+        try:
+            self._paths = {
+                f"{sequence.name}/{path.stem}": path
+                for sequence in sequences
+                for path in image_paths(sequence / "images")
+            }
+        except ImageFolderError as error:
+            raise DatasetError(str(error)) from error
         if not self._paths:
             raise DatasetError(
                 f"no {', '.join(IMAGE_SUFFIXES)} files in {self._folder}/SEQUENCE/images"

@@ -191,7 +191,7 @@ def _decoded(encoded: np.ndarray, title: str) -> np.ndarray:
     # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
     if encoded[:2].tobytes() == b"\xff\xd8" and _is_cut_jpeg(encoded):
         raise ImageError(f"{title} is cut off (no end of JPEG)")
-    with _opened(io.BytesIO(encoded), title):
+    with _opened(io.BytesIO(encoded.data), title):
         pass  # its header is as it should be
     try:
         pixels = cv2.imdecode(encoded, _AS_STORED)
