@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stmem_ros.costmap.depth import read_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
 from stmem_ros.costmap.mapper import SemanticMapper
@@ -49,10 +50,9 @@ from stmem_ros.frames import (
     RefusedFrame,
     View,
 )
-from stmem_ros.geometry.camera import to_camera
+from stmem_ros.geometry.calibrations import Calibrations
 from stmem_ros.geometry.odometry import LostOdometryError, Odometry
 from stmem_ros.geometry.transforms import TransformError, TransformSource
-from stmem_ros.io.images import decode_depth
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.stamps import CLOCK_RESET
@@ -148,6 +148,7 @@ class Pipeline:
         self._odometry = Odometry(
             transforms, config.odom_frame, config.base_frame, config.transform_timeout
         )
+        self._calibrations = Calibrations(config.rectified)
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
         self._staleness = Staleness(config.grid.stale_after)
@@ -362,7 +363,7 @@ class Pipeline:
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
     ) -> MapResult:
         frame, base, odom = labelled.frame, self.config.base_frame, self.config.odom_frame
-        camera = to_camera(camera_info, self.config.rectified)
+        camera = self._calibrations.camera(frame.camera, camera_info, *labelled.label.shape)
         patience = self.config.transform_timeout
         deadline = time.monotonic() + patience
         camera_from_base = self._transforms.lookup(
@@ -377,10 +378,9 @@ class Pipeline:
             camera,
             camera_from_base,
             odom_from_base,
-            None if depth is None else decode_depth(depth),
+            None if depth is None else read_depth(depth, frame.frame_id),
         )
-        height, width = labelled.label.shape
-        view = View(camera.scaled(width, height), camera_from_base)
+        view = View(camera, camera_from_base)
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
             self._grid_time.follow(frame.camera, frame.stamp)

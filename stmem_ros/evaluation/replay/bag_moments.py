@@ -68,7 +68,7 @@ class Moment:
         info: the camera's newest CameraInfo, None without.
         reference: labels, or why those of this moment cannot be used; None without.
         points: message with lidar or depth to compare with, None without.
-        depth: depth image of the same moment, None without.
+        depth: depth image of the same moment, None without; ``depth_problem`` says why.
     """
 
     camera: str
@@ -81,6 +81,7 @@ class Moment:
     reference: np.ndarray | str | None = None
     points: Any = None
     depth: Any = None
+    depth_problem: str = ""
 
 
 def topic_names(cameras: Mapping[str, CameraTopics]) -> dict[str, str | None]:
@@ -257,9 +258,7 @@ class BagMoments:
         reference = None
         if topics.label is not None:
             _, reference = self._references.pop((topics.label.name, stamp), (0, None))
-        depth = self._nearest(topics.depth, stamp)
-        if depth is not None and abs(nanoseconds(depth.header.stamp) - stamp) > DEPTH_SLOP:
-            depth = None
+        depth, depth_problem = self._depth(topics.depth, stamp)
         return Moment(
             camera=camera,
             index=index,
@@ -270,6 +269,20 @@ class BagMoments:
             reference=reference,
             points=self._nearest(topics.points, stamp),
             depth=depth,
+            depth_problem=depth_problem,
+        )
+
+    def _depth(self, topic: Topic | None, stamp: int) -> tuple[Any, str]:
+        """The depth image of a moment, or why there is none."""
+        depth = self._nearest(topic, stamp)
+        if topic is None or depth is None:
+            return None, "no depth image of the same moment"
+        apart = abs(nanoseconds(depth.header.stamp) - stamp)
+        if apart <= DEPTH_SLOP:
+            return depth, ""
+        return None, (
+            f"no depth image of the same moment: the nearest stamp on {topic.name} is "
+            f"{apart / 1e9:.3f} s away, allowed are {DEPTH_SLOP / 1e9} s"
         )
 
     def _nearest(self, topic: Topic | None, stamp: int) -> Any:
