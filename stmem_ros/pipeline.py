@@ -49,6 +49,7 @@ from stmem_ros.frames import (
     Refusal,
     RefusedFrame,
     View,
+    late_text,
 )
 from stmem_ros.geometry.calibrations import Calibrations
 from stmem_ros.geometry.odometry import LostOdometryError, Odometry
@@ -267,9 +268,7 @@ class Pipeline:
             stream.reset()
             camera = self._cameras[frame.camera] = _Camera(epoch)
         if camera.newest is not None and 0 <= camera.newest - frame.stamp <= CLOCK_RESET:
-            lag = (camera.newest - frame.stamp) / 1e9
-            text = f"its stamp lies {lag:.3f} s before that of an image which came earlier"
-            return RefusedFrame(frame, Refusal.LATE, text)
+            return RefusedFrame(frame, Refusal.LATE, late_text(camera.newest - frame.stamp))
         camera.newest = frame.stamp
         return None
 

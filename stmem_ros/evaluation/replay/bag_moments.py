@@ -180,6 +180,8 @@ class BagMoments:
         self._recent: dict[str, deque[tuple[int, Any]]] = {}
         self._unread: dict[str, tuple[int, str]] = {}  # by topic: how many, the first reason
         self._unmatched: dict[str, int] = {}  # by topic: references without an image
+        self._stamps: dict[str, int] = {}  # the newest of each image topic, ns
+        self._standing: dict[str, int] = {}  # by topic: images with the stamp of the one before
         self._static = {t.name: t.name.endswith("static") for t in bag.topics if t.type == TF}
 
     @property
@@ -191,6 +193,11 @@ class BagMoments:
         ]
         for topic, count in self._unmatched.items():
             notes.append(f"{count} labels on {topic} have the stamp of no image")
+        for topic, count in self._standing.items():
+            notes.append(
+                f"stamps stand still: {count} images on {topic} have the stamp of the one before; "
+                "let the driver stamp each image with its own time"
+            )
         return tuple(notes)
 
     def note_unused(self, topic: str, why: str) -> None:
@@ -255,6 +262,9 @@ class BagMoments:
                 problem=str(error),
             )
         stamp = nanoseconds(message.header.stamp)
+        if self._stamps.get(record.topic) == stamp:
+            self._standing[record.topic] = self._standing.get(record.topic, 0) + 1
+        self._stamps[record.topic] = stamp
         reference = None
         if topics.label is not None:
             _, reference = self._references.pop((topics.label.name, stamp), (0, None))
@@ -303,15 +313,19 @@ class BagMoments:
         if any(record.topic == _name(topics.info) for topics in self._cameras.values()):
             self._infos[record.topic] = message
         if any(record.topic == _name(topics.label) for topics in self._cameras.values()):
-            self._references[record.topic, nanoseconds(message.header.stamp)] = (
-                record.time,
-                _label_or_problem(message),
-            )
+            self._take_reference(record, message)
         if any(
             record.topic in (_name(topics.points), _name(topics.depth))
             for topics in self._cameras.values()
         ):
             self._recent.setdefault(record.topic, deque()).append((record.time, message))
+
+    def _take_reference(self, record: Record, message: Any) -> None:
+        key = record.topic, nanoseconds(message.header.stamp)
+        reference = _label_or_problem(message)
+        if key in self._references and not np.array_equal(self._references[key][1], reference):
+            reference = "several labels have the stamp of the image: which one is its own?"
+        self._references[key] = record.time, reference
 
     def _forget_before(self, received: int) -> None:
         """Forget references, points and depth that were recorded long before an image."""
