@@ -38,6 +38,7 @@ class IddLite:
     """
 
     classes = IDD_LITE
+    unknown = 0  # every value may be meant
 
     def __init__(self, root: Path, split: str) -> None:
         if split not in SPLITS:
@@ -61,13 +62,14 @@ class IddLite:
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
-        return read_label(self._label_path(name)) if self.has_label(name) else None
+        return read_label(self.label_path(name)) if self.has_label(name) else None
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-        return self._label_path(name).is_file()
+        return self.label_path(name).is_file()
 
-    def _label_path(self, name: str) -> Path:
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
         return self.root / "labels" / f"{name}.png"
 
 

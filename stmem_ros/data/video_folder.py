@@ -44,6 +44,8 @@ class VideoFolder:
         DatasetError: the description or the frames are missing or wrong.
     """
 
+    unknown = 0  # every value may be meant
+
     def __init__(self, root: Path, split: str) -> None:
         self._folder = Path(root) / split
         description = _description(Path(root) / "dataset.yaml")
@@ -80,13 +82,14 @@ class VideoFolder:
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
-        return read_label(self._label_path(name)) if self.has_label(name) else None
+        return read_label(self.label_path(name)) if self.has_label(name) else None
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-        return self._label_path(name).is_file()
+        return self.label_path(name).is_file()
 
-    def _label_path(self, name: str) -> Path:
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
         sequence, stem = name.split("/")
         return self._folder / sequence / "labels" / f"{stem}.png"
 
