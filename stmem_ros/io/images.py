@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from stmem_ros.io.compressed_format import CompressedFormat, read_format
 from stmem_ros.io.encodings import DEPTH, ImageError, encoding_of, to_8_bits, to_rgb
+from stmem_ros.io.file_kind import kind_of
 
 
 class RawImage(Protocol):
@@ -287,7 +288,9 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{title}: {error}; allowed: at most {MOST_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{title} is no {', '.join(FORMATS)} image") from error
+        start = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        kind = kind_of(start) or f"is no {', '.join(FORMATS)} image"
+        raise ImageError(f"{title} {kind}") from error
     except Exception as error:  # damaged bytes make any of the decoders fail in its own way
         reason = " ".join(str(error).split())
         raise ImageError(f"{title} is missing or no readable image: {reason}") from error
