@@ -112,6 +112,7 @@ def run_info(options: argparse.Namespace) -> int:
 
 def run_play(options: argparse.Namespace) -> int:
     from stmem_ros.io.bags import BagError
+    from stmem_ros.node.security import SecurityError, asked_security
     from stmem_ros.online.online_replay import ReplayError, record_while_playing
     from stmem_ros.online.player import play_bag
 
@@ -124,7 +125,9 @@ def run_play(options: argparse.Namespace) -> int:
     if not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
     topics = set(options.topics) if options.topics else None
+    security = None
     try:
+        security = asked_security()
         if options.record:
             done = record_while_playing(
                 options.bag, options.image, options.record, options.rate, topics, remaps
@@ -134,6 +137,10 @@ def run_play(options: argparse.Namespace) -> int:
         else:
             count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
             print(f"{count} messages played")
-    except (BagError, ReplayError) as error:
+    except (BagError, ReplayError, SecurityError) as error:
         raise CommandError(str(error)) from error
+    except RuntimeError as error:
+        if security is None:
+            raise
+        raise CommandError(f"security is on: {' '.join(str(error).split())}") from error
     return 0

@@ -27,13 +27,22 @@ def main() -> int:
     end_on_signals(0, on_signal)
 
     import rclpy
+    from rclpy.exceptions import ParameterException
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
+    from stmem_ros.node.security import UNPROTECTED, Strategy, asked_security
     from stmem_ros.node.segmentation_node import SegmentationNode
 
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = SegmentationNode()
+    try:
+        security = asked_security()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        node = SegmentationNode()
+    except (ValueError, RuntimeError, ParameterException) as error:  # what it was started with
+        print(f"segmentation_node: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    if security is Strategy.PERMISSIVE:
+        node.get_logger().warning(UNPROTECTED)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning.set()
