@@ -434,7 +434,7 @@ def odometry_faults() -> list[Fault]:
         Fault(odometry, "1 s late", always(delayed(1.0)), **missing),
         Fault(odometry, "3 s late", always(delayed(3.0)), seconds=4.0, **missing),
         Fault(odometry, "in bursts, once per second", always(in_bursts), told=refused),
-        Fault(odometry, "in and out at 1 Hz", always(in_and_out), told=""),
+        Fault(odometry, "in and out at 1 Hz", always(in_and_out), told=refused),
         Fault(odometry, "each twice", always(twice)),
         Fault(odometry, "pairs in the wrong order", swapped),
         Fault(odometry, "stamps 0.05 s back", restamped(-0.05)),
