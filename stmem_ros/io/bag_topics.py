@@ -95,8 +95,9 @@ def find_points_topic(
 def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
     """The depth images beside a camera's topic, aligned with its images; None without."""
     namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace}/depth")
-    return next(depths, None)
+    raw, packed = f"{namespace}/depth", f"{namespace}/depth/compressedDepth"
+    kinds = {(raw, RAW), (packed, COMPRESSED)}
+    return next((t for t in topics if (t.name, t.type) in kinds), None)
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:
