@@ -37,6 +37,7 @@ class Topic:
             local) when it was recorded.
         depth: how many of them.
         image: form of its first image; None where it has none.
+        rate: messages a second, 0 where that is not known.
         problem: why its messages cannot be decoded, empty if they can.
     """
 
@@ -46,6 +47,7 @@ class Topic:
     latched: bool = False
     depth: int = 1
     image: ImageForm | None = None
+    rate: float = 0.0
     problem: str = ""
 
 

@@ -249,11 +249,13 @@ class BagReader:
         profiles = {p for c in channels for p in c.profiles if p.latched}
         latched = bool(profiles)
         depth = max((sum(p.depth for p in c.profiles if p.latched) for c in channels), default=0)
-        topic = Topic(name, kind, sum(c.count for c in channels), latched, max(1, depth))
+        count = sum(c.count for c in channels)
+        topic = Topic(name, kind, count, latched, max(1, depth))
         if problem:
             return replace(topic, problem=problem)
         if topic.count and kind in (RAW, COMPRESSED):
-            return replace(topic, image=self._image_form(name))
+            rate = (count - 1) / self.duration if self.duration else 0.0
+            return replace(topic, image=self._image_form(name), rate=rate)
         return topic
 
     def _image_form(self, topic: str) -> ImageForm | None:
