@@ -22,6 +22,7 @@ from launch_ros.actions import LifecycleNode
 
 SHARE = Path(__file__).resolve().parent.parent
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 JPEG = "/compressed"
 
 ARGUMENTS = (
@@ -31,6 +32,7 @@ ARGUMENTS = (
     ("output", "stmem_output", "New folder for the bag of outputs."),
     ("rate", "1.0", "Speed, 1 is real time; slow enough, every image is labelled."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+    ("enclave", "/stmem/segmentation_node", "Where security is on: the node's SROS2 enclave."),
 )
 PARAMETERS = (
     ("model", "Model bundle: a shipped name or a folder."),
@@ -50,6 +52,7 @@ def replay(context: LaunchContext) -> list:
         name="segmentation_node",
         namespace="",
         output="screen",
+        additional_env={ENCLAVE: value("enclave")},
         parameters=[
             value("params_file"),
             {name: value(name) for name, _ in PARAMETERS if value(name).perform(context)},
@@ -71,6 +74,7 @@ def replay(context: LaunchContext) -> list:
             *("--record", value("output"), "--image", image),
         ],
         output="screen",
+        additional_env={ENCLAVE: "/stmem/recorder"},
     )
     end = EmitEvent(event=Shutdown(reason="the bag has ended"))
     return [

@@ -13,6 +13,7 @@ from launch_ros.actions import LifecycleNode
 
 SHARE = Path(__file__).resolve().parent.parent
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 
 ARGUMENTS = (
     ("image", "image_raw", "Image topic; with image_transport compressed, without /compressed."),
@@ -20,6 +21,7 @@ ARGUMENTS = (
     ("depth_image", "depth", "Topic of depth images aligned with the images; see depth."),
     ("namespace", "", "Namespace of the node."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+    ("enclave", "/stmem/segmentation_node", "Where security is on: the node's SROS2 enclave."),
 )
 PARAMETERS = (
     ("image_transport", "raw or compressed."),
@@ -42,6 +44,7 @@ def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
         name="segmentation_node",
         namespace=value("namespace"),
         output="screen",
+        additional_env={ENCLAVE: value("enclave")},
         parameters=[value("params_file"), given],
         remappings=[
             ("image_raw", value("image")),

@@ -15,6 +15,7 @@ from launch_ros.actions import LifecycleNode
 
 SHARE = Path(__file__).resolve().parent.parent
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 
 ARGUMENTS = (
     ("cameras", "front,left,right", "Namespaces of the cameras, with commas between them."),
@@ -23,6 +24,7 @@ ARGUMENTS = (
     ("depth_image", "depth", "Topic of depth images, likewise; see depth."),
     ("namespace", "", "Namespace of the node and the cameras."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
+    ("enclave", "/stmem/segmentation_node", "Where security is on: the node's SROS2 enclave."),
 )
 PARAMETERS = (
     ("image_transport", "raw or compressed."),
@@ -62,6 +64,7 @@ def surround_node(context: LaunchContext) -> list[LifecycleNode]:
             name="segmentation_node",
             namespace=value("namespace"),
             output="screen",
+            additional_env={ENCLAVE: value("enclave")},
             parameters=[value("params_file"), {"cameras": cameras} | given],
             remappings=remappings,
         )

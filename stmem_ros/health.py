@@ -242,7 +242,8 @@ class GridHealth:
         self._limits = limits
         self._updated: float | None = None
         self._reached = dict.fromkeys(cameras, now)  # when labels of a camera last did
-        self._problems = dict.fromkeys(cameras, "no labels yet")
+        self._problems = dict.fromkeys(cameras, "no labels yet")  # of the newest labels
+        self._failed: dict[str, list[str]] = {camera: [] for camera in cameras}  # since told
 
     def updated(self, camera: str, now: float, problem: str = "") -> None:
         """A camera's labels reached the grid; ``problem``: what it lacks all the same."""
@@ -254,11 +255,15 @@ class GridHealth:
         """A camera's labels did not reach the grid."""
         self.failures += 1
         self._problems[camera] = problem
+        self._failed[camera].append(problem)
 
     def status(self, now: float, values: Mapping[str, object]) -> Status:
         """The grid's status; ``values``: to be told besides."""
         limits, findings = self._limits, Findings()
         for camera, problem in self._problems.items():
+            failed, self._failed[camera] = self._failed[camera], []
+            if failed and not problem:
+                problem = f"{len(failed)} labels did not reach the grid, last: {failed[-1]}"
             age = now - self._reached[camera]
             level = judge(age, limits.age_warn, limits.age_error)
             text = problem or f"no labels reached the grid for {age:.1f} s"

@@ -155,6 +155,17 @@ def test_the_grid_tells_what_it_lacks_and_what_is_missing_for_long_is_an_error()
     assert health.status(2 * LIMITS.age_error + 0.2, {}).level is Level.ERROR
 
 
+def test_labels_that_did_not_reach_the_grid_are_told_though_others_came_since() -> None:
+    health = GridHealth(LIMITS, ("",), 0.0)
+    health.updated("", 0.1)
+    health.not_updated("", "odometry jumps")
+    health.updated("", 0.3)
+    status = health.status(0.4, {})
+    assert status.level is Level.WARN and "odometry jumps" in status.message
+    health.updated("", 0.5)
+    assert health.status(0.6, {}).level is Level.OK
+
+
 def test_a_grid_that_is_new_but_lacks_something_is_a_warning() -> None:
     health = GridHealth(LIMITS, ("",), 0.0)
     health.updated("", 9.0, "no odometry")

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
@@ -177,6 +178,22 @@ def test_replay_plays_the_bag_to_the_node_and_ends_with_it(
     (on_exit,) = handler.positional
     assert on_exit.named["target_action"] is player
     assert type(on_exit.named["on_exit"][0].named["event"]).__name__ == "Shutdown"
+
+
+def test_node_and_player_are_in_enclaves_of_the_policy(
+    segmentation: ModuleType, replay: ModuleType
+) -> None:
+    tree = ElementTree.parse(ROOT / "config" / "security" / "policy.xml")
+    permitted = {enclave.get("path") for enclave in tree.iter("enclave")}
+    for file in (segmentation, replay):
+        description = file.generate_launch_description()
+        given = defaults(description) | {"bag": "drive", "image": "image_raw"}
+        node, *others = started(description, **given)
+        (enclave,) = node.named["additional_env"].values()
+        assert enclave.perform(given) == "/stmem/segmentation_node"
+        assert enclave.perform(given) in permitted
+    player, _ = others
+    assert set(player.named["additional_env"].values()) == {"/stmem/recorder"} < permitted
 
 
 def test_it_sets_the_middleware_profile_unless_the_user_did(

@@ -125,6 +125,7 @@ def run_play(options: argparse.Namespace) -> int:
     from stmem_ros.io.bags import BagError
     from stmem_ros.io.output_file import check_output_files
     from stmem_ros.io.output_folder import OutputError
+    from stmem_ros.node.security import SecurityError, asked_security
     from stmem_ros.online.online_replay import ReplayError, record_while_playing
     from stmem_ros.online.player import play_bag
 
@@ -137,7 +138,9 @@ def run_play(options: argparse.Namespace) -> int:
     if not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
     topics = set(options.topics) if options.topics else None
+    security = None
     try:
+        security = asked_security()
         if options.record:
             check_output_files(options.record, [options.bag])
             done = record_while_playing(
@@ -148,6 +151,10 @@ def run_play(options: argparse.Namespace) -> int:
         else:
             count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
             print(f"{count} messages played")
-    except (BagError, OutputError, ReplayError) as error:
+    except (BagError, OutputError, ReplayError, SecurityError) as error:
         raise CommandError(str(error)) from error
+    except RuntimeError as error:
+        if security is None:
+            raise
+        raise CommandError(f"security is on: {' '.join(str(error).split())}") from error
     return 0

@@ -15,6 +15,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.node.security import (
+    ENABLE,
+    ENCLAVE,
+    KEYSTORE,
+    STRATEGY,
+    UNPROTECTED,
+    SecurityError,
+    Strategy,
+    asked_security,
+)
 
 if TYPE_CHECKING:
     from stmem_ros.online.image_probe import ProbeResult
@@ -51,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         check_python,
         check_ros,
         check_messages,
+        check_security,
         check_torch,
         lambda: check_model(options.model),
         lambda: check_middleware(width, height),
@@ -94,6 +105,31 @@ def check_messages() -> Finding:
     return Finding("messages", True, "stmem_ros.msg and tf2_msgs.msg import")
 
 
+def check_security() -> Finding:
+    name = "security"
+    try:
+        from stmem_ros.online.security_probe import ignores_security, refusal
+    except ImportError as error:
+        return Finding(name, False, str(error), "ROS 2 is not there")
+    try:
+        strategy = asked_security()
+    except SecurityError as error:
+        return Finding(name, False, str(error), "nothing is protected; mend the variable")
+    if strategy is None:
+        seen = "off: whoever is on the network publishes images and reads labels"
+        return Finding(name, True, seen)
+    if ignores_security():
+        seen = "the middleware ignores it, and makes nodes without keys"
+        return Finding(name, False, seen, "nothing is protected; use another RMW_IMPLEMENTATION")
+    enclave = os.environ.get(ENCLAVE, "/stmem/doctor")
+    if reason := refusal(Path(os.environ[KEYSTORE]), enclave):
+        seen = f"no node can be made in enclave {enclave}: {reason}"
+        return Finding(name, False, seen, "docs/security.md says what security needs")
+    if strategy is not Strategy.ENFORCE:
+        return Finding(name, False, UNPROTECTED, f"export {STRATEGY}={Strategy.ENFORCE.value}")
+    return Finding(name, True, f"on and enforced: a node was made in enclave {enclave}")
+
+
 def check_torch() -> Finding:
     try:
         import torch
@@ -123,6 +159,8 @@ def check_middleware(width: int, height: int) -> Finding:
     except ImportError as error:
         return Finding(name, False, str(error), "ROS 2 is not there")
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE")
+    is_secure = os.environ.get(ENABLE) == "true"
+    os.environ[ENABLE] = "false"  # no enclave has permissions for the domain chosen here
     with TemporaryDirectory() as logs:
         os.environ.update(private_environment(Path(logs)))
         try:
@@ -134,7 +172,7 @@ def check_middleware(width: int, height: int) -> Finding:
             return Finding(name, False, str(error), "the middleware does not connect processes")
     seen = "; ".join(f"{kind} {_arrived(r)}" for kind, r in results.items())
     used = os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]
-    seen += f" (profile {used or 'none'})"
+    seen += f" (profile {used or 'none'}{', without security' if is_secure else ''})"
     ok = results["best effort"].received >= 0.9 * results["best effort"].sent
     advice = ""
     if not ok:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stmem_ros.io.fingerprint import fingerprint
 
-MOVED = 0.5  # m
+MOVED = 0.3  # m
 TURNED = 0.1  # rad
 
 
@@ -16,12 +16,23 @@ class StillImagesError(ValueError):
     """A camera sends one image again and again; the message tells how far the base moved."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Seen:
-    """An image, and the pose of the base in odom, 4 x 4, when it came first."""
+    """An image, the pose of the base in odom, 4 x 4, when it came first, and how far it got since.
+
+    The farthest counts: a camera that hangs is not well again where the base comes back.
+    """
 
     fingerprint: int
     pose: np.ndarray
+    distance: float = 0.0  # m
+    angle: float = 0.0  # rad
+
+    def follow(self, pose: np.ndarray) -> None:
+        motion = np.linalg.inv(self.pose) @ pose
+        angle = float(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
+        self.distance = max(self.distance, float(np.linalg.norm(motion[:3, 3])))
+        self.angle = max(self.angle, angle)
 
 
 class StillImages:
@@ -43,11 +54,9 @@ class StillImages:
         if seen is None or seen.fingerprint != pixels:
             self._seen[camera] = _Seen(pixels, odom_from_base)
             return
-        motion = np.linalg.inv(seen.pose) @ odom_from_base
-        distance = float(np.linalg.norm(motion[:3, 3]))
-        angle = float(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
-        if distance > MOVED or angle > TURNED:
+        seen.follow(odom_from_base)
+        if seen.distance > MOVED or seen.angle > TURNED:
             raise StillImagesError(
-                f"the image has the same pixels as before, though the base moved {distance:.1f} m "
-                f"and turned {np.degrees(angle):.0f} degrees since"
+                f"the image has the same pixels as before, though the base moved "
+                f"{seen.distance:.1f} m and turned {np.degrees(seen.angle):.0f} degrees since"
             )

@@ -31,14 +31,18 @@ def main() -> int:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
+    from stmem_ros.node.security import UNPROTECTED, Strategy, asked_security
     from stmem_ros.node.segmentation_node import SegmentationNode
 
     try:
+        security = asked_security()
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = SegmentationNode()
     except (ValueError, RuntimeError, ParameterException) as error:  # what it was started with
         print(f"segmentation_node: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    if security is Strategy.PERMISSIVE:
+        node.get_logger().warning(UNPROTECTED)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning.set()

@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from stmem_ros.node.security import DOCUMENT, ENABLE, SecurityError, asked_security
 from stmem_ros.resources import resource
 
 
@@ -18,7 +19,16 @@ def middleware_environment() -> dict[str, str]:
 
 def private_environment(logs: Path) -> dict[str, str]:
     """The same, a domain of this machine alone that no other ROS programs are likely to use, and a
-    folder for ROS's log files."""
+    folder for ROS's log files.
+
+    Raises:
+        SecurityError: security is on; no enclave has permissions for a domain that is chosen here.
+    """
+    if asked_security() is not None:
+        raise SecurityError(
+            f"this works on a ROS domain of its own, on this machine alone, for which no enclave "
+            f"has permissions; set {ENABLE}=false for this command ({DOCUMENT})"
+        )
     defaults = {
         "ROS_LOG_DIR": str(logs),
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),

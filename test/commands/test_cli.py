@@ -136,7 +136,7 @@ class TestDemo:
         assert "Traceback" not in (out / "node.log").read_text()
 
     def test_a_killed_one_leaves_nothing_that_the_next_one_refuses(
-        self, small_bundle: Path, tmp_path: Path, start_stmem
+        self, small_bundle: Path, tmp_path: Path, start_stmem, ros_domain: None
     ) -> None:
         out = tmp_path / "out"
         demo = start_stmem("demo", "--model", small_bundle, "--out", out)
@@ -144,8 +144,7 @@ class TestDemo:
         while not (out / "input").is_dir():
             assert demo.is_running() and time.monotonic() < end, demo.text()
             time.sleep(0.01)
-        time.sleep(0.3)  # it renders by now
-        demo.kill()
+        demo.kill()  # while it renders
         claim_folder(out)
         remove_folder(out / "input")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stmem_ros.commands.doctor import check_security
+
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
@@ -50,3 +52,28 @@ def test_lost_images_and_a_missing_model_are_found_with_advice() -> None:
     assert not images["ok"] and "docs/middleware.md" in images["advice"]
     assert not findings["model"]["ok"] and "nonesuch" in findings["model"]["seen"]
     assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"ROS_SECURITY_ENABLE": "1"}, "ROS_SECURITY_ENABLE"),
+        ({"ROS_SECURITY_ENABLE": "true"}, "ROS_SECURITY_KEYSTORE"),
+        ({"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_KEYSTORE": "{keys}"}, "/stmem/doctor"),
+    ],
+)
+def test_security_that_is_asked_for_and_is_not_there_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    (tmp_path / "enclaves" / "stmem" / "doctor").mkdir(parents=True)  # without keys
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(keys=tmp_path))
+    finding = check_security()
+    assert not finding.ok and finding.advice
+    assert named in finding.seen
+
+
+def test_a_network_without_security_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROS_SECURITY_ENABLE", raising=False)
+    finding = check_security()
+    assert finding.ok and finding.seen.startswith("off")

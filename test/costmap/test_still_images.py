@@ -21,6 +21,8 @@ def test_an_image_from_where_the_base_is_no_more_is_refused(there: np.ndarray) -
     images.check("front", IMAGE, pose(0.0))
     with pytest.raises(StillImagesError, match="moved"):
         images.check("front", IMAGE, there)
+    with pytest.raises(StillImagesError):  # also where the base comes back
+        images.check("front", IMAGE, pose(0.0))
     images.check("front", IMAGE + 1, there)  # the camera works again
     images.check("front", IMAGE, pose(0.0))
 

@@ -43,8 +43,9 @@ class Fault:
     Attributes:
         sensor, name: what it is of, and what it is.
         make: makes the change of a sensor's messages, which may remember.
-        labels, grid: what becomes of them.
-        told: what a status of /diagnostics says then; '' if all of them stay OK.
+        labels, grid: what becomes of them; a grid of None: either.
+        told: what a status of /diagnostics says then; '' if all of them stay OK, None if they may
+            say something.
         is_seen: grids stay right by the street's truth; False where nothing tells the node that
             what it gets is wrong.
         seconds: how long it lasts.
@@ -56,8 +57,8 @@ class Fault:
     name: str
     make: Callable[[], Change]
     labels: Labels = Labels.GO_ON
-    grid: Grid = Grid.GOES_ON
-    told: str = ""
+    grid: Grid | None = Grid.GOES_ON
+    told: str | None = ""
     is_seen: bool = True
     seconds: float = 3.0
     street_from_odom: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -328,8 +329,7 @@ def image_faults() -> list[Fault]:
         Fault(image, "0.3 s late", always(delayed(0.3))),
         Fault(image, "1 s late", always(delayed(1.0)), told="after the stamps", seconds=4.0),
         Fault(image, "3 s late", always(delayed(3.0)), told="after the stamps", seconds=6.0),
-        Fault(image, "in bursts, once per second", always(in_bursts), fewer,
-              told="after the stamps"),
+        Fault(image, "in bursts, once per second", always(in_bursts), fewer, told=None),
         Fault(image, "in and out at 1 Hz", always(in_and_out), fewer),
         Fault(image, "each twice", always(twice), told="came late or twice"),
         Fault(image, "pairs in the wrong order", swapped, fewer, told="came late or twice"),
@@ -396,8 +396,7 @@ def depth_faults() -> list[Fault]:
         Fault(depth, "all infinite", edited(filled(math.inf))),
         Fault(depth, "0.3 s late", always(delayed(0.3))),
         Fault(depth, "1 s late", always(delayed(1.0)), told="after the stamps", seconds=4.0),
-        Fault(depth, "in bursts, once per second", always(in_bursts), Labels.FEWER,
-              told="after the stamps"),
+        Fault(depth, "in bursts, once per second", always(in_bursts), Labels.FEWER, told=None),
         Fault(depth, "in and out at 1 Hz", always(in_and_out), Labels.FEWER),
         Fault(depth, "stamps 5 s back", restamped(-5.0), **unpaired),
         Fault(depth, "stamps 0.1 s ahead", restamped(0.1), **unpaired),
@@ -431,11 +430,11 @@ def odometry_faults() -> list[Fault]:
         Fault(odometry, "NaN", each_transform(not_a_number), **missing),
         Fault(odometry, "a rotation of zeros", each_transform(no_rotation), **missing),
         Fault(odometry, "names that are empty", each_transform(no_names), **missing),
-        Fault(odometry, "0.3 s late", always(delayed(0.3)), **missing),
+        Fault(odometry, "0.3 s late", always(delayed(0.3)), **missing | {"grid": None}),
         Fault(odometry, "1 s late", always(delayed(1.0)), **missing),
         Fault(odometry, "3 s late", always(delayed(3.0)), seconds=4.0, **missing),
         Fault(odometry, "in bursts, once per second", always(in_bursts), told=refused),
-        Fault(odometry, "in and out at 1 Hz", always(in_and_out), told=""),
+        Fault(odometry, "in and out at 1 Hz", always(in_and_out), told=refused),
         Fault(odometry, "each twice", always(twice)),
         Fault(odometry, "pairs in the wrong order", swapped),
         Fault(odometry, "stamps 0.05 s back", restamped(-0.05)),

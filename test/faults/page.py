@@ -42,10 +42,10 @@ def table(outcomes: Outcomes) -> str:
 
 
 def _row(fault: Fault, outcomes: Outcomes) -> str:
-    grid = fault.grid.value
+    grid = "either" if fault.grid is None else fault.grid.value
     if not fault.is_seen:
         grid += ", and is wrong: nothing tells"
-    said = f"“{fault.told}”" if fault.told else ""
+    said = {None: "perhaps something", "": "nothing"}.get(fault.told, f"“{fault.told}”")
     words = [NAMES[fault.sensor], fault.name, fault.labels.value, grid, said]
     for cameras in (1, 2):
         problems = outcomes[cameras, key(fault)]

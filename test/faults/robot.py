@@ -132,6 +132,7 @@ class Robot:
         self.hook: Hook = lambda sending: [sending]
         self._waiting: list[tuple[float, int, Sending]] = []
         self._count = itertools.count()
+        self._last: dict[tuple[Sensor, str], float] = {}  # when what was sent last goes out
         self._publishers: dict[tuple[Sensor, str], Publisher] = {}
         for sensor, kind, qos in (
             (Sensor.STATIC_TRANSFORM, TFMessage, LATCHED),
@@ -224,13 +225,15 @@ class Robot:
 
     def _send(self, sensor: Sensor, camera: str, message: object, seconds: float) -> None:
         for sending in self.hook(Sending(sensor, camera, message, seconds)):
-            at = self.seconds() + sending.after
+            at = max(self.seconds() + sending.after, self._last.get((sensor, camera), 0.0))
+            self._last[sensor, camera] = at  # what is held back keeps its order
             heapq.heappush(self._waiting, (at, next(self._count), sending))
 
     def _send_waiting(self) -> None:
         now = self.seconds()
         if self._is_healed.is_set():
             self._is_healed.clear()
+            self._last.clear()
             self.send_static_transforms()
             now = math.inf
         while self._waiting and self._waiting[0][0] <= now:

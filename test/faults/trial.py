@@ -233,6 +233,8 @@ class Findings:
 
     def _status_problems(self) -> list[str]:
         told = self.told()
+        if self.fault.told is None:
+            return []
         if not self.fault.told:
             return [f"told: {told}"] if told else []
         if self.fault.told not in told:

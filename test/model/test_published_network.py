@@ -148,6 +148,6 @@ def test_memory_files_of_the_published_code_are_imported(tmp_path: Path, capsys)
     assert torch.equal(bank.keys, bank.values)
     arguments = [str(tmp_path / n) for n in ("key.npy", "value.npy", "bank.safetensors")]
     assert main(["memory", "import", *arguments, "--classes", "3"]) == 0
-    assert main(["memory", "import", *arguments, "--classes", "5"]) == 1
+    assert main(["memory", "import", *arguments, "--classes", "5", "--force"]) == 1
     error = capsys.readouterr().err
     assert "6 items" in error and "5 classes" in error
