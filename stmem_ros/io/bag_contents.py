@@ -39,6 +39,7 @@ class Topic:
         image: form of its first image; None where it has none.
         rate: messages a second, 0 where that is not known.
         problem: why its messages cannot be decoded, empty if they can.
+        is_sendable: whether its bytes are those of ROS 2, though they cannot be decoded here.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Topic:
     image: ImageForm | None = None
     rate: float = 0.0
     problem: str = ""
+    is_sendable: bool = True
 
 
 @dataclass(frozen=True)

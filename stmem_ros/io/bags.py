@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -45,7 +46,7 @@ from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.stamps import SECOND, header_stamp, nanoseconds
 
 SILENCE = 60 * SECOND  # ns; a bag whose first messages end in a longer one begins after it
-FIRST_MESSAGES, FIRST_BYTES = 1000, 10_000_000  # at most, that may come before: what is latched
+FIRST_MESSAGES, FIRST_BYTES = 1000, 10_000_000  # that are looked at for how a bag begins
 
 
 BAG_MESSAGES = MessageFactory(lambda name: types().types[name], np.asarray)
@@ -96,10 +97,10 @@ class BagReader:
     @cached_property
     def topics(self) -> tuple[Topic, ...]:
         """All topics, by name."""
-        by_name: dict[str, list[Channel]] = {}
-        for channels in self._channels.values():
+        by_name: dict[str, list[tuple[BagFile, Channel]]] = {}
+        for file, channels in self._channels.items():
             for channel in channels.values():
-                by_name.setdefault(channel.topic, []).append(channel)
+                by_name.setdefault(channel.topic, []).append((file, channel))
         return tuple(self._topic(name, channels) for name, channels in sorted(by_name.items()))
 
     @cached_property
@@ -145,14 +146,11 @@ class BagReader:
         start = self.start
         if self.end - start <= SILENCE:
             return start
-        before, size = start, 0
-        for record in islice(self.records(), FIRST_MESSAGES):
+        before = start
+        for record in self.first_records():
             if record.time - before > SILENCE:
                 start = record.time
             before = record.time
-            size += len(record.data)
-            if size > FIRST_BYTES:
-                break
         return start
 
     @property
@@ -174,6 +172,15 @@ class BagReader:
                 yield from merge(*parts, key=lambda record: record.time)
         except (BagFileError, InflationError, OSError) as error:
             raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
+
+    def first_records(self) -> Iterator[Record]:
+        """The first messages: enough of them to see how the bag begins, of few bytes in all."""
+        size = 0
+        for record in islice(self.records(), FIRST_MESSAGES):
+            yield record
+            size += len(record.data)
+            if size > FIRST_BYTES:
+                return
 
     def decode(self, record: Record) -> Any:
         """The message of a record, with the fields of today.
@@ -240,20 +247,22 @@ class BagReader:
             self._types[key] = RecordedType(key)
         return self._types[key]
 
-    def _topic(self, name: str, channels: list[Channel]) -> Topic:
-        recorded = {self._type(channel).name: self._type(channel) for channel in channels}
+    def _topic(self, name: str, channels: list[tuple[BagFile, Channel]]) -> Topic:
+        recorded = {self._type(channel).name: self._type(channel) for _, channel in channels}
         kind = next(iter(recorded)) if len(recorded) == 1 else "?"
-        problem = f"it has messages of {', '.join(recorded)}"
-        if kind != "?":
-            problem = recorded[kind].problem
-        profiles = {p for c in channels for p in c.profiles if p.latched}
-        latched = bool(profiles)
-        depth = max((sum(p.depth for p in c.profiles if p.latched) for c in channels), default=0)
-        count = sum(c.count for c in channels)
-        topic = Topic(name, kind, count, latched, max(1, depth))
-        if problem:
-            return replace(topic, problem=problem)
-        if topic.count and kind in (RAW, COMPRESSED):
+        depths: Counter[BagFile] = Counter()  # of each part of a bag, as all hold the same topics
+        for file, channel in channels:
+            depths[file] += sum(p.depth for p in channel.profiles if p.latched)
+        depth = max(depths.values())
+        count = sum(channel.count for _, channel in channels)
+        topic = Topic(name, kind, count, latched=depth > 0, depth=max(1, depth))
+        if kind == "?":
+            problem = f"it has messages of several types: {', '.join(recorded)}"
+            return replace(topic, problem=problem, is_sendable=False)
+        if recorded[kind].problem:
+            sendable = recorded[kind].is_sendable
+            return replace(topic, problem=recorded[kind].problem, is_sendable=sendable)
+        if count and kind in (RAW, COMPRESSED):
             rate = (count - 1) / self.duration if self.duration else 0.0
             return replace(topic, image=self._image_form(name), rate=rate)
         return topic

@@ -68,6 +68,11 @@ class RecordedType:
         return bool(fields) and fields[0][1] == (Nodetype.NAME, HEADER)
 
     @property
+    def is_sendable(self) -> bool:
+        """Whether there are bytes that ROS 2 can send, as far as is known."""
+        return not self.problem or self._channel.encoding == CDR
+
+    @property
     def is_as_today(self) -> bool:
         """Whether the recorded bytes are those that ROS 2 sends today."""
         return not self._is_ros1 and self._upgrade is None
