@@ -424,7 +424,8 @@ def test_odometry_that_jumps_is_refused_until_it_stays(
 def test_images_that_stand_still_while_the_base_moves_are_not_fused(
     mapping: Pipeline, poses: KnownPoses
 ) -> None:
-    hanging = road(mapping, 1.0)
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    hanging = dataclasses.replace(road(mapping, 1.0), frame=frame(image, 1.0))
     for step in range(8):  # at 3 m/s
         seconds = 1.0 + 0.1 * step
         poses.odom_from_base = np.eye(4)

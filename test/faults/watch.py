@@ -21,6 +21,7 @@ from stmem_ros.stamps import SECOND
 
 LETHAL, FREE, UNKNOWN = 100, 0, -1
 MARGIN = 0.6  # m, by which a cell may be off
+FEW = 200  # cells; of fewer a share tells little
 NEAR = 10.0  # m from the base that is looked at
 KEPT = 2000  # messages
 
@@ -120,4 +121,4 @@ class Truth:
         lethal, free = near & (grid.cost == LETHAL), near & (grid.cost == FREE)
         wrong = lethal & (cv2.dilate(blocked, kernel) == 0)
         wrong |= free & (cv2.erode(blocked, kernel) == 1)
-        return float(wrong.sum() / max(1, (lethal | free).sum()))
+        return float(wrong.sum() / max(FEW, (lethal | free).sum()))
