@@ -73,6 +73,13 @@ class RefusedFrame:
     text: str
 
 
+def late_text(lag: int) -> str:
+    """Of a frame whose stamp lies ``lag`` ns before one of its camera that came earlier."""
+    if not lag:
+        return "its stamp is that of an image which came earlier: do its stamps stand still?"
+    return f"its stamp lies {lag / 1e9:.3f} s before that of an image which came earlier"
+
+
 @dataclass(frozen=True)
 class LabelResult:
     """What became of some frames: those that have labels now, and those that never will."""

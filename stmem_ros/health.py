@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+STANDING = 0.01  # of the time that passes; stamps that go on more slowly stand still
 FEW_INFOS = 20  # camera_info that are too few to tell a loss of images
 
 
@@ -100,7 +101,7 @@ class CameraHealth:
         self._last_image: float | None = None
         self._oldest_waiting: float | None = None  # when it came
         self._pixels: int | None = None
-        self._stamp: float | None = None
+        self._stamp = 0.0  # from which on the stamps stand still, since when
         self._pixels_since = self._stamp_since = now
         self._latency = 0.0  # the worst since the last status, as the next one
         self._ahead = 0.0
@@ -112,9 +113,10 @@ class CameraHealth:
         self.received += 1
         if self._last_image is None or pixels != self._pixels:
             self._pixels_since = now
-        if self._last_image is None or stamp != self._stamp:
-            self._stamp_since = now
-        self._pixels, self._stamp, self._last_image = pixels, stamp, now
+        standing = STANDING * (now - self._stamp_since)
+        if self._last_image is None or abs(stamp - self._stamp) > standing:
+            self._stamp, self._stamp_since = stamp, now
+        self._pixels, self._last_image = pixels, now
         self._ahead = max(self._ahead, stamp - clock)
         if self._oldest_waiting is None:
             self._oldest_waiting = now

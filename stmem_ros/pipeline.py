@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stmem_ros.costmap.depth import read_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
 from stmem_ros.costmap.mapper import SemanticMapper
@@ -48,11 +49,11 @@ from stmem_ros.frames import (
     Refusal,
     RefusedFrame,
     View,
+    late_text,
 )
-from stmem_ros.geometry.camera import to_camera
+from stmem_ros.geometry.calibrations import Calibrations
 from stmem_ros.geometry.odometry import LostOdometryError, Odometry
 from stmem_ros.geometry.transforms import TransformError, TransformSource
-from stmem_ros.io.images import decode_depth
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.stamps import CLOCK_RESET
@@ -148,6 +149,7 @@ class Pipeline:
         self._odometry = Odometry(
             transforms, config.odom_frame, config.base_frame, config.transform_timeout
         )
+        self._calibrations = Calibrations(config.rectified)
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
         self._staleness = Staleness(config.grid.stale_after)
@@ -266,9 +268,7 @@ class Pipeline:
             stream.reset()
             camera = self._cameras[frame.camera] = _Camera(epoch)
         if camera.newest is not None and 0 <= camera.newest - frame.stamp <= CLOCK_RESET:
-            lag = (camera.newest - frame.stamp) / 1e9
-            text = f"its stamp lies {lag:.3f} s before that of an image which came earlier"
-            return RefusedFrame(frame, Refusal.LATE, text)
+            return RefusedFrame(frame, Refusal.LATE, late_text(camera.newest - frame.stamp))
         camera.newest = frame.stamp
         return None
 
@@ -362,7 +362,7 @@ class Pipeline:
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
     ) -> MapResult:
         frame, base, odom = labelled.frame, self.config.base_frame, self.config.odom_frame
-        camera = to_camera(camera_info, self.config.rectified)
+        camera = self._calibrations.camera(frame.camera, camera_info, *labelled.label.shape)
         patience = self.config.transform_timeout
         deadline = time.monotonic() + patience
         camera_from_base = self._transforms.lookup(
@@ -377,10 +377,9 @@ class Pipeline:
             camera,
             camera_from_base,
             odom_from_base,
-            None if depth is None else decode_depth(depth),
+            None if depth is None else read_depth(depth, frame.frame_id),
         )
-        height, width = labelled.label.shape
-        view = View(camera.scaled(width, height), camera_from_base)
+        view = View(camera, camera_from_base)
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
             self._grid_time.follow(frame.camera, frame.stamp)

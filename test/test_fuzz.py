@@ -29,7 +29,7 @@ from stmem_ros.classes import CAMVID
 from stmem_ros.configuration import ConfigurationError
 from stmem_ros.costmap.rules import load_rules
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
-from stmem_ros.geometry.camera import to_camera
+from stmem_ros.geometry.camera_info import to_camera
 from stmem_ros.geometry.rays import rays_on
 from stmem_ros.io.bags import BAG_MESSAGES, BagError, BagReader
 from stmem_ros.io.calibration import read_calibration

@@ -96,6 +96,14 @@ def test_stamps_that_stand_still_are_told(drive: Drive) -> None:
     assert drive.go_on(1.0).level is Level.OK
 
 
+def test_stamps_that_hardly_go_on_stand_still(drive: Drive) -> None:
+    stamp, began = CLOCK + drive.now, drive.now
+    while drive.now < began + LIMITS.still_warn + 1.0:
+        status = drive.go_on(0.1, stamp=stamp)
+        stamp += 1e-4
+    assert status.level is Level.WARN and "stamp" in status.message
+
+
 @pytest.mark.parametrize(
     ("ahead", "level"), [(0.1, Level.OK), (0.5, Level.WARN), (60.0, Level.ERROR)]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -340,10 +339,15 @@ def test_without_camera_info_the_grid_waits(mapping: Pipeline) -> None:
 
 def test_a_calibration_or_depth_that_does_not_fit_leaves_the_grid(mapping: Pipeline) -> None:
     wrong = BAG_MESSAGES.camera_info(dataclasses.replace(CAMERA, width=100), HEADER)
-    depth = SimpleNamespace(
-        encoding="rgb8", height=2, width=2, step=6, is_bigendian=0, data=bytes(12)
+    depth = BAG_MESSAGES.image(np.zeros((2, 2, 3), np.uint8), HEADER)
+    foreign = BAG_MESSAGES.image(
+        np.ones((CAMERA.height, CAMERA.width), np.float32), BAG_MESSAGES.header(0, "depth_optical")
     )
-    for info, distance, named in ((wrong, None, "100"), (INFO, depth, "rgb8")):
+    for info, distance, named in (
+        (wrong, None, "100"),
+        (INFO, depth, "rgb8"),
+        (INFO, foreign, "'depth_optical'"),
+    ):
         result = mapping.fuse(road(mapping, 1.0), info, distance)
         assert result is not None and result.placed is None
         assert result.problem is MapProblem.NOT_USABLE and named in result.text

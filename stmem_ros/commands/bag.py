@@ -27,7 +27,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     source.add_argument("--synthetic", metavar="KIND",
                         help="synthetic drive: straight, avenue, crowded or turn")  # fmt: skip
     create.add_argument("--labels", type=Path, help="folder of label images of the same names")
-    create.add_argument("--names", type=Path, help="text file that chooses and orders the images")
+    create.add_argument(
+        "--names", type=Path, help="text file with a name per line: chooses and orders the images"
+    )
     create.add_argument("--rate", type=float, help="frames a second (default: 10, or the video's)")
     create.add_argument("--calibration", type=Path, help="camera_calibration YAML, or JSON")
     create.add_argument("--camera-height", type=float, help="m over the ground; writes /tf_static")
@@ -66,45 +68,68 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_create(options: argparse.Namespace) -> int:
-    from stmem_ros.data.synthetic.bag import create_synthetic_bag
-    from stmem_ros.geometry.camera import Mounting
-    from stmem_ros.io import bag_create
-    from stmem_ros.io.calibration import read_calibration
     from stmem_ros.io.output_file import check_output_files
 
+    for name in () if options.images else ("labels", "names"):
+        if getattr(options, name) is not None:
+            raise CommandError(f"--{name} goes with --images alone")
+    for name in ("rate", "camera_height"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise CommandError(f"--{name.replace('_', '-')} is {value}; it must be positive")
     inputs = (options.images, options.video, options.labels, options.names, options.calibration)
     try:
         check_output_files(options.out, [path for path in inputs if path], options.force)
-        if options.synthetic:
-            create_synthetic_bag(
-                options.out,
-                options.synthetic,
-                options.seed,
-                options.frames,
-                options.rate or 10.0,
-                options.force,
-            )
-            count = options.frames
-        else:
-            if options.video:
-                rate, frames = bag_create.read_video(options.video)
-            else:
-                files = bag_create.image_files(options.images, options.labels, options.names)
-                rate, frames = 10.0, bag_create.read_files(files)
-            count = bag_create.create_bag(
-                options.out,
-                frames,
-                options.rate or rate,
-                read_calibration(options.calibration) if options.calibration else None,
-                Mounting(options.camera_height, math.radians(options.camera_pitch))
-                if options.camera_height
-                else None,
-                options.force,
-            )
+        count, problem = _create_synthetic(options) if options.synthetic else _create(options)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+    if not count:
+        raise CommandError(f"{options.images or options.video}: no frame to write {problem}")
     print(f"{count} frames written to {options.out}")
+    if problem:
+        raise CommandError(problem)
     return 0
+
+
+def _create_synthetic(options: argparse.Namespace) -> tuple[int, str]:
+    from stmem_ros.data.synthetic.bag import create_synthetic_bag
+
+    create_synthetic_bag(
+        options.out,
+        options.synthetic,
+        options.seed,
+        options.frames,
+        options.rate or 10.0,
+        options.force,
+    )
+    return options.frames, ""
+
+
+def _create(options: argparse.Namespace) -> tuple[int, str]:
+    """From images or a video: how many frames were written, and which are missing."""
+    from stmem_ros.geometry.camera import Mounting
+    from stmem_ros.io import bag_create
+    from stmem_ros.io.calibration import read_calibration
+    from stmem_ros.io.video import Video
+
+    video = None
+    if options.video:
+        video = Video(options.video)
+        rate, frames = options.rate, bag_create.read_video(video)
+    else:
+        files = bag_create.image_files(options.images, options.labels, options.names)
+        if turned := sum(file.is_turned for file in files):
+            print(
+                f"{turned} of {len(files)} images are to be looked at turned, by their EXIF; "
+                "their pixels are taken as they are stored"
+            )
+        rate, frames = options.rate or 10.0, bag_create.read_files(files)
+    camera = read_calibration(options.calibration) if options.calibration else None
+    mounting = None
+    if options.camera_height:
+        mounting = Mounting(options.camera_height, math.radians(options.camera_pitch))
+    count = bag_create.create_bag(options.out, frames, rate, camera, mounting, options.force)
+    return count, "" if video is None else video.problem
 
 
 def run_info(options: argparse.Namespace) -> int:

@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from stmem_ros.io.bag_topics import is_rectified
     from stmem_ros.io.bags import BagReader
     from stmem_ros.io.output_folder import EarlierLayout, claim_folder, renew_folder
+    from stmem_ros.io.video import Video
     from stmem_ros.model.bundle import bundle_folder, read_info
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import PlayedNode, ReplayError, replay_online
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         read_info(bundle_folder(options.model))
         inputs = [path for path in (options.bag, options.video) if path]
-        video = bag_create.read_video(options.video) if options.video else None
+        video = Video(options.video) if options.video else None
         claim_folder(
             out, inputs, options.force, EarlierLayout(("summary.json", "overlay.mp4"), FOLDERS)
         )
@@ -68,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
             if video is None:
                 create_synthetic_bag(source_path, "avenue", 3, FRAMES, 10.0)
             else:
-                rate, frames = video
-                bag_create.create_bag(source_path, frames, rate, None, None)
+                frames = bag_create.read_video(video)
+                bag_create.create_bag(source_path, frames, None, None, None)
         else:
             source_path = options.bag
         with BagReader(source_path) as source:
@@ -102,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print(json.dumps(summary.__dict__, indent=1))
     print(f"open {out / 'index.html'}")
+    if video is not None and video.problem:
+        raise CommandError(video.problem)
     return 0
 
 

@@ -294,6 +294,10 @@ def _run_dataset(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     scores = disturbed[disturbances[0].name]
+    if not dataset.labelled_pixels and (dataset.labels or not dataset.is_video):
+        raise CommandError(f"{options.dataset} {options.split}: {'; '.join(dataset.notes)}")
+    for note in dataset.notes:
+        print(f"{options.dataset} {options.split}: {note}")
     titles = [TITLES[name] for name in scores] if len(variants) > 1 else names
     if options.intervals:
         print(interval_table(titles, disturbed) + "\n")

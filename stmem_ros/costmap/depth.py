@@ -7,12 +7,14 @@ NaN where it is not known (REP-118).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import LabelledView
 from stmem_ros.geometry.rays import ray_table
+from stmem_ros.io.images import decode_depth
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,25 @@ class DepthObservation:
     obstacles: np.ndarray
     obstacle_labels: np.ndarray
     obstacle_weights: np.ndarray
+
+
+def read_depth(message: Any, frame_id: str) -> np.ndarray:
+    """Depth of the pixels of an image, H x W float32, m, NaN where it is not known.
+
+    Args:
+        message: sensor_msgs/Image of REP-118, or CompressedImage.
+        frame_id: the image's; depth with no frame is taken for depth of the image.
+
+    Raises:
+        ValueError: the depth image cannot be decoded, or is of another frame: not of these pixels.
+    """
+    depth_frame = message.header.frame_id.lstrip("/")
+    if depth_frame and depth_frame != frame_id.lstrip("/"):
+        raise ValueError(
+            f"depth images are of the frame {depth_frame!r}, images of {frame_id.lstrip('/')!r}: "
+            "depth must be registered to the image; drivers call that aligned or registered depth"
+        )
+    return decode_depth(message)
 
 
 def check_depth(depth: np.ndarray, label: np.ndarray) -> None:

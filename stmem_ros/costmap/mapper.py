@@ -12,7 +12,13 @@ from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
 from stmem_ros.costmap.projection import observe_ground
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.costmap.view import LabelledView, check_ground_in_view, turn_image, turns_upright
+from stmem_ros.costmap.view import (
+    LabelledView,
+    check_ground_in_view,
+    check_optical_frame,
+    turn_image,
+    turns_upright,
+)
 from stmem_ros.geometry.camera import CameraModel
 
 STEP_HEIGHT = 0.15  # m; with depth, lower obstacles are taken for the ground they stand on
@@ -118,6 +124,7 @@ class SemanticMapper:
         if base_from_level is not None:  # from here on the base is level
             view, pose = view.in_frame(base_from_level), pose @ base_from_level
         check_ground_in_view(view, self.grid.config.max_range)
+        check_optical_frame(camera_from_base)
         self._follow_base(stamp, pose, has_odometry=odom_from_base is not None)
 
         add = self._add_contacts if depth is None else self._add_depth

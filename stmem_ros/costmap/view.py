@@ -11,6 +11,11 @@ from stmem_ros.geometry.ground import meet_ground, squared_norms
 from stmem_ros.geometry.rays import ray_table
 
 MIN_CAMERA_HEIGHT = 0.05  # m over the ground
+HIGHEST_VIEW = 30.0  # degrees that a camera may look up
+LEVEL = 1e-3  # sine of the angle from which on down a camera looks down
+OPTICAL_FRAME = (
+    "images name the camera's optical frame (z forward, y down; REP-103), not its body's"
+)
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
 
 
@@ -67,6 +72,27 @@ def turns_upright(camera_from_base: np.ndarray) -> int:
     return round(np.arctan2(-right, down) / (np.pi / 2)) % 4
 
 
+def check_optical_frame(camera_from_base: np.ndarray) -> None:
+    """Refuse a frame that is a camera body's: x forward, y left, z up.
+
+    Taken for an optical frame, it looks up, and where the body looks down steeply it is turned by a
+    quarter besides: its x points down. A camera that is mounted on its side like that, and does not
+    look down, has the same frame, and is refused too.
+
+    Raises:
+        ValueError: it is, or may be.
+    """
+    right, down, ahead = np.linalg.inv(camera_from_base)[2, :3]  # how far each axis points up
+    looks_up = np.degrees(np.arcsin(np.clip(ahead, -1, 1)))
+    is_body = bool(ahead > -LEVEL and right < -abs(down))
+    if looks_up > HIGHEST_VIEW or is_body:
+        raise ValueError(
+            f"the camera looks up by {looks_up:.0f} degrees{' on its side' * is_body}, as the "
+            f"frame of a body does that is taken for an optical one: {OPTICAL_FRAME}; check its "
+            "transform to the base frame"
+        )
+
+
 def check_ground_in_view(view: LabelledView, max_range: float) -> None:
     """Refuse a camera that cannot say anything about the ground.
 
@@ -87,5 +113,6 @@ def check_ground_in_view(view: LabelledView, max_range: float) -> None:
         pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
         raise ValueError(
             f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
-            f"and looks up by {pitch:.0f} degrees; check its transform to the base frame"
+            f"and looks up by {pitch:.0f} degrees; check its transform to the base frame: "
+            f"{OPTICAL_FRAME}"
         )

@@ -16,12 +16,13 @@ import numpy as np
 
 from stmem_ros.classes import CAMVID, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import read_names, without_suffix
 from stmem_ros.io.images import read_label, read_rgb
 
 VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
 
 # The 32 published colours and their class among the 11, after Badrinarayanan et al. (SegNet).
-# Void is left out.
+# Void, which is black, is left out.
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "sky": ((128, 128, 128),),
     # building, archway, bridge, tunnel, wall
@@ -47,6 +48,9 @@ class CamVid:
         root: folder in one of the layouts above.
         split: ``train``, ``val`` or ``test``.
 
+    Attributes:
+        unknown: pixels of the labels read so far whose colour is none of the 32.
+
     Raises:
         DatasetError: the folder or one of its lists is missing.
     """
@@ -55,6 +59,7 @@ class CamVid:
 
     def __init__(self, root: Path, split: str) -> None:
         self.root = Path(root)
+        self.unknown = 0
         index = self.root / "clips.json"
         if index.is_file():
             self.clips = _listed_clips(index, split)
@@ -70,12 +75,21 @@ class CamVid:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
         if self._ids(name).is_file():
             return read_label(self._ids(name))
-        coloured = self._coloured(name)
-        return from_colours(read_rgb(coloured)) if coloured.is_file() else None
+        if not self._coloured(name).is_file():
+            return None
+        rgb = read_rgb(self._coloured(name))
+        label = from_colours(rgb)
+        self.unknown += int(np.count_nonzero(rgb[label == UNLABELLED].any(axis=-1)))
+        return label
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
         return self._ids(name).is_file() or self._coloured(name).is_file()
+
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
+        ids = self._ids(name)
+        return ids if ids.is_file() else self._coloured(name)
 
     def _ids(self, name: str) -> Path:
         return self.root / "labels" / f"{name}.png"
@@ -114,7 +128,7 @@ def _runs(list_path: Path, index: Path) -> tuple[Clip, ...]:
     """Unbroken runs of a published list: names of a sequence at a constant step of frames."""
     if not list_path.is_file():
         raise DatasetError(f"neither {index} nor {list_path} is there; is this CamVid's folder?")
-    names = sorted(set(list_path.read_text().split()))
+    names = sorted({without_suffix(name) for name in read_names(list_path)})
     clips: list[Clip] = []
     for sequence, group in groupby(names, key=lambda n: n.rsplit("_", 1)[0]):
         run: list[str] = []

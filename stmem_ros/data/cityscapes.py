@@ -14,12 +14,14 @@ import numpy as np
 
 from stmem_ros.classes import CITYSCAPES, UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import is_hidden
 from stmem_ros.io.images import read_label, read_rgb
 
 RATE = 17.0  # Hz
 
 # Label id of each train id, in their order.
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+LAST_ID = 33  # of all classes; many of them are void
 TRAIN_IDS = np.full(256, UNLABELLED, np.uint8)
 TRAIN_IDS[list(_LABEL_IDS)] = range(len(_LABEL_IDS))
 
@@ -33,6 +35,9 @@ class Cityscapes:
         before, after: neighbours of the labelled frame, in frames.
         missing: for a neighbour that is not on disk, ``error`` or ``repeat`` the nearest frame.
 
+    Attributes:
+        unknown: pixels of the labels read so far whose id is none of Cityscapes'.
+
     Raises:
         DatasetError: folders or frames are missing.
     """
@@ -45,11 +50,12 @@ class Cityscapes:
         if missing not in ("error", "repeat"):
             raise DatasetError(f"missing is {missing!r}; allowed: error, repeat")
         self.root = Path(root)
+        self.unknown = 0
         self._split = split
         sequences = self.root / "leftImg8bit_sequence"
         self._images = sequences if sequences.is_dir() else self.root / "leftImg8bit"
         folder = self.root / "gtFine" / split
-        labels = sorted(folder.glob("*/*_gtFine_labelIds.png"))
+        labels = sorted(p for p in folder.glob("*/*_gtFine_labelIds.png") if not is_hidden(p))
         if not labels:
             raise DatasetError(f"no *_gtFine_labelIds.png in the cities of {folder}")
         names = [path.name.removesuffix("_gtFine_labelIds.png") for path in labels]
@@ -61,13 +67,18 @@ class Cityscapes:
 
     def label(self, name: str) -> np.ndarray | None:
         """Train ids uint8, H x W, 255 unlabelled; None for a neighbour without labels."""
-        return TRAIN_IDS[read_label(self._label_path(name))] if self.has_label(name) else None
+        if not self.has_label(name):
+            return None
+        ids = read_label(self.label_path(name))
+        self.unknown += int(np.count_nonzero((ids > LAST_ID) & (ids != UNLABELLED)))
+        return TRAIN_IDS[ids]
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-        return self._label_path(name).is_file()
+        return self.label_path(name).is_file()
 
-    def _label_path(self, name: str) -> Path:
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
         city = name.split("_")[0]
         return self.root / "gtFine" / self._split / city / f"{name}_gtFine_labelIds.png"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +42,10 @@ class SegmentationDataset(Protocol):
     classes: tuple[SemanticClass, ...]
     clips: tuple[Clip, ...]
 
+    @property
+    def unknown(self) -> int:
+        """Pixels of the labels read so far whose value means nothing to the data set."""
+
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""
 
@@ -49,3 +54,6 @@ class SegmentationDataset(Protocol):
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
+
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would; for messages."""

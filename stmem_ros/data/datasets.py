@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stmem_ros.data.camvid import CamVid
+from stmem_ros.data.checked_dataset import CheckedDataset
 from stmem_ros.data.cityscapes import Cityscapes
 from stmem_ros.data.dataset import DatasetError, SegmentationDataset
 from stmem_ros.data.idd_lite import IddLite
@@ -16,7 +17,7 @@ DATASETS = ("camvid", "cityscapes", "idd_lite", "video_folder", "synthetic")
 
 def open_dataset(
     name: str, root: Path, split: str, before: int = 0, after: int = 0, missing: str = "error"
-) -> SegmentationDataset:
+) -> CheckedDataset:
     """Open a split by the name of its data set, one of ``DATASETS``.
 
     Args:
@@ -28,6 +29,12 @@ def open_dataset(
     Raises:
         DatasetError: unknown name, or the data are not there as documented.
     """
+    return CheckedDataset(_open(name, root, split, before, after, missing))
+
+
+def _open(
+    name: str, root: Path, split: str, before: int, after: int, missing: str
+) -> SegmentationDataset:
     if name == "camvid":
         return CamVid(root, split)
     if name == "cityscapes":

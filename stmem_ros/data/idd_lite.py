@@ -14,6 +14,7 @@ import numpy as np
 
 from stmem_ros.classes import IDD_LITE
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import is_hidden
 from stmem_ros.io.images import read_label, read_rgb
 
 SPLITS = ("train", "val", "unlabelled")
@@ -37,13 +38,14 @@ class IddLite:
     """
 
     classes = IDD_LITE
+    unknown = 0  # every value may be meant
 
     def __init__(self, root: Path, split: str) -> None:
         if split not in SPLITS:
             raise DatasetError(f"IDD Lite has no split {split!r}; it has: {', '.join(SPLITS)}")
         self.root = Path(root)
         self._folder = self.root / ("unlabelled" if split == "unlabelled" else "images")
-        names = sorted(path.stem for path in self._folder.glob("*_*.jpg"))
+        names = sorted(p.stem for p in self._folder.glob("*_*.jpg") if not is_hidden(p))
         self.clips = tuple(
             Clip(drive, tuple(frames), RATE)
             for drive, frames in groupby(names, key=_drive)
@@ -60,13 +62,14 @@ class IddLite:
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
-        return read_label(self._label_path(name)) if self.has_label(name) else None
+        return read_label(self.label_path(name)) if self.has_label(name) else None
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-        return self._label_path(name).is_file()
+        return self.label_path(name).is_file()
 
-    def _label_path(self, name: str) -> Path:
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
         return self.root / "labels" / f"{name}.png"
 
 

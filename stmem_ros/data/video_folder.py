@@ -2,7 +2,7 @@
 
 root/dataset.yaml                 rate: 10.0
                                   classes: [{name: road, colour: [128, 64, 128]}, ...]
-root/SPLIT/SEQUENCE/images/*.jpg  or .png; the order of their names is the order in time
+root/SPLIT/SEQUENCE/images/*.jpg  or .png; in the order of the numbers in their names
 root/SPLIT/SEQUENCE/labels/*.png  8-bit class ids (or a palette image), 255 unlabelled; of any
                                   frames, named as their images
 """
@@ -17,6 +17,7 @@ import numpy as np
 from stmem_ros.classes import GreyLevel, SemanticClass
 from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.image_folder import ImageFolderError, image_paths, is_hidden
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
 
 
@@ -43,19 +44,25 @@ class VideoFolder:
         DatasetError: the description or the frames are missing or wrong.
     """
 
+    unknown = 0  # every value may be meant
+
     def __init__(self, root: Path, split: str) -> None:
         self._folder = Path(root) / split
         description = _description(Path(root) / "dataset.yaml")
         self.classes = tuple(
             SemanticClass(i, c.name, c.colour) for i, c in enumerate(description.classes)
         )
-        sequences = sorted(p for p in self._folder.glob("*") if (p / "images").is_dir())
-        self._paths = {
-            f"{sequence.name}/{path.stem}": path
-            for sequence in sequences
-            for path in sorted((sequence / "images").iterdir())
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        }
+        sequences = sorted(
+            p for p in self._folder.glob("*") if (p / "images").is_dir() and not is_hidden(p)
+        )
+        try:
+            self._paths = {
+                f"{sequence.name}/{path.stem}": path
+                for sequence in sequences
+                for path in image_paths(sequence / "images")
+            }
+        except ImageFolderError as error:
+            raise DatasetError(str(error)) from error
         if not self._paths:
             raise DatasetError(
                 f"no {', '.join(IMAGE_SUFFIXES)} files in {self._folder}/SEQUENCE/images"
@@ -75,13 +82,14 @@ class VideoFolder:
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""
-        return read_label(self._label_path(name)) if self.has_label(name) else None
+        return read_label(self.label_path(name)) if self.has_label(name) else None
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""
-        return self._label_path(name).is_file()
+        return self.label_path(name).is_file()
 
-    def _label_path(self, name: str) -> Path:
+    def label_path(self, name: str) -> Path:
+        """Where the labels of a frame lie, or would."""
         sequence, stem = name.split("/")
         return self._folder / sequence / "labels" / f"{stem}.png"
 

@@ -209,61 +209,6 @@ class CameraModel:
         return cv2.projectPoints(points, np.zeros(3), np.zeros(3), self._k, self._d)[0][:, 0]
 
 
-def to_camera(info: Any, rectified: bool) -> CameraModel:
-    """Intrinsics from a sensor_msgs/CameraInfo, of ROS, or of a bag of ROS 2 or ROS 1.
-
-    Of the rectified image (P, no distortion) if that is used; of what is read out of the sensor.
-    That P of a stereo pair's second camera tells where the first one is does not count: the frame
-    of an image is taken for its own camera's.
-
-    Raises:
-        ValueError: the message holds values that cannot be used.
-    """
-    ros2 = hasattr(info, "k")
-    k, d, p = (info.k, info.d, info.p) if ros2 else (info.K, info.D, info.P)
-    if rectified and not np.any(p):
-        raise ValueError(
-            "camera_info has no projection matrix P, which rectified images need: calibrate the "
-            "camera, or set rectified to false"
-        )
-    matrix = np.reshape(p, (3, 4))[:, :3] if rectified else np.reshape(k, (3, 3))
-    whole = CameraModel(
-        width=info.width,
-        height=info.height,
-        matrix=as_matrix(matrix),
-        distortion=() if rectified else tuple(float(v) for v in d),
-        model="plumb_bob" if rectified else info.distortion_model or "plumb_bob",
-    )
-    image_from_whole, width, height = read_out(info)
-    return replace(whole, width=width, height=height, matrix=as_matrix(image_from_whole @ matrix))
-
-
-def read_out(info: Any) -> tuple[np.ndarray, int, int]:
-    """What of its sensor a camera sends: the part of ``roi``, its pixels joined by ``binning``.
-
-    Args:
-        info: sensor_msgs/CameraInfo, whose other values are those of the whole sensor.
-
-    Returns:
-        3 x 3 from pixels of the whole sensor to those of the image, and the image's width and
-        height.
-
-    Raises:
-        ValueError: the part does not lie in the sensor.
-    """
-    roi = info.roi
-    bx, by = max(1, info.binning_x), max(1, info.binning_y)
-    x, y = roi.x_offset, roi.y_offset
-    width, height = roi.width or info.width - x, roi.height or info.height - y
-    if x + width > info.width or y + height > info.height or width < bx or height < by:
-        raise ValueError(
-            f"region of interest {width} x {height} at ({x}, {y}), binned by {bx} x {by}, is no "
-            f"part of the sensor's {info.width} x {info.height} pixels"
-        )
-    moved = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
-    return resizing(1 / bx, 1 / by) @ moved, width // bx, height // by
-
-
 def quarter_turns(turns: int) -> np.ndarray:
     """4 x 4: from a camera's optical frame to that of its image turned by np.rot90."""
     once = np.eye(4)

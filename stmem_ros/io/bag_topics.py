@@ -220,8 +220,9 @@ def find_points_topic(
 
 def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
     """The depth images beside a camera's topic, aligned with its images; None without."""
-    depths = (t for t in topics if t.type == RAW and t.name == f"{namespace(image)}/depth")
-    return next(depths, None)
+    raw, packed = f"{namespace(image)}/depth", f"{namespace(image)}/depth/compressedDepth"
+    kinds = {(raw, RAW), (packed, COMPRESSED)}
+    return next((t for t in topics if (t.name, t.type) in kinds), None)
 
 
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:

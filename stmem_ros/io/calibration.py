@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stmem_ros.configuration import ConfigurationError, read_yaml
 from stmem_ros.geometry.camera import CameraModel, as_matrix
+from stmem_ros.geometry.lens import read_lens
 
 
 def read_calibration(path: Path) -> CameraModel:
@@ -25,13 +26,8 @@ def read_calibration(path: Path) -> CameraModel:
             rows = raw["K"]
             distortion = raw.get("D", [])
             size = raw["width"], raw["height"]
-        return CameraModel(
-            width=int(size[0]),
-            height=int(size[1]),
-            matrix=as_matrix(rows),
-            distortion=tuple(float(v) for v in distortion),
-            model=str(raw.get("distortion_model", "plumb_bob")),
-        )
+        model, coefficients = read_lens(str(raw.get("distortion_model", "")), distortion)
+        return CameraModel(int(size[0]), int(size[1]), as_matrix(rows), coefficients, model)
     except ConfigurationError:
         raise
     except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError) as error:

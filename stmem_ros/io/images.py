@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-
-class ImageError(ValueError):
-    """An image cannot be decoded; the message names what is wrong and what would work."""
+from stmem_ros.io.compressed_format import CompressedFormat, read_format
+from stmem_ros.io.encodings import DEPTH, ImageError, encoding_of, to_8_bits, to_rgb
+from stmem_ros.io.file_kind import kind_of
 
 
 class RawImage(Protocol):
@@ -28,32 +30,15 @@ class RawImage(Protocol):
     data: object
 
 
-# encoding: dtype, channels, OpenCV conversion to RGB (None: already RGB)
-_COLOUR: dict[str, tuple[type, int, int | None]] = {
-    "rgb8": (np.uint8, 3, None),
-    "bgr8": (np.uint8, 3, cv2.COLOR_BGR2RGB),
-    "rgba8": (np.uint8, 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    "mono8": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": (np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (np.uint8, 3, cv2.COLOR_BGR2RGB),
-    # OpenCV names Bayer patterns by the second row's second and third pixel.
-    "bayer_rggb8": (np.uint8, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (np.uint8, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (np.uint8, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (np.uint8, 1, cv2.COLOR_BayerGB2RGB),
-    "uyvy": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuyv": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
-    "yuv422_yuy2": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
-}
-_DEPTH: dict[str, type] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
-
-COLOUR_ENCODINGS = tuple(_COLOUR)  # that ``decode_colour`` reads
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # of compressed images
+EXIF_ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 26  # of a compressed image: a few bytes may stand for any number of pixels
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
+LABEL_ENCODINGS = ("mono8", "8UC1")
+# Grey or colour, 8 or 16 bits, as the file has it. Pixels are taken as they are stored, as those of
+# calibrations and labels are: EXIF may say that people should look at them turned.
+_AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_DEPTH_HEADER = struct.Struct("<iff")  # of compressedDepth: codec, and A and B of A / (value - B)
 
 
 def decode_image(message: Any) -> np.ndarray:
@@ -64,7 +49,7 @@ def decode_image(message: Any) -> np.ndarray:
     """
     if hasattr(message, "encoding"):
         return decode_colour(message)
-    return decode_compressed(message.data)
+    return decode_compressed(message.data, message.format)
 
 
 def decode_colour(image: RawImage) -> np.ndarray:
@@ -75,35 +60,65 @@ def decode_colour(image: RawImage) -> np.ndarray:
     Raises:
         ImageError: unsupported encoding, or sizes that contradict each other.
     """
-    if image.encoding not in _COLOUR:
-        raise ImageError(
-            f"encoding {image.encoding!r} is not supported; supported: {', '.join(_COLOUR)}"
-        )
-    dtype, channels, conversion = _COLOUR[image.encoding]
-    pixels = _pixels(image, dtype, channels)
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if conversion is None:
-        return pixels
-    if channels == 2 and image.width % 2:
+    encoding = encoding_of(image.encoding)
+    if (encoding.channels == 2 or encoding.planar) and image.width % 2:
         raise ImageError(f"{image.encoding} image is {image.width} pixels wide; it must be even")
-    return cv2.cvtColor(pixels, conversion)
+    rows = image.height
+    if encoding.planar:
+        if image.height % 2:
+            raise ImageError(f"{image.encoding} image is {rows} pixels high; it must be even")
+        rows += image.height // 2
+    return to_rgb(_pixels(image, encoding.dtype, encoding.channels, rows), image.encoding)
 
 
-def decode_depth(image: RawImage) -> np.ndarray:
+def decode_depth(message: Any) -> np.ndarray:
     """A depth image of REP-118 as float32 metres H x W, NaN where there is no measurement.
+
+    Args:
+        message: sensor_msgs/Image, or CompressedImage of ``compressedDepth`` or of a 16-bit PNG.
 
     Raises:
         ImageError: unsupported encoding, or sizes that contradict each other.
     """
-    if image.encoding not in _DEPTH:
+    if not hasattr(message, "encoding"):
+        return _compressed_depth(message.data, read_format(message.format))
+    if message.encoding not in DEPTH:
         raise ImageError(
-            f"depth encoding {image.encoding!r} is not supported; supported: 32FC1 (m), 16UC1 (mm)"
+            f"depth encoding {message.encoding!r} is not supported; supported: 32FC1 (m), "
+            "16UC1 (mm)"
         )
-    pixels = _pixels(image, _DEPTH[image.encoding], 1)
-    if pixels.dtype != np.uint16:
-        return pixels
-    return np.where(pixels == 0, np.nan, pixels / np.float32(1000)).astype(np.float32)
+    pixels = _pixels(message, DEPTH[message.encoding], 1)
+    return pixels if pixels.dtype != np.uint16 else _metres(pixels)
+
+
+def _metres(millimetres: np.ndarray) -> np.ndarray:
+    depth = millimetres / np.float32(1000)
+    return np.where(millimetres == 0, np.nan, depth).astype(np.float32)
+
+
+def _compressed_depth(data: object, said: CompressedFormat) -> np.ndarray:
+    title = f"compressed depth of format {said.text!r}"
+    if said.encoding not in DEPTH:
+        raise ImageError(f"{title} is not supported; supported encodings: {', '.join(DEPTH)}")
+    encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
+    scale, offset = 0.0, 0.0
+    if said.is_depth_transport:
+        if "rvl" in said.text.lower():
+            raise ImageError(f"{title} is not supported; set its codec to png")
+        if len(encoded) < _DEPTH_HEADER.size:
+            raise ImageError(f"{title} holds {len(encoded)} bytes")
+        _, scale, offset = _DEPTH_HEADER.unpack(encoded[: _DEPTH_HEADER.size].tobytes())
+        encoded = encoded[_DEPTH_HEADER.size :]
+    pixels = _decoded(encoded, title)
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise ImageError(f"{title} holds no 16-bit PNG")
+    if said.encoding != "32FC1":
+        return _metres(pixels)
+    if not said.is_depth_transport:
+        raise ImageError(f"{title} is not supported; use compressedDepth")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = np.float32(scale) / (pixels.astype(np.float32) - np.float32(offset))
+    return np.where((pixels == 0) | ~np.isfinite(depth), np.nan, depth).astype(np.float32)
 
 
 def decode_label(image: RawImage) -> np.ndarray:
@@ -112,41 +127,91 @@ def decode_label(image: RawImage) -> np.ndarray:
     Raises:
         ImageError: another encoding, or sizes that contradict each other.
     """
-    if image.encoding not in ("mono8", "8UC1"):
+    if image.encoding not in LABEL_ENCODINGS:
         raise ImageError(f"label encoding is {image.encoding!r}; it must be mono8")
     return _pixels(image, np.uint8, 1)
 
 
-def decode_compressed(data: object) -> np.ndarray:
+def decode_compressed(data: object, format_text: str = "") -> np.ndarray:
     """The data of a sensor_msgs/CompressedImage (JPEG, PNG, ...) as RGB uint8 H x W x 3.
 
+    Args:
+        data: the bytes of an image file.
+        format_text: ``format`` of the message (:mod:`stmem_ros.io.compressed_format`).
+
     Raises:
-        ImageError: the data are no complete image.
+        ImageError: the data are no complete image, or no picture by their format.
     """
+    said = read_format(format_text)
+    said.check_is_picture()
     encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
-    title = f"compressed image of {len(encoded)} bytes"
-    # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
-    if encoded[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in encoded[-1024:].tobytes():
-        raise ImageError(f"{title} is cut off (no end of JPEG)")
-    with _opened(io.BytesIO(encoded), title):
-        pass  # its header is as it should be
-    try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"{title} cannot be decoded: {' '.join(str(error).split())}") from error
-    if pixels is None:
-        raise ImageError(f"{title} is damaged, or has a form that OpenCV does not know")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    named = f" and format {said.text!r}" if said.text else ""
+    title = f"compressed image of {len(encoded)} bytes{named}"
+    return _rgb(_decoded(encoded, title), said, title)
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image file as RGB uint8 H x W x 3.
+    """An image file as RGB uint8 H x W x 3, pixels as they are stored, whatever EXIF says.
 
     Raises:
         ImageError: missing or damaged.
     """
-    with _opened(path, str(path)) as image:
-        return np.array(image.convert("RGB"))
+    return _rgb(_decoded(_bytes_of(path), str(path)), read_format(""), str(path))
+
+
+def _rgb(pixels: np.ndarray, said: CompressedFormat, title: str) -> np.ndarray:
+    """Pixels of a file, grey or in OpenCV's order, 8 or 16 bits, as RGB uint8."""
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{title} holds {pixels.dtype} numbers; pictures have 8 or 16 bits")
+    pixels = to_8_bits(pixels)
+    if said.bayer:
+        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+            pixels = np.ascontiguousarray(pixels[..., 0])  # a mosaic in a colour file
+        if pixels.ndim == 2:
+            return to_rgb(pixels, said.bayer)
+    if pixels.ndim == 2:
+        if said.encoding.startswith(("yuv", "uyvy", "yuyv", "nv")):
+            raise ImageError(f"{title} holds grey pixels, which cannot be {said.encoding}")
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return pixels if said.is_swapped else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _bytes_of(path: Path) -> np.ndarray:
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path} is missing or no readable image: {error.strerror}") from error
+
+
+def _decoded(encoded: np.ndarray, title: str) -> np.ndarray:
+    """The pixels of an encoded image, H x W or H x W x 3 in OpenCV's order, as they are stored.
+
+    Raises:
+        ImageError: they are no complete image of one of ``FORMATS``.
+    """
+    # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
+    if encoded[:2].tobytes() == b"\xff\xd8" and _is_cut_jpeg(encoded):
+        raise ImageError(f"{title} is cut off (no end of JPEG)")
+    with _opened(io.BytesIO(encoded.data), title):
+        pass  # its header is as it should be
+    try:
+        pixels = cv2.imdecode(encoded, _AS_STORED)
+    except cv2.error as error:
+        raise ImageError(f"{title} cannot be decoded: {' '.join(str(error).split())}") from error
+    if pixels is None:
+        raise ImageError(f"{title} is damaged, or has a form that OpenCV does not know")
+    return pixels
+
+
+def _is_cut_jpeg(encoded: np.ndarray) -> bool:
+    """Whether no end of the image follows its pixels; a phone may write more behind the end."""
+    if b"\xff\xd9" in encoded[-1024:].tobytes():
+        return False
+    data, place = encoded.tobytes(), 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        length = int.from_bytes(data[place + 2 : place + 4], "big")  # EXIF may hold a small JPEG
+        place += 2 + max(2, length)
+    return b"\xff\xd9" not in data[place:]
 
 
 def read_label(path: Path) -> np.ndarray:
@@ -157,8 +222,50 @@ def read_label(path: Path) -> np.ndarray:
     """
     with _opened(path, str(path)) as image:
         if image.mode not in ("P", "L"):
-            raise ImageError(f"{path} has mode {image.mode}; labels are 8-bit grey or palette")
+            raise ImageError(
+                f"{path} has mode {image.mode}; labels are class ids: 8-bit grey or palette"
+            )
         return np.array(image)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file tells before its pixels are read.
+
+    Attributes:
+        width, height: of the stored pixels.
+        orientation: of EXIF; 1: people see the pixels as they are stored.
+        format_text: ``format`` of a CompressedImage of its bytes.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    format_text: str
+
+
+def read_header(path: Path) -> ImageHeader:
+    """What an image file tells of its pixels.
+
+    Raises:
+        ImageError: missing, or no image.
+    """
+    with _opened(path, str(path)) as image:
+        codec = (image.format or "").lower()
+        with path.open("rb") as file:
+            start = file.read(25)
+        deep = image.format == "PNG" and start[24] == 16  # bits of a number
+        known = {
+            ("L", False): f"mono8; {codec} compressed ",
+            ("RGB", False): f"rgb8; {codec} compressed bgr8",
+            ("RGB", True): f"rgb16; {codec} compressed bgr16",
+        }
+        if deep and image.mode.startswith("I"):
+            text = f"mono16; {codec} compressed "
+        else:
+            text = known.get((image.mode, deep), codec)
+        orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+        return ImageHeader(image.width, image.height, orientation, text)
 
 
 @contextmanager
@@ -181,29 +288,35 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{title}: {error}; allowed: at most {MOST_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{title} is no {', '.join(FORMATS)} image") from error
+        start = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        kind = kind_of(start) or f"is no {', '.join(FORMATS)} image"
+        raise ImageError(f"{title} {kind}") from error
     except Exception as error:  # damaged bytes make any of the decoders fail in its own way
         reason = " ".join(str(error).split())
         raise ImageError(f"{title} is missing or no readable image: {reason}") from error
 
 
-def _pixels(image: RawImage, dtype: type, channels: int) -> np.ndarray:
-    """The pixels of a raw image without row padding, H x W (x channels), in native byte order."""
+def _pixels(image: RawImage, dtype: type, channels: int, rows: int | None = None) -> np.ndarray:
+    """The pixels of a raw image without row padding, H x W (x channels), in native byte order.
+
+    ``rows``: of memory, where they are more than those of the image.
+    """
+    height = image.height if rows is None else rows
     kind = np.dtype(dtype).newbyteorder(">" if image.is_bigendian else "<")
     row = image.width * channels * kind.itemsize
     data = np.frombuffer(image.data, np.uint8)  # type: ignore[call-overload]
     if not image.width or not image.height:
         raise ImageError(f"image is {image.width} x {image.height} pixels")
-    if image.step < row or len(data) < image.step * (image.height - 1) + row:
+    if image.step < row or len(data) < image.step * (height - 1) + row:
         raise ImageError(
             f"{image.encoding} image of {image.width} x {image.height} pixels holds {len(data)} "
-            f"bytes with step {image.step}; it needs at least {row * image.height}"
+            f"bytes with step {image.step}; it needs at least {row * height}"
         )
-    if image.step != row or len(data) != row * image.height:
-        strides = np.lib.stride_tricks.as_strided(data, (image.height, row), (image.step, 1))
+    if image.step != row or len(data) != row * height:
+        strides = np.lib.stride_tricks.as_strided(data, (height, row), (image.step, 1))
         data = np.ascontiguousarray(strides).reshape(-1)
     pixels = data.view(kind).astype(np.dtype(dtype), copy=False)
-    shape = (image.height, image.width) + ((channels,) if channels > 1 else ())
+    shape = (height, image.width) + ((channels,) if channels > 1 else ())
     return pixels.reshape(shape)
 
 

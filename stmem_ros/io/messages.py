@@ -67,12 +67,15 @@ class MessageFactory:
             data=self.sequence(_as_bytes(pixels)),
         )
 
-    def compressed_image(self, data: bytes, kind: str, header: Any) -> Any:
-        """sensor_msgs/CompressedImage from the bytes of a file of kind ``jpeg`` or ``png``."""
+    def compressed_image(self, data: bytes, format_text: str, header: Any) -> Any:
+        """sensor_msgs/CompressedImage from the bytes of an image file.
+
+        ``format_text``: what they hold (:mod:`stmem_ros.io.compressed_format`), or their codec.
+        """
         return self.make(
             "sensor_msgs/msg/CompressedImage",
             header=header,
-            format=f"rgb8; {kind} compressed bgr8",
+            format=format_text,
             data=self.sequence(np.frombuffer(data, np.uint8)),
         )
 

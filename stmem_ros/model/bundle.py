@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
+from stmem_ros.io.file_kind import why_unreadable
 from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
@@ -291,7 +292,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load(path.read_bytes())  # `load_file` leaks something of each tensor (0.8)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
+        raise BundleError(why_unreadable(path, error)) from error
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
@@ -304,7 +305,7 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
+        raise BundleError(why_unreadable(path, error)) from error
 
 
 def _plain(value: Any) -> Any:

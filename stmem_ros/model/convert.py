@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +10,14 @@ from torch import Tensor
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
+from stmem_ros.model.checkpoint_file import CheckpointError, read_state
 from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.reference import renamed
 from stmem_ros.model.segmenter import Architecture
 
 BLOCK = (16, 16)  # of the published networks; a state dict does not tell it
 WINDOW = 3
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be converted; the message names the file and every key that is wrong."""
+SHOWN = 5  # keys that are wrong
 
 
 def convert_checkpoint(
@@ -30,7 +26,7 @@ def convert_checkpoint(
     """Read a checkpoint of the published code, or a PSPNet checkpoint of mmsegmentation.
 
     Args:
-        path: file written by ``torch.save``; read with ``weights_only=True``.
+        path: file written by ``torch.save``, or of safetensors; nothing in it is run.
         name: of the model.
         height: image height the network was trained at, pixels.
 
@@ -38,10 +34,13 @@ def convert_checkpoint(
         The network (centred window, as published) and, if it has MAR, its memory.
 
     Raises:
-        CheckpointError: unreadable, or keys missing, unexpected or of another shape.
+        CheckpointError: unreadable, or keys missing, unexpected or of another shape; the first of
+            them are named.
     """
-    state = renamed(_read(path))
-    architecture = _architecture(path, state)
+    published = read_state(path)
+    found = f"its first keys are {', '.join(list(published)[:3]) or 'none'}"
+    state = renamed(published)
+    architecture = _architecture(path, state, found)
     classes = _classes(architecture.classes)
     info = ModelInfo(name=name, architecture=architecture, classes=classes, height=height)
     model = BundledSegmenter(info)
@@ -58,7 +57,11 @@ def convert_checkpoint(
         if key in wanted and value.shape != wanted[key]
     ]
     if problems:
-        raise CheckpointError(f"{path} does not fit {architecture.backbone}: {'; '.join(problems)}")
+        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
+        raise CheckpointError(
+            f"{path} does not fit {architecture.backbone}: {'; '.join(problems[:SHOWN])}{more}; "
+            f"{found}"
+        )
     model.load_state_dict(state, strict=False)
     model.eval()
     if model.mar is None:
@@ -95,27 +98,15 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
         raise CheckpointError(f"{keys}, {values}: {error}") from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        raw: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"checkpoint {path} cannot be read: {reason}") from error
-    if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
-        raw = raw["state_dict"]
-    if not isinstance(raw, dict) or not raw:
-        raise CheckpointError(f"checkpoint {path} holds {type(raw).__name__}, no state dict")
-    strange = [str(k) for k, v in raw.items() if not isinstance(v, Tensor)]
-    if strange:
-        raise CheckpointError(f"checkpoint {path}: {', '.join(strange[:5])} are no tensors")
-    return raw
-
-
-def _architecture(path: Path, state: dict[str, Tensor]) -> Architecture:
-    """What the shapes of the weights tell about the network."""
+def _architecture(path: Path, state: dict[str, Tensor], found: str) -> Architecture:
+    """What the shapes of the weights tell about the network; ``found``: its keys, for people."""
     classifier = state.get("classifier.weight")
     if classifier is None or classifier.ndim != 4:
-        raise CheckpointError(f"{path}: missing classifier (decode_head.conv_seg.weight)")
+        raise CheckpointError(
+            f"{path}: missing classifier (decode_head.conv_seg.weight); {found}; "
+            "expected are those of the published code (pspnet., STF., MAR.) or of a PSPNet of "
+            "mmsegmentation (backbone., decode_head.)"
+        )
     classes, channels = classifier.shape[:2]
     stf, mar = (any(k.startswith(part) for k in state) for part in ("stf.", "mar."))
     deep = any(k.startswith("backbone.stages.2.22.") for k in state)

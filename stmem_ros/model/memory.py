@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from stmem_ros.io.file_kind import why_unreadable
 from stmem_ros.model.tensor_file import write_tensors
 
 
@@ -83,4 +84,4 @@ class MemoryBank:
                     places=file.get_tensor("places") if "places" in names else None,
                 )
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"memory bank {path} cannot be read: {error}") from error
+            raise ValueError(f"memory bank {why_unreadable(path, error)}") from error

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from stmem_ros.drawing import overlay
 from stmem_ros.frames import LabelledFrame
 from stmem_ros.health import CameraHealth
+from stmem_ros.io.compressed_format import RGB_JPEG
 from stmem_ros.io.fingerprint import fingerprint
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
@@ -148,7 +149,7 @@ class CameraStream:
                 self.overlay.publish(ROS_MESSAGES.image(picture, header))
             if jpeg:
                 data = encode_jpeg(picture)
-                self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, "jpeg", header))
+                self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, RGB_JPEG, header))
 
     def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
         clock = self._clock.now().nanoseconds / SECOND

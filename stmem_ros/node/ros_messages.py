@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.geometry.camera import read_out, resizing
+from stmem_ros.geometry.camera import resizing
+from stmem_ros.geometry.camera_info import read_out
 from stmem_ros.io.images import decode_compressed
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
@@ -56,7 +57,7 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
         ImageError: the image cannot be decoded.
     """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.data)
+        return decode_compressed(message.data, message.format)
     return image_to_rgb(message)
 
 

@@ -24,7 +24,8 @@ from stmem_ros.geometry.transforms import (
     TransformError,
     TransformSource,
 )
-from stmem_ros.io.images import COLOUR_ENCODINGS, ImageError, decode_colour
+from stmem_ros.io.encodings import ENCODINGS, ImageError
+from stmem_ros.io.images import decode_colour
 from stmem_ros.pipeline import DEPTH_SLOP
 from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
@@ -86,14 +87,14 @@ def image_to_rgb(message: Image) -> np.ndarray:
     Raises:
         ImageError: the image cannot be decoded.
     """
-    if cv_bridge is None or message.encoding in COLOUR_ENCODINGS:
+    if cv_bridge is None or message.encoding in ENCODINGS:
         return decode_colour(message)
     try:
         return cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     except Exception as error:  # it raises errors of many kinds, of damaged images too
         raise ImageError(
             f"encoding {message.encoding!r} is not supported; supported: "
-            f"{', '.join(COLOUR_ENCODINGS)}; cv_bridge: {error}"
+            f"{', '.join(ENCODINGS)}; cv_bridge: {error}"
         ) from error
 
 

@@ -164,6 +164,7 @@ class _Run:
         self.stamps: list[int] = []  # of the images played, ns
         self.latencies: dict[int, float] = {}  # by stamp in ns
         self._done: set[int] = set()  # stamps of which the node has published all
+        self._answered: set[int] = set()  # stamps that were labelled since they were sent last
         self.dropped = 0
         self.device = "unknown"
         self._image = image
@@ -186,7 +187,9 @@ class _Run:
                         self._wait_for_label()
                     stamp = header_stamp(record.data)
                     with self._labelled:
+                        self._sent.pop(stamp, None)  # of a camera whose stamps stand still
                         self._sent[stamp] = time.monotonic()
+                        self._answered.discard(stamp)
                         self._refused_before = self._refused
                     self.stamps.append(stamp)
                     progress.update()
@@ -208,7 +211,7 @@ class _Run:
             if not self._sent or self._refused > self._refused_before:
                 return True
             last, *before = islice(reversed(self._sent), 2)
-            return last in self.latencies and all(
+            return last in self._answered and all(
                 stamp in self._done or stamp not in self.latencies for stamp in before
             )
 
@@ -224,6 +227,7 @@ class _Run:
             with self._labelled:
                 if stamp in self._sent:
                     self.latencies.setdefault(stamp, now - self._sent[stamp])
+                    self._answered.add(stamp)
                 self._labelled.notify_all()
         elif topic == camera_topic("statistics", self._camera):
             statistics = deserialize_message(data, FrameStatistics)

@@ -83,6 +83,8 @@ def train(
     if not epochs:
         return TrainingResult((), 0, None)
     trainer = StageTrainer(network, config, samples, holdout, process)
+    for note in samples.check_labels() if process.rank == 0 else ():
+        print(note)
     checkpoint = checkpoint_path(run, stage)
     if resume and checkpoint.is_file():
         trainer.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
@@ -251,7 +253,9 @@ def _parallel(network: StageNetwork, process: TrainingProcess) -> nn.Module:
 
 def _label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
     allowed = torch.from_numpy(samples.allowed)
-    weights = class_weights(samples) if settings.class_balance else torch.ones(len(allowed))
+    weights = class_weights(samples)  # all labels are read and counted, whatever they weigh
+    if not settings.class_balance:
+        weights = torch.ones(len(allowed))
     return LabelLoss(weights, allowed)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.synthetic.drive import drive
@@ -103,18 +102,23 @@ class Samples:
             chosen = [min(max(i, 0), len(clip.names) - 1) for i in around]
         images = np.stack([self._dataset.image(clip.names[i]) for i in chosen])
         label = self.label(index)
-        if images.shape[1:3] != label.shape:
-            raise DatasetError(
-                f"{clip.names[place]}: the image is {images.shape[2]} x {images.shape[1]} pixels, "
-                f"its label {label.shape[1]} x {label.shape[0]}"
-            )
         return Sample(images, label)
+
+    def check_labels(self) -> tuple[str, ...]:
+        """What is strange about the labels read so far, a line each.
+
+        Raises:
+            DatasetError: none of their pixels is labelled.
+        """
+        if not self._dataset.labelled_pixels and not self._synthetic:
+            raise DatasetError("; ".join(self._dataset.notes))
+        return self._dataset.notes
 
     def label(self, index: int) -> np.ndarray:
         """The label of a sample alone, H x W uint8.
 
         Raises:
-            DatasetError: it holds a value that is no class.
+            DatasetError: it holds a value that is no class, or is not of its image's size.
         """
         if self._coarse is not None and index >= self.fine_count:
             return self._coarse.label(index - self.fine_count)
@@ -123,12 +127,6 @@ class Samples:
         clip, place = self._places[index]
         label = self._dataset.label(clip.names[place])
         assert label is not None
-        wrong = (label >= len(self.classes)) & (label != UNLABELLED)
-        if wrong.any():
-            raise DatasetError(
-                f"label {clip.names[place]} holds the value {int(label[wrong].max())}; allowed: "
-                f"0 to {len(self.classes) - 1}, and {UNLABELLED} for unlabelled"
-            )
         return label
 
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from support.bags import PERIOD, START
 
-from stmem_ros.evaluation.replay.bag_moments import TopicChoice, find_cameras
-from stmem_ros.io.bags import CAMERA_INFO, COMPRESSED, RAW, BagError, Topic
+from stmem_ros.costmap.depth import read_depth
+from stmem_ros.evaluation.replay.bag_moments import BagMoments, TopicChoice, find_cameras
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.transforms import TransformBuffer
+from stmem_ros.io.bags import (
+    BAG_MESSAGES,
+    CAMERA_INFO,
+    COMPRESSED,
+    RAW,
+    BagError,
+    BagReader,
+    BagWriter,
+    Topic,
+)
 
 FRONT = Topic("/front/image_raw", RAW, 3)
 FRONT_INFO = Topic("/front/camera_info", CAMERA_INFO, 3)
@@ -38,3 +52,38 @@ def test_depth_is_taken_where_it_is_used_and_missed_where_there_is_none() -> Non
 def test_topics_are_not_chosen_for_several_cameras() -> None:
     with pytest.raises(BagError, match="/front/image_raw"):
         find_cameras((FRONT, REAR), ("front", "rear"), TopicChoice(image=FRONT.name))
+
+
+def test_packed_depth_is_found_beside_the_images() -> None:
+    packed = Topic("/front/depth/compressedDepth", COMPRESSED, 3)
+    (camera,) = find_cameras((FRONT, packed), ("front",), TopicChoice(depth=True)).values()
+    assert camera.depth == packed
+
+
+@pytest.mark.parametrize(("frame", "later"), [("depth", 0), ("camera", 10**9)])
+def test_depth_and_calibrations_that_do_not_fit_are_named(tmp_path, frame, later) -> None:
+    camera = CameraModel(8, 6, ((9.0, 0, 3.5), (0, 9.0, 2.5), (0, 0, 1)))
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(2):
+            stamp = START + i * PERIOD
+            other = BAG_MESSAGES.header(stamp + later, frame)
+            image = BAG_MESSAGES.image(
+                np.zeros((6, 8, 3), np.uint8), BAG_MESSAGES.header(stamp, "camera")
+            )
+            depth = BAG_MESSAGES.image(np.ones((6, 8), np.float32), other)
+            bag.write(
+                "/front/camera_info", CAMERA_INFO, BAG_MESSAGES.camera_info(camera, other), stamp
+            )
+            bag.write("/front/depth", RAW, depth, stamp)
+            bag.write("/front/image_raw", RAW, image, stamp)
+    with BagReader(tmp_path / "bag") as bag:
+        cameras = find_cameras(bag.topics, ("front",), TopicChoice(depth=True))
+        moments = BagMoments(bag, cameras, bag.start, bag.end + 1, TransformBuffer())
+        (first, _) = moments
+        if later:
+            assert first.depth is None and "1.000 s" in first.depth_problem
+            assert not moments.notes
+        else:
+            assert any("'depth'" in note and "'camera'" in note for note in moments.notes)
+            with pytest.raises(ValueError, match=r"'depth'.*'camera'"):
+                read_depth(first.depth, "camera")

@@ -201,6 +201,24 @@ def test_labels_that_belong_to_no_image_are_told(
     assert run.notes == ("2 labels on /camera/label have the stamp of no image",)
 
 
+@pytest.mark.parametrize("stamp", [0, START + 5 * PERIOD])
+def test_stamps_that_stand_still_are_told_and_score_nothing(
+    tmp_path: Path, small_model: BundledSegmenter, stamp: int
+) -> None:
+    """Which label belongs to which image, nothing tells."""
+    images = [jpeg(image) for image in panorama(6)]
+    labels = [np.full((96, 128), i, np.uint8) for i in range(6)]
+    path = write_bag(tmp_path / "bag", images, labels, [stamp] * 6)
+    with BagReader(path) as bag:
+        replayed = BagReplay(bag, small_model, ReplayOptions(), PipelineConfig())
+        frames = list(replayed.frames())
+        assert any("stand still: 5 images" in note for note in replayed.notes)
+    assert states(frames) == ["labelled"] + ["late"] * 5
+    assert all(frame.reference is None for frame in frames)
+    assert "several labels" in frames[0].reference_problem
+    assert "stand still" in frames[1].reason
+
+
 def test_labels_of_another_label_set_are_not_scored(
     tmp_path: Path, small_model: BundledSegmenter
 ) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.cameras import CAMERAS, K
 
-from stmem_ros.geometry.camera import CameraModel, quarter_turns, to_camera
+from stmem_ros.geometry.camera import CameraModel, quarter_turns
+from stmem_ros.geometry.camera_info import to_camera
 
 
 @pytest.mark.parametrize("name", CAMERAS)

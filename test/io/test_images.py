@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from stmem_ros.io.images import (
     ImageError,
     decode_colour,
     decode_compressed,
     decode_depth,
+    decode_image,
     decode_label,
+    read_header,
     read_label,
     read_rgb,
 )
@@ -157,8 +160,6 @@ def test_other_kinds_of_compressed_images_are_refused() -> None:
 
 
 def test_palette_labels_are_read_as_indices(tmp_path) -> None:
-    from PIL import Image
-
     ids = np.array([[0, 3], [10, 255]], np.uint8)
     image = Image.fromarray(ids, "P")
     image.putpalette([7] * 768)
@@ -170,3 +171,163 @@ def test_palette_labels_are_read_as_indices(tmp_path) -> None:
     assert np.array_equal(read_rgb(tmp_path / "b.png"), RGB)
     with pytest.raises(ImageError, match=r"c\.png"):
         read_rgb(tmp_path / "c.png")
+
+
+def compressed(data: bytes, text: str) -> SimpleNamespace:
+    return SimpleNamespace(data=data, format=text)
+
+
+def encoded(suffix: str, pixels: np.ndarray) -> bytes:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else []
+    return cv2.imencode(suffix, pixels, quality)[1].tobytes()
+
+
+COLOUR = np.full((32, 32, 3), (200, 60, 20), np.uint8)
+MOSAIC = np.full((32, 32), 60, np.uint8)
+MOSAIC[0::2, 0::2], MOSAIC[1::2, 1::2] = 200, 20  # RGGB
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("rgb8; jpeg compressed bgr8", encoded(".jpg", COLOUR[..., ::-1])),
+        ("jpeg", encoded(".jpg", COLOUR[..., ::-1])),
+        ("bgr8; png compressed ", encoded(".png", COLOUR[..., ::-1])),
+        ("rgb8; jpeg compressed rgb8", encoded(".jpg", COLOUR)),
+        ("bayer_rggb8; png compressed ", encoded(".png", MOSAIC)),
+        ("bayer_rggb8; png compressed ", encoded(".png", np.dstack([MOSAIC] * 3))),
+        ("bayer_rggb16; png compressed ", encoded(".png", MOSAIC.astype(np.uint16) << 8)),
+        ("bayer_rggb8; jpeg compressed bgr8", encoded(".jpg", COLOUR[..., ::-1])),
+        ("rgb16; png compressed bgr16", encoded(".png", COLOUR[..., ::-1].astype(np.uint16) << 8)),
+    ],
+)
+def test_the_format_of_a_compressed_image_is_followed(text: str, data: bytes) -> None:
+    found = decode_image(compressed(data, text))[2:-2, 2:-2].astype(int)
+    assert np.abs(found - COLOUR[2:-2, 2:-2]).max() <= 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "16UC1; png compressed ",
+        "32FC1; compressedDepth png",
+        "bayer_rgrg8; png compressed ",
+        "yuv422; png compressed ",
+        "h264",
+    ],
+)
+def test_a_format_that_is_no_picture_is_named(text: str) -> None:
+    data = encoded(".png", GREY.astype(np.uint16) if "16" in text or "32" in text else GREY)
+    with pytest.raises(ImageError, match=text.split(";", maxsplit=1)[0]):
+        decode_image(compressed(data, text))
+
+
+def test_compressed_depth_is_metres() -> None:
+    millimetres = np.array([[1500, 0], [250, 65000]], np.uint16)
+    plain = compressed(encoded(".png", millimetres), "16UC1; png compressed ")
+    header = struct.pack("<iff", 0, 0.0, 0.0)
+    packed = compressed(header + encoded(".png", millimetres), "16UC1; compressedDepth png")
+    for message_ in (plain, packed):
+        assert np.allclose(decode_depth(message_), [[1.5, np.nan], [0.25, 65]], equal_nan=True)
+    a, b = 100.0, -10.0
+    inverse = np.array([[40, 0], [90, 10]], np.uint16)
+    header = struct.pack("<iff", 0, a, b)
+    floats = compressed(header + encoded(".png", inverse), "32FC1; compressedDepth")
+    assert np.allclose(decode_depth(floats), [[2.0, np.nan], [1.0, 5.0]], equal_nan=True)
+    for data, text in ((b"\0" * 5, "16UC1; compressedDepth rvl"), (b"\0", "32FC1; png compressed")):
+        with pytest.raises(ImageError, match=text.split(";", maxsplit=1)[0]):
+            decode_depth(compressed(data, text))
+
+
+@pytest.mark.parametrize(("name", "bits"), [("mono10", 10), ("mono12", 12), ("mono16", 10),
+                                            ("mono16", 12), ("mono16", 16)])  # fmt: skip
+def test_grey_of_10_and_12_bits_is_as_bright_as_that_of_8(name: str, bits: int) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint16), (4, 1))
+    want = np.dstack([ramp.astype(np.uint8)] * 3)
+    assert np.array_equal(decode_colour(message(name, ramp << (bits - 8))), want)
+
+
+# sensor_msgs/image_encodings.hpp of Kilted, and names that drivers use besides.
+NUMBERS = [f"{bits}C{n}" for bits in ("8U", "8S", "16U", "16S", "32S", "32F", "64F")
+           for n in range(1, 5)]  # fmt: skip
+BAYER = [f"bayer_{order}{bits}" for order in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]
+OTHERS = ["rgb8", "rgba8", "rgb16", "rgba16", "bgr8", "bgra8", "bgr16", "bgra16", "mono8", "mono16",
+          "mono10", "mono12", "uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21", "nv24",
+          "yuv420", "i420"]  # fmt: skip
+REFUSED = {*NUMBERS, "nv24"} - {"8UC1", "8UC3", "8UC4"}
+
+
+@pytest.mark.parametrize("name", NUMBERS + BAYER + OTHERS)
+def test_every_encoding_of_ros_is_used_or_refused_by_name(name: str) -> None:
+    image = message("mono8", np.full((6 * 8, 64), 128, np.uint8))
+    image.encoding, image.height, image.width = name, 4, 8
+    image.step = 64
+    if name in REFUSED:
+        with pytest.raises(ImageError, match=f"'{name}'"):
+            decode_colour(image)
+    else:
+        assert decode_colour(image).shape == (4, 8, 3)
+
+
+def test_planar_colour_is_that_of_the_picture() -> None:
+    i420 = cv2.cvtColor(COLOUR, cv2.COLOR_RGB2YUV_I420)
+    y, u, v = i420[:32], i420[32:40].reshape(-1), i420[40:].reshape(-1)
+    for name, chroma in (
+        ("yuv420", i420[32:]),
+        ("nv12", np.stack([u, v], axis=-1).reshape(16, 32)),
+        ("nv21", np.stack([v, u], axis=-1).reshape(16, 32)),
+    ):
+        image = message(name, np.concatenate([y, chroma]))
+        image.height = 32
+        assert np.abs(decode_colour(image).astype(int) - COLOUR).max() <= 6
+        image.height = 31
+        with pytest.raises(ImageError, match="31"):
+            decode_colour(image)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6])
+def test_files_and_messages_are_read_alike_whatever_exif_says(tmp_path, orientation: int) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(path, quality=95, exif=exif)
+    assert np.array_equal(read_rgb(path), decode_compressed(path.read_bytes()))
+    assert np.abs(read_rgb(path).astype(int) - RGB).mean() < 4  # as stored
+    assert read_header(path).orientation == orientation
+
+
+def test_files_and_messages_of_any_depth_and_kind_are_read_alike(tmp_path) -> None:
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (8, 1))
+    pictures = {
+        "grey.png": (Image.fromarray(ramp), "mono8; png compressed "),
+        "grey16.png": (Image.fromarray(ramp.astype(np.uint16) << 8), "mono16; png compressed "),
+        "alpha.png": (Image.fromarray(np.dstack([ramp] * 4)), "png"),
+        "palette.png": (Image.fromarray(ramp).convert("P"), "png"),
+    }
+    for name, (picture, text) in pictures.items():
+        picture.save(tmp_path / name)
+        found = read_rgb(tmp_path / name)
+        assert np.array_equal(found, decode_compressed((tmp_path / name).read_bytes()))
+        assert np.array_equal(found, np.dstack([ramp] * 3)), name
+        assert read_header(tmp_path / name).format_text == text
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    data = (tmp_path / "cmyk.jpg").read_bytes()
+    assert np.array_equal(read_rgb(tmp_path / "cmyk.jpg"), decode_compressed(data))
+
+
+def test_a_jpeg_may_have_more_behind_its_end(tmp_path) -> None:
+    jpeg = encoded(".jpg", RGB)
+    assert decode_compressed(jpeg + bytes(5000)).shape == RGB.shape
+    with pytest.raises(ImageError, match="cut off"):
+        decode_compressed(jpeg[:-2] + bytes(5000))
+
+
+def test_a_pointer_or_a_page_in_place_of_an_image_is_named(tmp_path) -> None:
+    for content, named in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "web page"),
+    ):
+        (tmp_path / "a.png").write_bytes(content)
+        for read in (read_rgb, read_label):
+            with pytest.raises(ImageError, match=rf"a\.png.*{named}"):
+                read(tmp_path / "a.png")

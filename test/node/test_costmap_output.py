@@ -17,6 +17,7 @@ from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.node.camera_stream import Arrival
 from stmem_ros.node.costmap_output import CostmapOutput
+from stmem_ros.node.passed_time import PassedTime
 from stmem_ros.parameters import node_parameters
 from stmem_ros.pipeline import Pipeline, PipelineConfig
 
@@ -40,7 +41,7 @@ def test_what_was_fused_before_a_reset_is_not_published_after_it(peer: Peer) -> 
     pipeline = Pipeline(
         None, RULES, PipelineConfig(), KnownPoses(np.linalg.inv(MOUNTING.base_from_camera()))
     )
-    output = CostmapOutput(peer.node, node_parameters({}), RULES)
+    output = CostmapOutput(peer.node, node_parameters({}), RULES, PassedTime(lambda: None))
     stream = SimpleNamespace(name="", info_topic="camera_info")
     costmaps = peer.collect(OccupancyGrid, "~/costmap", LATCHED)
 
@@ -59,11 +60,11 @@ def test_what_was_fused_before_a_reset_is_not_published_after_it(peer: Peer) -> 
     assert [is_known(c) for c in costmaps] == [True, False, True]
     assert costmaps[1].info.origin == costmaps[0].info.origin
     assert costmaps[2].header.stamp == after.frame.source.arrival.image.header.stamp
-    assert output.updates == 2
+    assert output.health.updates == 2
 
 
 def test_a_reset_before_the_first_grid_publishes_none(peer: Peer) -> None:
-    output = CostmapOutput(peer.node, node_parameters({}), RULES)
+    output = CostmapOutput(peer.node, node_parameters({}), RULES, PassedTime(lambda: None))
     costmaps = peer.collect(OccupancyGrid, "~/costmap", LATCHED)
     output.begin_epoch(1)
     pipeline = Pipeline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class SyntheticDrives:
     """
 
     classes = CAMVID
+    unknown = 0
 
     def __init__(self, split: str) -> None:
         if split not in SEEDS:
@@ -50,6 +52,10 @@ class SyntheticDrives:
     def has_label(self, name: str) -> bool:
         """True: every frame has labels."""
         return True
+
+    def label_path(self, name: str) -> Path:
+        """No file: the frame's name."""
+        return Path(name)
 
 
 @lru_cache(maxsize=512)

@@ -68,7 +68,7 @@ class Moment:
         info: the camera's newest CameraInfo, None without.
         reference: labels, or why those of this moment cannot be used; None without.
         points: message with lidar or depth to compare with, None without.
-        depth: depth image of the same moment, None without.
+        depth: depth image of the same moment, None without; ``depth_problem`` says why.
     """
 
     camera: str
@@ -81,6 +81,7 @@ class Moment:
     reference: np.ndarray | str | None = None
     points: Any = None
     depth: Any = None
+    depth_problem: str = ""
 
 
 def topic_names(cameras: Mapping[str, CameraTopics]) -> dict[str, str | None]:
@@ -179,6 +180,9 @@ class BagMoments:
         self._recent: dict[str, deque[tuple[int, Any]]] = {}
         self._unread: dict[str, tuple[int, str]] = {}  # by topic: how many, the first reason
         self._unmatched: dict[str, int] = {}  # by topic: references without an image
+        self._stamps: dict[str, int] = {}  # the newest of each image topic, ns
+        self._foreign: dict[str, str] = {}  # by topic of camera_info: whose frame it names
+        self._standing: dict[str, int] = {}  # by topic: images with the stamp of the one before
         self._static = {t.name: t.name.endswith("static") for t in bag.topics if t.type == TF}
 
     @property
@@ -190,6 +194,12 @@ class BagMoments:
         ]
         for topic, count in self._unmatched.items():
             notes.append(f"{count} labels on {topic} have the stamp of no image")
+        notes += self._foreign.values()
+        for topic, count in self._standing.items():
+            notes.append(
+                f"stamps stand still: {count} images on {topic} have the stamp of the one before; "
+                "let the driver stamp each image with its own time"
+            )
         return tuple(notes)
 
     def note_unused(self, topic: str, why: str) -> None:
@@ -254,22 +264,48 @@ class BagMoments:
                 problem=str(error),
             )
         stamp = nanoseconds(message.header.stamp)
+        if self._stamps.get(record.topic) == stamp:
+            self._standing[record.topic] = self._standing.get(record.topic, 0) + 1
+        self._stamps[record.topic] = stamp
         reference = None
         if topics.label is not None:
             _, reference = self._references.pop((topics.label.name, stamp), (0, None))
-        depth = self._nearest(topics.depth, stamp)
-        if depth is not None and abs(nanoseconds(depth.header.stamp) - stamp) > DEPTH_SLOP:
-            depth = None
+        depth, depth_problem = self._depth(topics.depth, stamp)
+        info = None if topics.info is None else self._infos.get(topics.info.name)
+        if topics.info is not None and info is not None:
+            self._compare_frames(topics.info.name, info.header.frame_id, message.header.frame_id)
         return Moment(
             camera=camera,
             index=index,
             stamp=stamp,
             received=record.time,
             message=message,
-            info=None if topics.info is None else self._infos.get(topics.info.name),
+            info=info,
             reference=reference,
             points=self._nearest(topics.points, stamp),
             depth=depth,
+            depth_problem=depth_problem,
+        )
+
+    def _compare_frames(self, topic: str, of_info: str, of_image: str) -> None:
+        """Take note of a calibration that may be another camera's."""
+        if of_info and of_info.lstrip("/") != of_image.lstrip("/"):
+            self._foreign[topic] = (
+                f"camera_info on {topic} is of the frame {of_info!r}, its images of {of_image!r}: "
+                "is it the calibration of this camera? the images' frame is used"
+            )
+
+    def _depth(self, topic: Topic | None, stamp: int) -> tuple[Any, str]:
+        """The depth image of a moment, or why there is none."""
+        depth = self._nearest(topic, stamp)
+        if topic is None or depth is None:
+            return None, "no depth image of the same moment"
+        apart = abs(nanoseconds(depth.header.stamp) - stamp)
+        if apart <= DEPTH_SLOP:
+            return depth, ""
+        return None, (
+            f"no depth image of the same moment: the nearest stamp on {topic.name} is "
+            f"{apart / 1e9:.3f} s away, allowed are {DEPTH_SLOP / 1e9} s"
         )
 
     def _nearest(self, topic: Topic | None, stamp: int) -> Any:
@@ -290,15 +326,19 @@ class BagMoments:
         if any(record.topic == _name(topics.info) for topics in self._cameras.values()):
             self._infos[record.topic] = message
         if any(record.topic == _name(topics.label) for topics in self._cameras.values()):
-            self._references[record.topic, nanoseconds(message.header.stamp)] = (
-                record.time,
-                _label_or_problem(message),
-            )
+            self._take_reference(record, message)
         if any(
             record.topic in (_name(topics.points), _name(topics.depth))
             for topics in self._cameras.values()
         ):
             self._recent.setdefault(record.topic, deque()).append((record.time, message))
+
+    def _take_reference(self, record: Record, message: Any) -> None:
+        key = record.topic, nanoseconds(message.header.stamp)
+        reference = _label_or_problem(message)
+        if key in self._references and not np.array_equal(self._references[key][1], reference):
+            reference = "several labels have the stamp of the image: which one is its own?"
+        self._references[key] = record.time, reference
 
     def _forget_before(self, received: int) -> None:
         """Forget references, points and depth that were recorded long before an image."""

@@ -10,12 +10,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.costmap.depth import check_depth
+from stmem_ros.costmap.depth import check_depth, read_depth
 from stmem_ros.costmap.rules import CostRules, default_rules
 from stmem_ros.evaluation.replay.bag_moments import (
     LATE,
@@ -42,7 +41,7 @@ from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bag_topics import is_rectified
 from stmem_ros.io.bags import POINTS, BagReader
-from stmem_ros.io.images import decode_depth, decode_image, writeable
+from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
@@ -203,8 +202,7 @@ class BagReplay:
             yield _unlabelled(moment, FrameState.INVALID, moment.problem)
             return
         if self._options.depth and moment.depth is None:
-            reason = "no depth image of the same moment"
-            yield _unlabelled(moment, FrameState.DROPPED, reason)
+            yield _unlabelled(moment, FrameState.DROPPED, moment.depth_problem)
             return
         try:
             rgb = writeable(decode_image(moment.message))
@@ -304,7 +302,10 @@ class BagReplay:
         stamp = nanoseconds(moment.points.header.stamp)
         try:
             if topic.type != POINTS:
-                return _depth_points(moment.points, placed.view) if stamp == moment.stamp else None
+                if stamp != moment.stamp:
+                    return None
+                depth = read_depth(moment.points, moment.message.header.frame_id)
+                return _depth_points(depth, placed.view)
             if abs(stamp - moment.stamp) > SAME_MOMENT:
                 return None
             frame = moment.points.header.frame_id.lstrip("/")
@@ -334,9 +335,8 @@ def _refused(refused: RefusedFrame) -> ReplayedFrame:
     return _unlabelled(moment, STATES[refused.refusal], refused.text)
 
 
-def _depth_points(message: Any, view: View) -> np.ndarray:
+def _depth_points(depth: np.ndarray, view: View) -> np.ndarray:
     """The points of a depth image of the same view, N x 3 in the base frame, m."""
-    depth = decode_depth(message)
     camera = view.camera
     check_depth(depth, np.empty((camera.height, camera.width)))
     known = np.isfinite(depth) & (depth > 0)

@@ -16,6 +16,7 @@ from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.evaluation.tasks.bag_task import BagTask
 from stmem_ros.frames import PlacedMap
 from stmem_ros.io.bags import BAG_MESSAGES, BagWriter
+from stmem_ros.io.compressed_format import RGB_JPEG
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.io.output_topics import (
     NODE,
@@ -79,7 +80,7 @@ class OutputBag:
             message = BAG_MESSAGES.image(pixels, header)
             self._write(camera_topic(name, frame.camera), message, time)
         jpeg = encode_jpeg(overlay(frame.rgb, frame.label, self._classes))
-        picture = BAG_MESSAGES.compressed_image(jpeg, "jpeg", header)
+        picture = BAG_MESSAGES.compressed_image(jpeg, RGB_JPEG, header)
         self._write(camera_topic("overlay/compressed", frame.camera), picture, time)
         if frame.map is not None and self._rules is not None:
             self._write_points(frame.map, frame.label, self._rules, frame.stamp, time)

@@ -1,0 +1,48 @@
+"""What a file is, where it is not what its name says: downloads that failed, pointers, archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_START = 512  # bytes that tell
+_MAGIC = (
+    (b"\x89HDF", "is HDF5 (Keras)"),
+    (b"\x93NUMPY", "is a numpy array"),
+    (b"\x08\x07\x12", "is an ONNX graph"),
+    (b"\x1f\x8b", "is compressed by gzip: unpack it"),
+    (b"7z\xbc\xaf", "is a 7z archive: unpack it"),
+    (b"Rar!", "is a RAR archive: unpack it"),
+)
+
+
+def what_it_is(path: Path) -> str:
+    """What a file is that holds nothing usable, as a verb and what to do; empty: not known.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return kind_of(file.read(_START))
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """One line on a file that a library could not read: what it is, else the library's words."""
+    try:
+        kind = what_it_is(path)
+    except OSError:
+        kind = ""
+    return f"{path} {kind}" if kind else f"{path} cannot be read: {' '.join(str(error).split())}"
+
+
+def kind_of(start: bytes) -> str:
+    """The same, from the first bytes of a file."""
+    text = start[:_START].lstrip().lower()
+    if not start:
+        return "is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, as a download gives that asks to sign in: download the file itself"
+    if text.startswith((b"{", b"[")):
+        return "is JSON, as a download gives that failed: download the file itself"
+    return next((kind for magic, kind in _MAGIC if start.startswith(magic)), "")
