@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from stmem_ros.online.image_probe import ProbeResult
 
 
+LISTENING = 2.0  # s that topics are listened to
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that was checked: its name, whether it is well, what was seen, what to do."""
@@ -49,6 +52,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", default="1280x720", help="camera image, WIDTHxHEIGHT")
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--graph",
+        action="store_true",
+        help="instead, look at the topics of the running system: which cameras there are, which "
+        "one the node would be given, and the command that does it",
+    )
     parser.set_defaults(run_command=run)
 
 
@@ -57,15 +66,19 @@ def run(options: argparse.Namespace) -> int:
         width, height = (int(v) for v in options.size.split("x"))
     except ValueError as error:
         raise CommandError(f"--size is {options.size!r}; it must be WIDTHxHEIGHT") from error
-    checks: list[Callable[[], Finding]] = [
-        check_python,
-        check_ros,
-        check_messages,
-        check_security,
-        check_torch,
-        lambda: check_model(options.model),
-        lambda: check_middleware(width, height),
-    ]
+    checks: list[Callable[[], Finding]] = (
+        [check_graph]
+        if options.graph
+        else [
+            check_python,
+            check_ros,
+            check_messages,
+            check_security,
+            check_torch,
+            lambda: check_model(options.model),
+            lambda: check_middleware(width, height),
+        ]
+    )
     findings = []
     for check in checks:
         finding = check()
@@ -77,6 +90,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
     return 0 if all(f.ok for f in findings) else 1
+
+
+def check_graph() -> Finding:
+    try:
+        from stmem_ros.online.graph import look_at_graph
+    except ImportError as error:
+        return Finding("cameras", False, str(error), "source ROS 2's setup.bash")
+    graph = look_at_graph(LISTENING)
+    there = "\n     ".join(graph.lines) or "no topics with images"
+    if graph.image is None:
+        return Finding("cameras", False, there, graph.problem)
+    return Finding("cameras", True, there, f"{graph.image.name} would be taken: {graph.command}")
 
 
 def check_python() -> Finding:

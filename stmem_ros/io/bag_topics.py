@@ -118,7 +118,7 @@ def _narrowed(cameras: list[Topic], topics: tuple[Topic, ...]) -> list[Topic]:
     criteria: tuple[Callable[[Topic], bool], ...] = (
         lambda t: info_name(t) in infos,
         lambda t: not _is_grey(t),
-        lambda t: t.count >= FEW * most,
+        lambda t: t.count > FEW * most,
         # One camera in several transports, or before and after image_proc: as it came.
         lambda t: (
             t.name.removesuffix("/compressed") == t.name

@@ -74,8 +74,8 @@ class RecordedType:
 
     @property
     def is_as_today(self) -> bool:
-        """Whether the recorded bytes are those that ROS 2 sends today."""
-        return not self._is_ros1 and self._upgrade is None
+        """Whether the recorded bytes are surely those that ROS 2 sends today."""
+        return not self._is_ros1 and self._upgrade is None and not self._other_definitions
 
     def decode(self, data: bytes) -> Any:
         """The message of today.
@@ -149,13 +149,21 @@ class RecordedType:
                 raise
         return self._source.deserialize_cdr(data, self.name)
 
+    @cached_property
+    def _other_definitions(self) -> tuple[Typestore, ...]:
+        """Of earlier releases, that a type without a definition may have had."""
+        if self._recorded:
+            return ()
+        return tuple(
+            store
+            for store in earlier_types()
+            if self.name in store.fielddefs
+            and not is_same(self.name, store.fielddefs, self._today.fielddefs)
+        )
+
     def _use_earlier_definition(self, data: bytes) -> bool:
         """Take the definition of the release that bytes without one fit; whether there is any."""
-        for store in earlier_types():
-            if self.name not in store.fielddefs:
-                continue
-            if is_same(self.name, store.fielddefs, self._today.fielddefs):
-                continue
+        for store in self._other_definitions:
             try:
                 store.deserialize_cdr(data, self.name)
                 self._upgrade = upgrade(self.name, store, self._today)

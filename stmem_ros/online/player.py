@@ -27,7 +27,8 @@ DIAGNOSTICS = "/diagnostics"
 CLOCK_PERIOD = 0.02  # s between /clock messages while no message is to be published
 MAX_SILENCE = 10.0  # s of the bag
 DEPTH, IMAGE_DEPTH = 100, 10  # messages that are kept for listeners who are slow
-DISCOVERY = 0.5  # s without a new listener, after which playing begins
+DISCOVERY = 1.0  # s without a new listener, after which playing begins
+FIRST_DISCOVERY = 4.0  # s that the first one has: what DDS missed at once it sees after 3 s
 DELIVERY = Duration(seconds=2)  # that listeners have for the last messages
 
 
@@ -98,7 +99,7 @@ class BagPlayer:
     def wait_for_listeners(self) -> None:
         """Wait until no more listeners are found; there is no telling who should be listening."""
         found, since = -1, time.monotonic()
-        while time.monotonic() - since < DISCOVERY:
+        while time.monotonic() - since < (DISCOVERY if found > 0 else FIRST_DISCOVERY):
             if (now := sum(map(self.listeners, self._publishers))) != found:
                 found, since = now, time.monotonic()
             time.sleep(CLOCK_PERIOD)

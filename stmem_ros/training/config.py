@@ -32,7 +32,7 @@ class StageConfig:
 
     Attributes:
         epochs: passes over the training split.
-        batch: windows (or frames) a step, over all processes.
+        batch: windows (or frames) a step, over all processes; batch norm cannot train on one.
         learning_rate: peak rate of AdamW; it warms up over 5 % of the steps, then falls to zero as
             a half cosine.
         backbone_rate: factor on the rate of pretrained layers.
@@ -55,7 +55,7 @@ class StageConfig:
     """
 
     epochs: Count
-    batch: CountFromOne
+    batch: Annotated[int, Meta(ge=2)]
     learning_rate: NotNegative
     backbone_rate: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4
@@ -69,6 +69,10 @@ class StageConfig:
     average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     frozen_norms: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.epochs and not self.learning_rate:
+            raise ValueError("learning_rate is 0; allowed: numbers above 0 where there are epochs")
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ def train_stage(
             f"the architecture has {config.architecture.classes} classes, {config.dataset} has "
             f"{len(samples.classes)}"
         )
+    if config.stage(stage).epochs and len(samples) < 2:
+        raise ValueError(
+            f"{config.split} of {config.dataset} has {len(samples)} labelled frames to train on; "
+            "2 or more are needed"
+        )
     run.mkdir(parents=True, exist_ok=True)
     if process.rank == 0 and not resume:
         clear_stage(run, stage)

@@ -70,9 +70,9 @@ def test_a_run_without_labelled_pixels_is_no_success(tmp_path: Path, capsys) -> 
     (tmp_path / "t.yaml").write_text(
         "name: two\nseed: 1\ndataset: video_folder\nsplit: val\n"
         "architecture: {classes: 2, channels: 32, hidden: 32, block: [4, 6], positions: [8, 12]}\n"
-        "frame: {epochs: 1, batch: 1, learning_rate: 0.001, augmentation: {crop: [32, 48]}}\n"
-        "stf: {epochs: 1, batch: 1, learning_rate: 0.001}\n"
-        "mar: {epochs: 1, batch: 1, learning_rate: 0.001}\n"
+        "frame: {epochs: 1, batch: 2, learning_rate: 0.001, augmentation: {crop: [32, 48]}}\n"
+        "stf: {epochs: 1, batch: 2, learning_rate: 0.001}\n"
+        "mar: {epochs: 1, batch: 2, learning_rate: 0.001}\n"
     )
     assert main([*arguments, "--run", str(tmp_path / "run")]) == 1
     assert "no labelled pixels" in capsys.readouterr().err

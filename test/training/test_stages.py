@@ -339,6 +339,11 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None
         ("epochs: 2", "epoch: 2", "frame.epoch"),
         ("epochs: 2", "epochs: '2'", "frame.epochs is '2'"),
         ("batch: 2", "batch: 0", "frame.batch is 0"),
+        ("batch: 2", "batch: 1", "frame.batch is 1"),  # batch norm cannot train on one image
+        ("epochs: 2", "epochs: 1.5", "frame.epochs is 1.5"),
+        ("epochs: 2", "epochs: -1", "frame.epochs is -1"),
+        ("learning_rate: 1.0e-3", "learning_rate: -0.1", "frame.learning_rate is -0.1"),
+        ("learning_rate: 1.0e-3", "learning_rate: 0", "frame: learning_rate is 0"),
         ("learning_rate: 1.0e-3", "learning_rate: .nan", "frame.learning_rate is nan"),
         ("crop: [96, 128]", "corp: 1", "augmentation.corp"),
         ("crop: [96, 128]", "crop: [96]", "augmentation.crop"),
@@ -353,6 +358,16 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, old: str, new: str, key:
     path.write_text(CONFIG.replace(old, new, 1))
     with pytest.raises(ConfigurationError, match=f"wrong.yaml.*{re.escape(key)}"):
         load_config(path)
+
+
+def test_stages_that_are_told_once_and_repeated_by_alias_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "anchored.yaml"
+    lines = CONFIG.splitlines()
+    stage = next(line for line in lines if line.startswith("frame:")).partition(": ")[2]
+    others = [line for line in lines if not line.startswith(("frame:", "stf:", "mar:"))]
+    path.write_text("\n".join([*others, f"frame: &stage {stage}", "stf: *stage", "mar: *stage"]))
+    config = load_config(path)
+    assert config.frame == config.stf == config.mar
 
 
 def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
