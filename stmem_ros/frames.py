@@ -126,6 +126,7 @@ class MapProblem(Enum):
     NO_TRANSFORM = "a transform is not there"
     LOST_ODOMETRY = "odometry was there and is not any more"
     NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
+    NO_RULES = "the model's classes have no cost rules"
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"
 
 

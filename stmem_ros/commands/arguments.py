@@ -34,6 +34,16 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
 
 
+def add_rectified(parser: argparse._ActionsContainer) -> None:
+    """Whether images are rectified; ``rectified`` is None where neither option is given."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--rectified", action="store_true", default=None,
+                        help="images are rectified (default: told by the last part of the topic's "
+                        "name)")  # fmt: skip
+    either.add_argument("--raw", action="store_false", dest="rectified", default=None,
+                        help="images are not rectified")  # fmt: skip
+
+
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """Options of how the network is run; see :func:`execution`."""
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16, float16")

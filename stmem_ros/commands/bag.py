@@ -55,6 +55,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     play.add_argument("--rate", type=float, default=1.0, help="speed, 1 is real time (default)")
     play.add_argument("--loop", action="store_true", help="begin again at the end")
     play.add_argument("--topics", nargs="+", help="play these topics alone")
+    play.add_argument("--exclude", nargs="+", default=[], help="do not play these topics")
+    play.add_argument("--max-silence", type=float, default=10.0, metavar="S",
+                      help="shorten longer silences to S seconds of the bag (default: 10; inf: "
+                      "play all as they are)")  # fmt: skip
     play.add_argument("--remap", nargs="+", default=[], metavar="FROM:=TO", help="rename topics")
     play.add_argument("--record", type=Path, metavar="OUT",
                       help="wait for the node; record what it publishes as bag OUT")  # fmt: skip
@@ -133,16 +137,19 @@ def run_info(options: argparse.Namespace) -> int:
 
     try:
         with BagReader(options.bag) as bag:
-            topics, duration = bag.topics, bag.duration
+            topics, duration, notes = bag.topics, bag.duration, bag.notes
     except BagError as error:
         raise CommandError(str(error)) from error
     if options.json:
         rows = [{"name": t.name, "type": t.type, "count": t.count} for t in topics]
-        print(json.dumps({"bag": str(options.bag), "duration_s": duration, "topics": rows}))
+        print(json.dumps({"bag": str(options.bag), "duration_s": duration, "topics": rows,
+                          "notes": notes}))  # fmt: skip
         return 0
     print(f"{options.bag}: {duration:.2f} s, {sum(t.count for t in topics)} messages")
     for topic in topics:
         print(f"{topic.count:8d}  {topic.name}  ({topic.type})")
+    for note in notes:
+        print(f"note: {note}")
     return 0
 
 
@@ -152,7 +159,7 @@ def run_play(options: argparse.Namespace) -> int:
     from stmem_ros.io.output_folder import OutputError
     from stmem_ros.node.security import SecurityError, asked_security
     from stmem_ros.online.online_replay import ReplayError, record_while_playing
-    from stmem_ros.online.player import play_bag
+    from stmem_ros.online.player import PlayOptions, play_bag
 
     if options.record and options.loop:
         raise CommandError("--record takes no --loop: a recording ends with the bag")
@@ -162,20 +169,26 @@ def run_play(options: argparse.Namespace) -> int:
         raise CommandError(f"--remap {options.remap}: each must be FROM:=TO") from error
     if not options.rate > 0:
         raise CommandError(f"--rate is {options.rate}; it must be positive")
-    topics = set(options.topics) if options.topics else None
+    if not options.max_silence >= 0:
+        raise CommandError(f"--max-silence is {options.max_silence}; it must be 0 or more seconds")
+    choice = PlayOptions(
+        frozenset(options.topics) if options.topics else None,
+        frozenset(options.exclude),
+        remaps,
+        options.max_silence,
+    )
     security = None
     try:
         security = asked_security()
         if options.record:
             check_output_files(options.record, [options.bag])
             done = record_while_playing(
-                options.bag, options.image, options.record, options.rate, topics, remaps
+                options.bag, options.image, options.record, options.rate, choice
             )
             labelled = len(done.latencies)
             print(f"{len(done.stamps)} images played, {labelled} labelled: {options.record}")
         else:
-            count = play_bag(options.bag, options.rate, options.loop, topics, remaps)
-            print(f"{count} messages played")
+            play_bag(options.bag, options.rate, options.loop, choice, _print_played)
     except (BagError, OutputError, ReplayError, SecurityError) as error:
         raise CommandError(str(error)) from error
     except RuntimeError as error:
@@ -183,3 +196,7 @@ def run_play(options: argparse.Namespace) -> int:
             raise
         raise CommandError(f"security is on: {' '.join(str(error).split())}") from error
     return 0
+
+
+def _print_played(count: int) -> None:
+    print(f"{count} messages played", flush=True)

@@ -106,9 +106,11 @@ def _run_bags(options: argparse.Namespace) -> int:
     from stmem_ros.evaluation.replay.replay_options import ReplayOptions
     from stmem_ros.evaluation.results.folder import EvaluationFolder
     from stmem_ros.evaluation.results.gate import parse_limit, problems
+    from stmem_ros.evaluation.results.run_faults import not_allowed, parse_kinds
     from stmem_ros.evaluation.tasks.engines import JobOptions
 
     try:
+        allowed = parse_kinds(options.allow)
         limits = [parse_limit(text, highest=False) for text in options.fail_under]
         limits += [parse_limit(text, highest=True) for text in options.fail_over]
         latency = options.latency_model and read_latency(options.latency_model)
@@ -116,7 +118,7 @@ def _run_bags(options: argparse.Namespace) -> int:
         replay = ReplayOptions(
             **{name: getattr(options, name) for name in REPLAY_OPTIONS},
             latency=latency,
-            rectified=parameters.rectified if options.params else None,
+            rectified=_rectified(options, parameters),
             depth=parameters.depth,
             transport=parameters.image_transport if options.params else None,
         )
@@ -144,13 +146,15 @@ def _run_bags(options: argparse.Namespace) -> int:
     for line in terminal.fault_lines(evaluation):
         print(line)
     broken_limits = problems(limits, evaluation.scores)
+    faults = not_allowed(evaluation.faults, allowed)
     for line in (
         *terminal.error_lines(evaluation),
+        *(f"came to nothing: {fault}" for fault in evaluation.faults),
         *(f"limit not kept: {problem}" for problem in broken_limits),
     ):
         print(line, file=sys.stderr)
     print(f"\nopen {report}; all results are in {options.out}")
-    if not evaluation.is_complete:
+    if not evaluation.is_complete or faults:
         return 1
     return LIMIT_BROKEN if broken_limits else 0
 
@@ -171,6 +175,13 @@ def _parameters(options: argparse.Namespace) -> NodeParameters:
         cost_rules=_absolute(parameters.cost_rules),
         memory_bank=_absolute(parameters.memory_bank),
     )
+
+
+def _rectified(options: argparse.Namespace, parameters: NodeParameters) -> bool | None:
+    """What the command line says of the images, else ``--params``; None: their topic's name."""
+    if options.rectified is not None:
+        return options.rectified
+    return parameters.rectified if options.params else None
 
 
 def _files_of(options: argparse.Namespace) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stmem_ros.commands.arguments import add_rectified
 from stmem_ros.data.datasets import DATASETS
 
 
@@ -54,6 +55,7 @@ def bag_options() -> argparse.ArgumentParser:
     bags.add_argument("--info-topic", help="camera_info topic, where it is not beside the images")
     bags.add_argument("--label-topic", help="topic of reference labels (mono8)")
     bags.add_argument("--points-topic", help="PointCloud2 or depth image the grid is checked with")
+    add_rectified(bags)
     bags.add_argument("--start", type=float, default=0.0, help="seconds of a bag to skip")
     bags.add_argument("--duration", type=float, help="seconds of a bag to replay (default: all)")
     bags.add_argument(
@@ -105,6 +107,14 @@ def bag_options() -> argparse.ArgumentParser:
         type=Path,
         metavar="METRICS_JSON",
         help="print what got better or worse since that evaluation",
+    )
+    bags.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="a fault that is no failure: no_frame, no_labelled_frame, no_labelled_pixel, no_grid, "
+        "fewer_frames",
     )
     bags.add_argument("--jobs", type=int, default=1, help="bags at a time (default: 1)")
     bags.add_argument("--engine", choices=("local", "ray"), default="local")

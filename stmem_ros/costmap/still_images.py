@@ -10,6 +10,7 @@ from stmem_ros.io.fingerprint import fingerprint
 
 MOVED = 0.3  # m
 TURNED = 0.1  # rad
+FEW_VALUES = 16  # a drawn image of flat areas has fewer, and looks the same from many places
 
 
 class StillImagesError(ValueError):
@@ -55,7 +56,8 @@ class StillImages:
             self._seen[camera] = _Seen(pixels, odom_from_base)
             return
         seen.follow(odom_from_base)
-        if seen.distance > MOVED or seen.angle > TURNED:
+        moved = seen.distance > MOVED or seen.angle > TURNED
+        if moved and len(np.unique(rgb)) >= FEW_VALUES:
             raise StillImagesError(
                 f"the image has the same pixels as before, though the base moved "
                 f"{seen.distance:.1f} m and turned {np.degrees(seen.angle):.0f} degrees since"

@@ -23,6 +23,7 @@ from stmem_ros.evaluation.results.folder import (
     RecordingFolder,
 )
 from stmem_ros.evaluation.results.online_figures import gather_online
+from stmem_ros.evaluation.results.run_faults import RunFault, find_faults
 from stmem_ros.evaluation.results.summary import (
     Configuration,
     Failure,
@@ -81,12 +82,14 @@ class Evaluation:
         comparisons: of models, and with a baseline.
         results: of the tasks that gave something.
         outcomes: how each task ended.
+        faults: what came to nothing.
     """
 
     scores: dict[str, ModelScores]
     comparisons: tuple[Comparison, ...]
     results: tuple[BagResult, ...]
     outcomes: tuple[TaskOutcome, ...]
+    faults: tuple[RunFault, ...]
 
     @property
     def is_complete(self) -> bool:
@@ -147,10 +150,11 @@ def evaluate_bags(
         seed=options.replay.seed,
         baseline=baseline,
     )
-    scores, comparisons = write_summary(folder, configuration, results, failures)
+    faults = tuple(fault for result in results for fault in find_faults(result))
+    scores, comparisons = write_summary(folder, configuration, results, failures, faults)
     if play_online is not None:
         gather_online(folder, results)
-    return Evaluation(scores, comparisons, tuple(results), tuple(outcomes))
+    return Evaluation(scores, comparisons, tuple(results), tuple(outcomes), faults)
 
 
 def unique_names(paths: Sequence[str | Path]) -> list[str]:

@@ -1,41 +1,164 @@
-"""Which topics of a bag hold what: found by type and name, or named."""
+"""Which topics hold what: found by their messages, types and the last part of their names."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from stmem_ros.io.bags import CAMERA_INFO, COMPRESSED, POINTS, RAW, BagError, Topic
 from stmem_ros.io.output_topics import NODE
 
-_NO_CAMERA = ("label", "depth", "confidence", "overlay", "mask")
+# Last parts of names, or words in them, of images that show something else than a camera saw.
+_NO_CAMERA = frozenset(
+    ("label", "labels", "mask", "segmentation", "semantic", "confidence", "overlay", "costmap",
+     "depth", "disparity", "heatmap")
+)  # fmt: skip
+_DEPTH = ("16UC1", "32FC1")
+_GREY = ("mono8", "mono16", "8UC1", "8UC", "mono")
+_TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
+FEW = 0.1  # share of the most messages; a topic of fewer is no camera beside one of more
+OUTPUTS = ("stmem_ros/msg/LabelInfo", "stmem_ros/msg/FrameStatistics")  # a node's alone
+BESIDE = frozenset(
+    ("label", "confidence", "overlay", "vision_info", "costmap", "layers", "points")
+)  # what a node publishes beside them
 
 
 def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic:
-    """The camera's topic: ``wanted``, or the only image topic that shows no labels or depth.
+    """The camera's topic: ``wanted``, or the one that is left of those with images.
+
+    What has no messages, depth, labels and the outputs of a segmentation node are no cameras. Of
+    the others, as long as several are left: those with a camera_info beside them, colour before
+    grey, many images before few, and of one camera the images as they came.
 
     Raises:
         BagError: no such topic, no images, or several cameras to choose from.
     """
     images = [t for t in topics if t.type in (RAW, COMPRESSED)]
     if wanted is not None:
-        return _named(images, wanted, "image")
-    cameras = [t for t in images if not any(w in t.name for w in _NO_CAMERA)]
+        return _with_messages(_named(images, wanted, "image"))
+    why_not = {t.name: why for t in images if (why := _no_camera(t, topics))}
+    cameras = [t for t in images if t.name not in why_not]
     if not cameras:
+        if why_not:
+            listed = "; ".join(f"{name} {why}" for name, why in why_not.items())
+            raise BagError(f"there are no camera images: {listed}; choose one with --topic")
         have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
         raise BagError(f"the bag holds no camera images; it holds {have}")
+    cameras = _narrowed(cameras, topics)
     if len(cameras) > 1:
-        raise BagError(
-            "the bag holds several cameras, choose one with --topic: "
-            + ", ".join(t.name for t in cameras)
-        )
+        listed = "; ".join(describe(t) for t in cameras)
+        raise BagError(f"there are several cameras, choose one with --topic: {listed}")
     return cameras[0]
 
 
+def camera_topics(topics: tuple[Topic, ...]) -> tuple[Topic, ...]:
+    """The topics that may be cameras, all transports of each."""
+    return tuple(t for t in topics if t.type in (RAW, COMPRESSED) and not _no_camera(t, topics))
+
+
+def describe(topic: Topic) -> str:
+    """A topic of images with what tells it from others: size, rate, count."""
+    parts = []
+    if topic.image is not None and topic.image.width:
+        parts.append(f"{topic.image.width} x {topic.image.height}")
+    if topic.image is not None:
+        parts.append(topic.image.encoding or "no encoding")
+    if topic.rate:
+        parts.append(f"{topic.rate:.3g} Hz")
+    parts.append(f"{topic.count} images")
+    return f"{topic.name} ({', '.join(parts)})"
+
+
 def is_rectified(image: Topic) -> bool:
-    """Whether the images of a topic are rectified, as its name tells."""
-    return "rect" in image.name
+    """Whether the images of a topic are rectified, as the last part of its name tells."""
+    words = last_part(image.name).split("_")
+    return "rect" in words or "rectified" in words
+
+
+def last_part(name: str) -> str:
+    """The last part of a topic's name, without the transport."""
+    *before, last = name.split("/")
+    return before[-1] if last in _TRANSPORTS and before else last
+
+
+def is_output(topic: Topic, topics: tuple[Topic, ...]) -> bool:
+    """Whether a segmentation node published it: under its name, or beside what it alone sends."""
+    if f"{NODE}/" in topic.name or topic.type.startswith("stmem_ros/msg/"):
+        return True
+    parents = {t.name.rpartition("/")[0] for t in topics if t.type in OUTPUTS} - {""}
+    return any(
+        topic.name.startswith(f"{parent}/")
+        and BESIDE.intersection(topic.name.removeprefix(parent).split("/"))
+        for parent in parents
+    )
+
+
+def _no_camera(topic: Topic, topics: tuple[Topic, ...]) -> str:
+    """Why a topic of images is no camera, empty if it may be one."""
+    if not topic.count:
+        return "has no messages"
+    if topic.problem:
+        return f"is not readable: {topic.problem}"
+    if is_output(topic, topics):
+        return "is a segmentation node's output"
+    encoding = "" if topic.image is None else topic.image.encoding
+    if "compressedDepth" in encoding or topic.name.endswith("/compressedDepth"):
+        return "holds depth (compressedDepth)"
+    if encoding.partition(";")[0].strip() in _DEPTH:
+        return f"holds depth ({encoding})"
+    if found := _NO_CAMERA.intersection(last_part(topic.name).lower().split("_")):
+        return f"shows {min(found)}, by the last part of its name"
+    return ""
+
+
+def _narrowed(cameras: list[Topic], topics: tuple[Topic, ...]) -> list[Topic]:
+    """The cameras that each of the criteria leaves, if it leaves any."""
+    infos = {t.name for t in topics if t.type == CAMERA_INFO and t.count}
+    most = max(t.count for t in cameras)
+    names = {t.name for t in cameras}
+    criteria: tuple[Callable[[Topic], bool], ...] = (
+        lambda t: info_name(t) in infos,
+        lambda t: not _is_grey(t),
+        lambda t: t.count >= FEW * most,
+        # One camera in several transports, or before and after image_proc: as it came.
+        lambda t: (
+            t.name.removesuffix("/compressed") == t.name
+            or t.name.removesuffix("/compressed") not in names
+        ),
+    )
+    for criterion in criteria:
+        cameras = [t for t in cameras if criterion(t)] or cameras
+    if len({namespace(t) for t in cameras}) == 1:
+        cameras = [t for t in cameras if last_part(t.name) == "image_raw"] or cameras
+    return cameras
+
+
+def _is_grey(topic: Topic) -> bool:
+    return topic.image is not None and topic.image.encoding.partition(";")[0].strip() in _GREY
+
+
+def _with_messages(topic: Topic) -> Topic:
+    if not topic.count:
+        raise BagError(f"{topic.name} has no messages")
+    if topic.problem:
+        raise BagError(f"{topic.name} is not readable: {topic.problem}")
+    return topic
+
+
+def namespace(image: Topic) -> str:
+    """Where a camera's topics lie: what comes before the last part of its images' name."""
+    name, _, last = image.name.rpartition("/")
+    return name.rpartition("/")[0] if last in _TRANSPORTS else name
+
+
+def info_name(image: Topic) -> str:
+    """The name of the camera_info that belongs to a topic of images."""
+    return f"{namespace(image)}/camera_info"
 
 
 def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic | None:
-    """The topic with reference labels: ``wanted``, or the first Image whose name speaks of labels.
+    """The topic with reference labels: ``wanted``, or the first Image that is named so.
+
+    The last part of its name is ``label``, or holds that as a word.
 
     What a segmentation node published is no reference. It is known by the node's name, or by what
     else the node publishes beside its labels.
@@ -48,10 +171,11 @@ def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     names = {topic.name for topic in topics}
     for topic in topics:
         beside = topic.name.rpartition("/")[0]
-        is_output = f"{NODE}/" in f"{beside}/" or any(
+        by_node = is_output(topic, topics) or any(
             f"{beside}/{name}" in names for name in ("statistics", "label_info", "confidence")
         )
-        if topic.type == RAW and "label" in topic.name and not is_output:
+        words = last_part(topic.name).lower().split("_")
+        if topic.type == RAW and {"label", "labels"}.intersection(words) and not by_node:
             return topic
     return None
 
@@ -61,17 +185,19 @@ def find_info_topic(
 ) -> Topic | None:
     """The CameraInfo of an image topic: ``wanted``, the one beside it, or the only one there is.
 
+    The only one counts where there is one camera alone: another camera's calibration does harm.
+
     Raises:
         BagError: the wanted topic is not in the bag.
     """
     infos = [t for t in topics if t.type == CAMERA_INFO]
     if wanted is not None:
         return _named(infos, wanted, "camera_info")
-    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
     for topic in infos:
-        if topic.name == f"{namespace}/camera_info":
+        if topic.name == info_name(image):
             return topic
-    return infos[0] if len(infos) == 1 else None
+    others = {namespace(camera) for camera in camera_topics(topics)} - {namespace(image)}
+    return infos[0] if len(infos) == 1 and not others else None
 
 
 def find_points_topic(
@@ -94,8 +220,7 @@ def find_points_topic(
 
 def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
     """The depth images beside a camera's topic, aligned with its images; None without."""
-    namespace = image.name.removesuffix("/compressed").rsplit("/", 1)[0]
-    raw, packed = f"{namespace}/depth", f"{namespace}/depth/compressedDepth"
+    raw, packed = f"{namespace(image)}/depth", f"{namespace(image)}/depth/compressedDepth"
     kinds = {(raw, RAW), (packed, COMPRESSED)}
     return next((t for t in topics if (t.name, t.type) in kinds), None)
 

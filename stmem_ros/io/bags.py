@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
+from functools import cached_property
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
     Connection,
-    ConnectionExtRosbag2,
     Qos,
     QosDurability,
     QosHistory,
@@ -29,66 +30,23 @@ from rosbags.rosbag2 import (
     Writer,
     WriterError,
 )
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
-from stmem_ros.io.bounded_chunks import bound_chunks
+from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile
+from stmem_ros.io.bag_contents import BagError, ImageForm, Record, Topic
+from stmem_ros.io.bag_files import open_bag
+from stmem_ros.io.bounded_inflation import InflationError, inflate_message
+from stmem_ros.io.message_types import CAMERA_INFO as CAMERA_INFO
+from stmem_ros.io.message_types import CLOCK, COMPRESSED, RAW, TF, types
+from stmem_ros.io.message_types import POINTS as POINTS
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.io.output_file import check_output_files
 from stmem_ros.io.output_folder import OutputError
+from stmem_ros.io.recorded_type import DecodeError, RecordedType
 from stmem_ros.io.whole_output import whole_folder
-from stmem_ros.resources import resource
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import SECOND, header_stamp, nanoseconds
 
-RAW = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-POINTS = "sensor_msgs/msg/PointCloud2"
-TF = "tf2_msgs/msg/TFMessage"
-
-MESSAGES = ("SemanticClass", "LabelInfo", "SemanticGrid", "FrameStatistics")
-
-
-class BagError(ValueError):
-    """A bag cannot be used; the message names it and what is wrong."""
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One topic of a bag.
-
-    Attributes:
-        name: such as ``/camera/image_raw``.
-        type: ``pkg/msg/Name``.
-        count: number of messages.
-        latched: who listened late got its last messages, as its publisher offered (transient
-            local) when it was recorded.
-    """
-
-    name: str
-    type: str
-    count: int
-    latched: bool = False
-
-
-@dataclass(frozen=True)
-class Record:
-    """One message of a bag: topic and type, the time it was recorded at (ns), its bytes (CDR)."""
-
-    topic: str
-    type: str
-    time: int
-    data: bytes
-
-
-@lru_cache
-def types() -> Typestore:
-    """Message types of ROS 2 with those of this package."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    for name in MESSAGES:
-        text = resource("msg", f"{name}.msg").read_text()
-        store.register(get_types_from_msg(text, f"stmem_ros/msg/{name}"))
-    return store
+SILENCE = 60 * SECOND  # ns; a bag whose first messages end in a longer one begins after it
+FIRST_MESSAGES, FIRST_BYTES = 1000, 10_000_000  # that are looked at for how a bag begins
 
 
 BAG_MESSAGES = MessageFactory(lambda name: types().types[name], np.asarray)
@@ -97,29 +55,34 @@ BAG_MESSAGES = MessageFactory(lambda name: types().types[name], np.asarray)
 class BagReader:
     """Reads a bag in the order of recording; use it in a ``with`` statement.
 
+    What is understood is read; what is not is left out and named in ``notes``.
+
     Args:
-        path: a rosbag2 folder, a single ``.mcap`` or ``.db3`` file, or a ROS 1 ``.bag``.
+        path: a rosbag2 folder, with metadata.yaml or without; a single MCAP or sqlite3 file; a
+            ROS 1 bag, or a folder of its parts. Files may be compressed, and messages in them.
 
     Raises:
-        BagError: there is no bag, or it is damaged.
+        BagError: there is no bag, or nothing of it can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
             raise BagError(f"no bag at {self.path}: no such file or folder")
-        store = types()
-        bound_chunks()
-        try:
-            self._reader = AnyReader([self.path], default_typestore=store)
-            self._reader.open()
-        except OSError as error:
-            raise BagError(f"{self.path} cannot be read: {_one_line(error)}") from error
-        except Exception as error:  # damaged bytes make any of the decoders fail in its own way
-            raise BagError(
-                f"{self.path} is no readable bag: {_one_line(error)}; if the recording was cut "
-                "off, mend it with `mcap recover` or `ros2 bag reindex`"
-            ) from error
+        with ExitStack() as stack:
+            try:
+                opened = open_bag(self.path, stack)
+            except (BagFileError, OSError) as error:
+                raise BagError(f"{self.path} cannot be read: {_one_line(error)}") from error
+            self._stack = stack.pop_all()
+        self._files = opened.files
+        self._metadata = opened.metadata
+        self._notes = list(opened.notes)
+        self._types: dict[Channel, RecordedType] = {}
+        self._channels = {file: self._channels_of(file) for file in self._files}
+        if not any(self._channels.values()) and any(file.problem for file in self._files):
+            self.close()
+            raise BagError(f"{self.path} cannot be read: {'; '.join(self._notes)}")
 
     def __enter__(self) -> BagReader:
         return self
@@ -128,36 +91,72 @@ class BagReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
+        """Close the files."""
+        self._stack.close()
 
-    @property
+    @cached_property
     def topics(self) -> tuple[Topic, ...]:
         """All topics, by name."""
-        return tuple(
-            Topic(
-                name,
-                info.msgtype or "?",
-                info.msgcount,
-                any(_is_latched(connection) for connection in info.connections),
+        by_name: dict[str, list[tuple[BagFile, Channel]]] = {}
+        for file, channels in self._channels.items():
+            for channel in channels.values():
+                by_name.setdefault(channel.topic, []).append((file, channel))
+        return tuple(self._topic(name, channels) for name, channels in sorted(by_name.items()))
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is wrong with the bag and what was left out, a line each."""
+        notes = list(self._notes)
+        left_out: dict[str, list[str]] = {}
+        for topic in self.topics:
+            if (counted := self.announced.get(topic.name, topic.count)) != topic.count:
+                notes.append(
+                    f"metadata.yaml counts {counted} messages on {topic.name} where the bag holds "
+                    f"{topic.count}"
+                )
+            if topic.problem:
+                left_out.setdefault(topic.problem, []).append(topic.name)
+        notes += [f"not readable: {', '.join(names)}: {why}" for why, names in left_out.items()]
+        if self.data_start > self.start:
+            silence = (self.data_start - self.start) / SECOND
+            notes.append(
+                f"its first messages were recorded {silence:.0f} s before the others: times are "
+                "counted from the others on"
             )
-            for name, info in sorted(self._reader.topics.items())
-        )
+        return tuple(notes)
+
+    @property
+    def announced(self) -> dict[str, int]:
+        """Messages of each topic as metadata.yaml counts them; empty without it."""
+        return {} if self._metadata is None else self._metadata.counts
 
     @property
     def start(self) -> int:
-        """Time of the first message, ns."""
-        return self._reader.start_time
+        """Time of the first message, ns; 0 without any."""
+        return min((file.start for file in self._files if file.start is not None), default=0)
 
     @property
     def end(self) -> int:
-        """Time of the last message, ns."""
-        return self._reader.end_time
+        """Time of the last message, ns; 0 without any."""
+        return max((file.end for file in self._files if file.end is not None), default=0)
+
+    @cached_property
+    def data_start(self) -> int:
+        """Where the data begin, ns: after a long silence that follows the first messages."""
+        start = self.start
+        if self.end - start <= SILENCE:
+            return start
+        before = start
+        for record in self.first_records():
+            if record.time - before > SILENCE:
+                start = record.time
+            before = record.time
+        return start
 
     @property
     def duration(self) -> float:
-        """Seconds from the first to the last message."""
-        return max(0.0, (self._reader.end_time - self._reader.start_time) / 1e9)
+        """Seconds from where the data begin to the last message."""
+        return max(0.0, (self.end - self.data_start) / SECOND)
 
     def records(self, topics: set[str] | None = None) -> Iterator[Record]:
         """Messages of some topics (all by default) in the order of recording.
@@ -165,65 +164,138 @@ class BagReader:
         Raises:
             BagError: the bag is damaged in the middle.
         """
-        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not connections:
-            return
+        parts = [self._records_of(file, topics) for file in self._files]
         try:
-            for connection, stamp, data in self._reader.messages(connections):
-                yield Record(connection.topic, connection.msgtype, stamp, bytes(data))
-        except Exception as error:  # damaged bytes make any of the decoders fail in its own way
+            if len(parts) == 1:
+                yield from parts[0]
+            else:
+                yield from merge(*parts, key=lambda record: record.time)
+        except (BagFileError, InflationError, OSError) as error:
             raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
 
+    def first_records(self) -> Iterator[Record]:
+        """The first messages: enough of them to see how the bag begins, of few bytes in all."""
+        size = 0
+        for record in islice(self.records(), FIRST_MESSAGES):
+            yield record
+            size += len(record.data)
+            if size > FIRST_BYTES:
+                return
+
     def decode(self, record: Record) -> Any:
-        """The message of a record.
+        """The message of a record, with the fields of today.
 
         Raises:
             BagError: its bytes are no such message.
         """
         try:
-            return self._reader.deserialize(record.data, record.type)
-        except Exception as error:
+            return record.recorded.decode(record.data)
+        except DecodeError as error:
             raise BagError(
-                f"{self.path}, {record.topic} at {record.time}: not a {record.type}: "
-                f"{_one_line(error)}"
+                f"{self.path}, {record.topic} at {record.time}: {_one_line(error)}"
             ) from error
 
     def to_cdr(self, record: Record) -> bytes:
-        """The bytes of a record as ROS 2 sends them (ROS 1 bags store another form)."""
-        if not self._reader.is2:
-            message = self.decode(record)
-            return bytes(types().serialize_cdr(message, record.type))
-        return record.data
+        """The bytes of a record as ROS 2 sends them today.
 
+        Raises:
+            BagError: they have to be changed, and are no such message.
+        """
+        try:
+            return record.recorded.to_cdr(record.data)
+        except DecodeError as error:
+            raise BagError(
+                f"{self.path}, {record.topic} at {record.time}: {_one_line(error)}"
+            ) from error
 
-class StampedMessages:
-    """Messages of a topic, taken by their stamps in the order they were published.
+    def stamp(self, record: Record) -> int | None:
+        """The stamp in a message, ns: of its header, its first transform, its clock.
 
-    Attributes:
-        unmatched: messages passed over because no image has their stamp.
-    """
+        None without a stamp, or with none that was set.
+        """
+        recorded = record.recorded
+        try:
+            if recorded.problem:
+                return None
+            if recorded.has_header:
+                return header_stamp(recorded.to_cdr(record.data)) or None
+            if record.type == TF:
+                transforms = recorded.decode(record.data).transforms
+                return nanoseconds(transforms[0].header.stamp) or None if transforms else None
+            if record.type == CLOCK:
+                return nanoseconds(recorded.decode(record.data).clock)
+        except (DecodeError, ValueError):
+            pass
+        return None
 
-    def __init__(self, bag: BagReader, topic: str, stamps: set[int]) -> None:
-        self.unmatched = 0
-        self._messages = self._read(bag, topic, stamps)
-        self._next = next(self._messages, None)
+    def _channels_of(self, file: BagFile) -> dict[int, Channel]:
+        """The channels of a file by their numbers; what it lacks is told by metadata.yaml."""
+        found = {}
+        for channel in file.channels:
+            if self._metadata is not None:
+                channel = _completed(
+                    channel,
+                    self._metadata.digests.get(channel.topic, ""),
+                    self._metadata.profiles.get(channel.topic, ()),
+                )
+            found[channel.id] = channel
+        return found
 
-    def take(self, stamp: int) -> Any:
-        """The message with this stamp, None if it is not the next."""
-        if self._next is None or self._next[0] != stamp:
+    def _type(self, channel: Channel) -> RecordedType:
+        key = _of_type(channel)
+        if key not in self._types:
+            self._types[key] = RecordedType(key)
+        return self._types[key]
+
+    def _topic(self, name: str, channels: list[tuple[BagFile, Channel]]) -> Topic:
+        recorded = {self._type(channel).name: self._type(channel) for _, channel in channels}
+        kind = next(iter(recorded)) if len(recorded) == 1 else "?"
+        depths: Counter[BagFile] = Counter()  # of each part of a bag, as all hold the same topics
+        for file, channel in channels:
+            depths[file] += sum(p.depth for p in channel.profiles if p.latched)
+        depth = max(depths.values())
+        count = sum(channel.count for _, channel in channels)
+        topic = Topic(name, kind, count, latched=depth > 0, depth=max(1, depth))
+        if kind == "?":
+            problem = f"it has messages of several types: {', '.join(recorded)}"
+            return replace(topic, problem=problem, is_sendable=False)
+        if recorded[kind].problem:
+            sendable = recorded[kind].is_sendable
+            return replace(topic, problem=recorded[kind].problem, is_sendable=sendable)
+        if count and kind in (RAW, COMPRESSED):
+            rate = (count - 1) / self.duration if self.duration else 0.0
+            return replace(topic, image=self._image_form(name), rate=rate)
+        return topic
+
+    def _image_form(self, topic: str) -> ImageForm | None:
+        try:
+            message = self.decode(next(self.records({topic})))
+        except (StopIteration, BagError):
             return None
-        message = self._next[1]
-        self._next = next(self._messages, None)
-        return message
+        if hasattr(message, "encoding"):
+            return ImageForm(message.encoding, message.width, message.height)
+        return ImageForm(message.format)
 
-    def _read(self, bag: BagReader, topic: str, stamps: set[int]) -> Iterator[tuple[int, Any]]:
-        for record in bag.records({topic}):
-            message = bag.decode(record)
-            stamp = nanoseconds(message.header.stamp)
-            if stamp in stamps:
-                yield stamp, message
-            else:
-                self.unmatched += 1
+    def _records_of(self, file: BagFile, topics: set[str] | None) -> Iterator[Record]:
+        wanted = {
+            number: (channel.topic, self._type(channel))
+            for number, channel in self._channels[file].items()
+            if topics is None or channel.topic in topics
+        }
+        if not wanted:
+            return
+        for number, time, data in file.messages(wanted.keys()):
+            topic, recorded = wanted[number]
+            yield Record(topic, recorded.name, time, inflate_message(data), recorded)
+
+
+def _completed(channel: Channel, digest: str, profiles: tuple[Profile, ...]) -> Channel:
+    return replace(channel, digest=channel.digest or digest, profiles=channel.profiles or profiles)
+
+
+def _of_type(channel: Channel) -> Channel:
+    """What of a channel tells how its messages are read."""
+    return replace(channel, id=0, topic="", profiles=(), count=0)
 
 
 class BagWriter:
@@ -290,14 +362,6 @@ class BagWriter:
                 topic, kind, typestore=types(), offered_qos_profiles=[_qos(latched)]
             )
         self._writer.write(self._connections[topic], time, data)
-
-
-def _is_latched(connection: Connection) -> bool:
-    """Whether a publisher kept its messages for those who listen late."""
-    if isinstance(connection.ext, ConnectionExtRosbag2):
-        profiles = connection.ext.offered_qos_profiles
-        return any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles)
-    return bool(connection.ext.latching)
 
 
 def _qos(latched: bool) -> Qos:

@@ -33,8 +33,9 @@ from stmem_ros.io.output_topics import NODE, camera_topic, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
-from stmem_ros.online.player import BagPlayer
+from stmem_ros.online.player import BagPlayer, PlayOptions
 from stmem_ros.online.recorder import Recorder
+from stmem_ros.online.stamp_clock import StampClock
 from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
 
@@ -95,7 +96,7 @@ def replay_online(
         output = RecordingFolder(out).output
         try:
             return _play_and_record(
-                bag, topics.image, None, {}, output, rate, process.check_alive, camera
+                bag, topics.image, PlayOptions(), output, rate, process.check_alive, camera
             )
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
@@ -106,14 +107,14 @@ def record_while_playing(
     image: str | None,
     output: Path,
     rate: float,
-    topics: set[str] | None,
-    remaps: dict[str, str],
+    options: PlayOptions,
 ) -> PlayedBag:
     """Play the bag at ``path`` to the node that runs; record its outputs into the bag ``output``.
 
     Args:
         image: topic of the camera the node listens to; None: the bag has one alone.
-        rate, topics, remaps: as of ``BagPlayer``.
+        rate: speed, 1 is real time.
+        options: what of the bag is played.
 
     Raises:
         BagError: a bag or a topic cannot be used.
@@ -121,14 +122,13 @@ def record_while_playing(
     """
     with BagReader(path) as bag:
         camera = find_image_topic(bag.topics, image)
-        return _play_and_record(bag, camera, topics, remaps, output, rate, lambda: None)
+        return _play_and_record(bag, camera, options, output, rate, lambda: None)
 
 
 def _play_and_record(
     bag: BagReader,
     image: Topic,
-    topics: set[str] | None,
-    remaps: dict[str, str],
+    options: PlayOptions,
     output: Path,
     rate: float | None,
     check: Callable[[], None],
@@ -138,8 +138,9 @@ def _play_and_record(
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
-            run = _Run(node, writer, bag.start, image, camera, layers, check)
-            player = BagPlayer(node, bag, topics, remaps)
+            start = StampClock(bag).at(bag.data_start)
+            run = _Run(node, writer, start, image, camera, layers, check)
+            player = BagPlayer(node, bag, options)
             _wait_until_found(player, image, check)
             run.play(player, rate)
     if not run.latencies:

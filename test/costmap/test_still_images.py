@@ -33,6 +33,14 @@ def test_a_base_that_stands_may_see_the_same() -> None:
         images.check("front", IMAGE, pose(0.01 * step))
 
 
+def test_an_image_of_flat_areas_may_look_the_same_from_elsewhere() -> None:
+    images = StillImages()
+    flat = np.full((48, 64, 3), 90, np.uint8)
+    flat[:24] = (120, 160, 210)
+    for step in range(5):
+        images.check("front", flat, pose(0.3 * step))
+
+
 def test_each_camera_is_judged_by_its_own_images() -> None:
     images = StillImages()
     images.check("front", IMAGE, pose(0.0))

@@ -242,7 +242,7 @@ class BagMoments:
     def _count_lost(self, found: dict[str, int]) -> None:
         for topics in self._cameras.values():
             name = topics.image.name
-            if lost := topics.image.count - found[name]:
+            if (lost := topics.image.count - found[name]) > 0:
                 self.error = f"{self._bag.path} is damaged: {lost} images on {name} are missing"
 
     def _is_replayed(self, received: int) -> bool:

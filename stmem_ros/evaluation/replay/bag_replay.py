@@ -30,6 +30,7 @@ from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings,
 from stmem_ros.frames import (
     CameraFrame,
     LabelledFrame,
+    MapProblem,
     MapResult,
     PlacedMap,
     Refusal,
@@ -77,6 +78,7 @@ class BagReplay:
 
     Attributes:
         cameras: the topics that are read for each camera.
+        rectified: whether their images are taken for rectified.
 
     Raises:
         BagError: the bag has no (single) camera, or not the topics that are asked for.
@@ -91,6 +93,7 @@ class BagReplay:
         config: PipelineConfig,
         rules: CostRules | None = None,
     ) -> None:
+        self._bag = bag
         self._options = options
         self._model = model
         if options.latency is not None and len(config.cameras) > 1:
@@ -101,7 +104,7 @@ class BagReplay:
             bag.topics, config.cameras, options.topics
         )
         self._transforms = TransformBuffer()
-        begin = bag.start + round(1e9 * options.start)
+        begin = bag.data_start + round(1e9 * options.start)
         length = options.duration
         self._moments = BagMoments(
             bag,
@@ -119,6 +122,7 @@ class BagReplay:
         rectified = options.rectified
         if rectified is None:
             rectified = any(is_rectified(topics.image) for topics in self.cameras.values())
+        self.rectified: bool = rectified
         config = replace(config, rectified=rectified, transform_timeout=0.0)
         self._pipeline = Pipeline(model, rules, config, self._transforms)
 
@@ -128,6 +132,17 @@ class BagReplay:
         return topic_names(self.cameras)
 
     @property
+    def announced(self) -> int:
+        """Images that metadata.yaml counts; those that the bag holds, without it."""
+        images = [topics.image for topics in self.cameras.values()]
+        return sum(self._bag.announced.get(image.name, image.count) for image in images)
+
+    @property
+    def held(self) -> int:
+        """Images that the bag holds."""
+        return sum(topics.image.count for topics in self.cameras.values())
+
+    @property
     def error(self) -> str:
         """Why the bag could not be read to its end, empty if it could; known after the frames."""
         return self._moments.error
@@ -135,7 +150,7 @@ class BagReplay:
     @property
     def notes(self) -> tuple[str, ...]:
         """What else is wrong with the bag, a line each; known after the frames."""
-        return self._moments.notes
+        return (*self._bag.notes, *self._moments.notes)
 
     def frames(self) -> Iterator[ReplayedFrame]:
         """Every image of the bag, in order; bags damaged in the middle end early with ``error``."""
@@ -234,6 +249,7 @@ class BagReplay:
             reference_problem=problem,
             map=placed,
             map_problem=mapped.text,
+            map_problem_kind=mapped.problem,
             map_published=mapped.publish,
             points=None if placed is None else self._points_of(moment, placed),
             latency=source.latency,
@@ -253,7 +269,7 @@ class BagReplay:
 
     def _fuse(self, labelled: LabelledFrame, moment: Moment) -> MapResult:
         if self._no_rules:
-            return MapResult(None, text=self._no_rules)
+            return MapResult(None, MapProblem.NO_RULES, self._no_rules)
         mapped = self._pipeline.fuse(labelled, moment.info, moment.depth)
         assert mapped is not None, "nothing resets the pipeline between labels and grid"
         return mapped

@@ -21,10 +21,9 @@ class ReplayOptions:
         latency: the machine that is simulated; None: every image is labelled.
         rate: speed at which images reach that machine, 1 is real time.
         seed: of what is left to chance.
-        rectified: whether the images are; None: told by the topic's name.
+        rectified: whether the images are; None: told by the last part of the topic's name.
         depth: images come with depth images, which place their labels; others are not labelled.
-        transport: ``raw`` or ``compressed``, of images that the bag has in both; None: a bag that
-            has both is refused.
+        transport: ``raw`` or ``compressed``, of images that the bag has in both; None: raw.
 
     Raises:
         ValueError: a value is not allowed; the message names it.

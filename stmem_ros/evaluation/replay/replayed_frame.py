@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from stmem_ros.frames import PlacedMap
+from stmem_ros.frames import MapProblem, PlacedMap
 from stmem_ros.streaming.segmenter import Restart
 
 
@@ -66,6 +66,7 @@ class ReplayedFrame:
         reference_problem: why there is a reference that cannot be used; empty otherwise.
         map: the grid after this image; None if it was not updated with it.
         map_problem: why not, or what it lacks (odometry); empty if all is well.
+        map_problem_kind: its kind; None if all is well, or not known.
         map_published: whether the node publishes this grid, by ``costmap_rate``.
         points: reference points of lidar or depth, N x 3 in the base frame, m; None without.
         latency: seconds from the image's arrival to its label, of a simulated machine; None without
@@ -89,6 +90,7 @@ class ReplayedFrame:
     reference_problem: str = ""
     map: PlacedMap | None = None
     map_problem: str = ""
+    map_problem_kind: MapProblem | None = None
     map_published: bool = False
     points: np.ndarray | None = None
     latency: float | None = None

@@ -72,6 +72,8 @@ def _content(results: Results) -> dict[str, Any]:
         "bags": results.bags,
         "versions": results.metrics["versions"],
         "failed": results.metrics["failed"],
+        "run_faults": results.metrics.get("faults", []),
+        "missing_grids": _missing_grids(results),
         "timing": _timing(results),
         "comparisons": [_comparison(c) for c in results.metrics["comparisons"]],
         "online": _online(results),
@@ -84,6 +86,15 @@ def _content(results: Results) -> dict[str, Any]:
         **_fault_content(results),
     }
     return content | {"sections": _sections(content)}
+
+
+def _missing_grids(results: Results) -> list[dict[str, Any]]:
+    """Frames without a grid, a row per bag and kind, of the first model."""
+    return [
+        {"bag": name, **missing}
+        for name in results.bags
+        for missing in next(iter(results.of_bag(name).values())).get("missing_grids", [])
+    ]
 
 
 def _sections(content: dict[str, Any]) -> dict[str, str]:

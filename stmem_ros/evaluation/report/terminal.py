@@ -9,6 +9,7 @@ from stmem_ros.evaluation.evaluate_bags import Evaluation
 from stmem_ros.evaluation.evaluate_dataset import Scores
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.comparison import Comparison
+from stmem_ros.evaluation.results.run_faults import missing_grids_text
 
 SHOWN = 10  # damaged frames of a bag that are listed
 COMMON = 0.005  # share of the pixels from which on a class is told as the worst
@@ -56,6 +57,7 @@ def topic_lines(evaluation: Evaluation) -> list[str]:
     titles = {"image": "images", "info": "calibration", "label": "reference", "points": "points"}
     lines = (
         ", ".join(f"{title}: {result.topics[key] or 'none'}" for key, title in titles.items())
+        + ("; images are rectified" if result.rectified else "; images are not rectified")
         for result in evaluation.results
     )
     return list(dict.fromkeys(lines))
@@ -77,6 +79,10 @@ def fault_lines(evaluation: Evaluation) -> Iterator[str]:
     for result in evaluation.results:
         first_results.setdefault(result.bag, result)
     for result in first_results.values():
+        if missing := sum(m.frames for m in result.missing_grids):
+            frames = result.sums.counts.frames
+            reasons = missing_grids_text(result)
+            yield f"{result.bag}: {missing} of {frames} frames have no grid: {reasons}"
         for note in result.notes:
             yield f"{result.bag}: {note}"
         if result.faulty:

@@ -12,11 +12,11 @@ import numpy as np
 from stmem_ros.evaluation.metrics.figures import TimingFigures
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.results.folder import TaskFolder
-from stmem_ros.evaluation.results.frame_record import Fault, TimingRecord
+from stmem_ros.evaluation.results.frame_record import Fault, MissingGrids, TimingRecord
 from stmem_ros.io.parquet import numbers, read_rows
 from stmem_ros.io.whole_output import whole_file
 
-FORMAT = 1  # of a task's files; another one where what they hold changes its meaning
+FORMAT = 2  # of a task's files; another one where what they hold changes its meaning
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class BagResult:
         sums: of all frames.
         faults: the first frames that something is wrong with; ``faulty``: how many there are.
         notes: what else is wrong with the bag, a line each.
+        missing_grids: frames without a grid, by the kind of the reason.
+        rectified: whether the images were taken for rectified.
+        announced, held: images that metadata.yaml counts (without it, as held), and that are there.
         error: why the bag could not be read to its end, None if it could.
         timing: measured.
     """
@@ -44,6 +47,10 @@ class BagResult:
     faults: tuple[Fault, ...]
     faulty: int
     notes: tuple[str, ...]
+    missing_grids: tuple[MissingGrids, ...]
+    rectified: bool
+    announced: int
+    held: int
     error: str | None
     timing: TimingFigures
 
@@ -53,6 +60,7 @@ class BagResult:
         return content | {
             "sums": self.sums.to_json(),
             "faults": [asdict(fault) for fault in self.faults],
+            "missing_grids": [asdict(missing) for missing in self.missing_grids],
             "timing": asdict(self.timing),
         }
 
@@ -69,6 +77,7 @@ class BagResult:
         content["sums"] = Sums.from_json(content["sums"], len(content["classes"]))
         content["faults"] = tuple(Fault(**fault) for fault in content["faults"])
         content["notes"] = tuple(content["notes"])
+        content["missing_grids"] = tuple(MissingGrids(**m) for m in content["missing_grids"])
         content["timing"] = TimingFigures(**content["timing"])
         return cls(**content)
 

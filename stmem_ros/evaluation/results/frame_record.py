@@ -104,6 +104,21 @@ class TimingRecord:
 
 
 @dataclass(frozen=True)
+class MissingGrids:
+    """Frames without a grid, of one kind of reason.
+
+    Attributes:
+        kind: of ``MapProblem``, in lower case; for frames without labels their ``FrameState``.
+        frames: how many.
+        first: the first one's reason, one line.
+    """
+
+    kind: str
+    frames: int
+    first: str
+
+
+@dataclass(frozen=True)
 class Fault:
     """A frame that something is wrong with: damaged, of another size, with a stamp that went back.
 

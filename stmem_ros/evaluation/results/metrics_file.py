@@ -11,13 +11,17 @@
         bags          by name:
             path        of the bag
             topics      image, info, label, points: the topics read; null: not there
+            rectified   whether the images were taken for rectified
             figures     Figures
             faults      list of Fault: index, stamp, reason; the first 1000
             faulty      how many there are
+            missing_grids  list of MissingGrids: kind, frames, first; frames without a grid
+            announced, held  images that metadata.yaml counts, and that the bag holds
             notes       what else is wrong with the bag, a line each
             error       why the bag could not be read to its end, null if it could
             sums        the accumulators, from which totals are added exactly
     failed          list of {bag, model, error}: bags that gave nothing at all
+    faults          list of RunFault: kind, bag, model, text; what came to nothing
     timing          by name of the model: {totals: TimingFigures, bags: {name: TimingFigures}}
     comparisons     list of Comparison (comparison.py): models side by side, or with a baseline
 

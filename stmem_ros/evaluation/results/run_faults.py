@@ -5,9 +5,11 @@ A run with such a fault is no success (exit code 1), unless its kind is allowed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from stmem_ros.evaluation.results.bag_result import BagResult
 
 
 class RunFaultKind(str, Enum):
@@ -37,6 +39,47 @@ class RunFault:
 
     def __str__(self) -> str:
         return f"{self.bag}, {self.model}: {self.text} ({self.kind.value})"
+
+
+def find_faults(result: BagResult) -> Iterator[RunFault]:
+    """What a bag through a model came to nothing in."""
+
+    def fault(kind: RunFaultKind, text: str) -> RunFault:
+        return RunFault(kind, result.bag, result.model, text)
+
+    counts = result.sums.counts
+    if result.announced > result.held:
+        yield fault(
+            RunFaultKind.FEWER_FRAMES,
+            f"metadata.yaml counts {result.announced} images where the bag holds {result.held}",
+        )
+    if not counts.frames:
+        yield fault(RunFaultKind.NO_FRAME, f"none of the {result.held} images was replayed")
+        return
+    if not counts.labelled:
+        yield fault(
+            RunFaultKind.NO_LABELLED_FRAME,
+            f"none of {counts.frames} images was labelled: {missing_grids_text(result)}",
+        )
+        return
+    if result.topics["label"] is not None and not result.sums.confusion.labelled:
+        yield fault(
+            RunFaultKind.NO_LABELLED_PIXEL,
+            f"no pixel was scored, though there are reference labels on {result.topics['label']}",
+        )
+    if result.topics["info"] is not None and not counts.maps:
+        yield fault(
+            RunFaultKind.NO_GRID,
+            f"no grid, though there is a calibration: {missing_grids_text(result)}",
+        )
+
+
+def missing_grids_text(result: BagResult) -> str:
+    """Why frames have no grid, by kind; empty where all have one."""
+    return "; ".join(
+        f"{missing.frames} x {missing.kind}" + (f" ({missing.first})" if missing.first else "")
+        for missing in result.missing_grids
+    )
 
 
 def parse_kinds(names: Iterable[str]) -> frozenset[RunFaultKind]:

@@ -30,6 +30,7 @@ from stmem_ros.evaluation.results.comparison import Comparison
 from stmem_ros.evaluation.results.folder import EvaluationFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord, TimingRecord
 from stmem_ros.evaluation.results.metrics_file import write_metrics
+from stmem_ros.evaluation.results.run_faults import RunFault
 from stmem_ros.io.digests import file_digests
 from stmem_ros.io.parquet import (
     concatenate,
@@ -80,11 +81,13 @@ def write_summary(
     configuration: Configuration,
     results: Sequence[BagResult],
     failures: Sequence[Failure],
+    faults: Sequence[RunFault] = (),
 ) -> tuple[dict[str, ModelScores], tuple[Comparison, ...]]:
     """Add up finished tasks, compare the models, and write the files of the whole evaluation.
 
     Args:
         results: of the tasks that gave something; their order is that of the rows.
+        faults: what they came to nothing in.
 
     Returns:
         The scores of each model by name, and the comparisons.
@@ -120,6 +123,7 @@ def write_summary(
         "versions": _versions(),
         "models": models,
         "failed": [asdict(failure) for failure in failures],
+        "faults": [asdict(fault) for fault in faults],
         "timing": timing,
         "comparisons": [asdict(c) for c in comparisons],
     }
@@ -155,7 +159,8 @@ def _timing_figures(folder: EvaluationFolder, results: Sequence[BagResult]) -> T
 
 def _bag_entry(result: BagResult, bag_figures: Figures) -> dict[str, Any]:
     content = result.to_json()
-    names = ("path", "topics", "faults", "faulty", "notes", "error", "sums")
+    names = ("path", "topics", "rectified", "faults", "faulty", "missing_grids", "announced",
+             "held", "notes", "error", "sums")  # fmt: skip
     return {"figures": asdict(bag_figures)} | {name: content[name] for name in names}
 
 

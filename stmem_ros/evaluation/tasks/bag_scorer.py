@@ -15,7 +15,7 @@ from stmem_ros.evaluation.metrics.grid_scores import GridAgreement
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
 from stmem_ros.evaluation.metrics.sums import Sums
 from stmem_ros.evaluation.replay.replayed_frame import FrameState, ReplayedFrame
-from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, TimingRecord
+from stmem_ros.evaluation.results.frame_record import Fault, FrameRecord, MissingGrids, TimingRecord
 from stmem_ros.streaming.segmenter import RestartKind
 
 FAULTS = 1000  # kept of a bag; frames.parquet has them all
@@ -48,14 +48,22 @@ class BagScorer:
         self._classes = classes
         self.sums = Sums.zero(classes)
         self._labels: dict[str, LabelScorer] = {}  # of each camera
+        self._missing_grids: dict[str, MissingGrids] = {}  # by kind
         self._newest_map: int | None = None  # its stamp, ns
         self._dropped: dict[str, bool] = {}  # of each camera the frame before
+
+    @property
+    def missing_grids(self) -> tuple[MissingGrids, ...]:
+        """Frames without a grid so far, by the kind of the reason, the most frequent first."""
+        kinds = self._missing_grids.values()
+        return tuple(sorted(kinds, key=lambda missing: (-missing.frames, missing.kind)))
 
     def add(self, frame: ReplayedFrame) -> FrameRecord:
         """Score the next frame."""
         counts = self.sums.counts
         setattr(counts, frame.state.value, getattr(counts, frame.state.value) + 1)
         self._note_faults(frame)
+        self._note_missing_grid(frame)
         if frame.restart is not None:
             counts.restarts += 1
             self._scorer(frame).restart()
@@ -111,6 +119,16 @@ class BagScorer:
             self.faulty += 1
             if len(self.faults) < FAULTS:
                 self.faults.append(Fault(frame.index, frame.stamp, problem))
+
+    def _note_missing_grid(self, frame: ReplayedFrame) -> None:
+        if frame.map is not None:
+            return
+        problem = frame.map_problem_kind
+        kind = frame.state.value if problem is None else problem.name.lower()
+        before = self._missing_grids.get(kind)
+        first = frame.map_problem or frame.reason if before is None else before.first
+        count = 1 if before is None else before.frames + 1
+        self._missing_grids[kind] = MissingGrids(kind, count, first)
 
     def _label_columns(self, frame: ReplayedFrame) -> dict[str, Any]:
         if frame.label is None or frame.rgb is None:

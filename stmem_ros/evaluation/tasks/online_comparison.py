@@ -20,10 +20,11 @@ from stmem_ros.evaluation.results.online_figures import OnlineFigures
 from stmem_ros.evaluation.results.played_bag import PlayedBag
 from stmem_ros.evaluation.tasks.bag_scorer import BagScorer
 from stmem_ros.evaluation.tasks.bag_task import BagTask
-from stmem_ros.io.bags import BagReader, StampedMessages
+from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_label
 from stmem_ros.io.output_topics import NODE, camera_topic
 from stmem_ros.io.parquet import RecordWriter
+from stmem_ros.io.stamped_messages import StampedMessages
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.streaming.segmenter import Restart, RestartKind
 

@@ -75,6 +75,10 @@ def run_task(task: BagTask, progress: Callable[[], object] = lambda: None) -> No
         faults=tuple(scorer.faults),
         faulty=scorer.faulty,
         notes=replay.notes,
+        missing_grids=scorer.missing_grids,
+        rectified=replay.rectified,
+        announced=replay.announced,
+        held=replay.held,
         error=replay.error or None,
         timing=timing_figures(columns, str(device), peak_memory_mb(device), seconds),
     ).write(folder)

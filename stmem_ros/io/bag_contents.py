@@ -1,0 +1,72 @@
+"""What a bag holds: its topics and its messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stmem_ros.io.recorded_type import RecordedType
+
+
+class BagError(ValueError):
+    """A bag cannot be used; the message names it and what is wrong."""
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """What the first image of a topic tells.
+
+    Attributes:
+        encoding: of an Image; of a CompressedImage its ``format``.
+        width, height: pixels, 0 where only decoding would tell.
+    """
+
+    encoding: str
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of a bag.
+
+    Attributes:
+        name: such as ``/camera/image_raw``.
+        type: ``pkg/msg/Name`` of today.
+        count: number of messages.
+        latched: who listened late got its last messages, as its publisher offered (transient
+            local) when it was recorded.
+        depth: how many of them.
+        image: form of its first image; None where it has none.
+        rate: messages a second, 0 where that is not known.
+        problem: why its messages cannot be decoded, empty if they can.
+        is_sendable: whether its bytes are those of ROS 2, though they cannot be decoded here.
+    """
+
+    name: str
+    type: str
+    count: int
+    latched: bool = False
+    depth: int = 1
+    image: ImageForm | None = None
+    rate: float = 0.0
+    problem: str = ""
+    is_sendable: bool = True
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message of a bag.
+
+    Attributes:
+        topic: its name.
+        type: ``pkg/msg/Name`` of today.
+        time: of recording, ns.
+        data: its bytes, as recorded.
+        recorded: how they were.
+    """
+
+    topic: str
+    type: str
+    time: int
+    data: bytes
+    recorded: RecordedType

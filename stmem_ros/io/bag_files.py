@@ -1,0 +1,184 @@
+"""The files of a bag: which there are, in which order, and what metadata.yaml says of them.
+
+What a file holds is told by its first bytes, not by its name, and goes before metadata.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from stmem_ros.io import mcap_file, ros1_file, sqlite_file
+from stmem_ros.io.bag_channel import (
+    YAML_LOADER,
+    BagFile,
+    BagFileError,
+    Profile,
+    parse_profiles,
+)
+from stmem_ros.io.bounded_inflation import MAGIC as COMPRESSED
+from stmem_ros.io.bounded_inflation import OPENERS, InflationError, zstd
+from stmem_ros.io.mcap_file import McapFile
+from stmem_ros.io.ros1_file import Ros1File
+from stmem_ros.io.sqlite_file import SqliteFile
+
+KINDS: dict[bytes, Callable[[Path], BagFile]] = {
+    mcap_file.MAGIC: McapFile,
+    sqlite_file.MAGIC: SqliteFile,
+    ros1_file.MAGIC: Ros1File,
+}
+NAMES = re.compile(r"\.(mcap|db3|bag)(\.active)?(\.(zstd|zst|lz4))?$")  # of files in a folder
+LFS = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What metadata.yaml says; the files are believed before it.
+
+    Attributes:
+        files: their names, in order.
+        counts: messages of each topic.
+        digests: hashes of the types, by topic.
+        profiles: of the publishers, by topic.
+    """
+
+    files: tuple[str, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    profiles: dict[str, tuple[Profile, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenBag:
+    """The files of a bag that could be opened, in order.
+
+    Attributes:
+        metadata: None without metadata.yaml, or where it cannot be read.
+        notes: what is wrong, a line each.
+    """
+
+    files: tuple[BagFile, ...]
+    metadata: Metadata | None
+    notes: tuple[str, ...]
+
+
+def open_bag(path: Path, stack: ExitStack) -> OpenBag:
+    """Open a bag: a folder of files, or a single file.
+
+    Args:
+        stack: closes the files.
+
+    Raises:
+        BagFileError: no file of it can be opened; the message does not name the bag.
+        OSError: the folder cannot be read.
+    """
+    metadata, notes = None, []
+    paths = [path]
+    if path.is_dir():
+        try:
+            metadata = _read_metadata(path / "metadata.yaml")
+        except BagFileError as error:
+            notes.append(str(error))
+        paths, missing = _files(path, metadata)
+        notes += [f"metadata.yaml names {name}, which is not there" for name in missing]
+    if not paths:
+        raise BagFileError("it holds no .mcap, .db3 or .bag file")
+    files, failed = [], []
+    for each in paths:
+        try:
+            file = _open_file(each, stack)
+        except (BagFileError, OSError) as error:
+            failed.append(f"{each.name}: {' '.join(str(error).split())}")
+            continue
+        files.append(file)
+        if file.problem:
+            notes.append(f"{each.name}: {file.problem}")
+    if not files:
+        raise BagFileError("; ".join(failed) if len(paths) > 1 else failed[0].partition(": ")[2])
+    notes += [f"a file of the bag is left out: {reason}" for reason in failed]
+    return OpenBag(tuple(files), metadata, tuple(notes))
+
+
+def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[str]]:
+    """The files of a bag's folder in order, and names of those that are missing."""
+    if metadata is not None:
+        named = [folder / PurePath(name).name for name in metadata.files]
+        there = [path for path in named if path.is_file()]
+        if there:
+            return there, [path.name for path in named if path not in there]
+    found = (p for p in folder.iterdir() if p.is_file() and NAMES.search(p.name))
+    return sorted(found, key=_natural), []
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key by which drive_10 comes after drive_9."""
+    return [(int(part), "") if part.isdigit() else (-1, part)
+            for part in re.split(r"(\d+)", path.name) if part]  # fmt: skip
+
+
+def _open_file(path: Path, stack: ExitStack) -> BagFile:
+    with path.open("rb") as file:
+        begin = file.read(len(LFS))
+    if (kind := COMPRESSED.get(begin[:4])) is not None:
+        path = _inflated(path, kind, stack)
+        with path.open("rb") as file:
+            begin = file.read(len(LFS))
+    for magic, open_file in KINDS.items():
+        if begin.startswith(magic):
+            bag = open_file(path)
+            stack.callback(bag.close)
+            return bag
+    if not begin:
+        raise BagFileError("it is empty")
+    if begin == LFS:
+        raise BagFileError("it is a pointer of Git LFS; get the file itself with `git lfs pull`")
+    raise BagFileError(f"it is no bag: it begins with {begin[:8]!r}; allowed: MCAP, sqlite3, ROS 1")
+
+
+def _inflated(path: Path, kind: str, stack: ExitStack) -> Path:
+    folder = stack.enter_context(TemporaryDirectory())
+    target = Path(folder) / path.stem
+    try:
+        with OPENERS[kind](path) as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out)
+    except (EOFError, RuntimeError, InflationError, zstd.ZstdError) as error:
+        if not target.stat().st_size:
+            raise BagFileError(f"it is damaged: {error}") from error  # else what there is counts
+    return target
+
+
+def _read_metadata(path: Path) -> Metadata | None:
+    """What is understood of the file; None without it.
+
+    Raises:
+        BagFileError: it is no metadata of a bag.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
+        information = content["rosbag2_bagfile_information"]
+        files = tuple(str(name) for name in information["relative_file_paths"])
+        topics = information.get("topics_with_message_count") or []
+        named = {str(topic["topic_metadata"]["name"]): topic for topic in topics}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise BagFileError(
+            f"metadata.yaml is not used, it cannot be understood: {type(error).__name__} {reason}"
+        ) from error
+    details: dict[str, dict[str, Any]] = {name: t["topic_metadata"] for name, t in named.items()}
+    counts = {name: topic.get("message_count") for name, topic in named.items()}
+    return Metadata(
+        files=files,
+        counts={name: count for name, count in counts.items() if isinstance(count, int)},
+        digests={n: str(d.get("type_description_hash") or "") for n, d in details.items()},
+        profiles={n: parse_profiles(d.get("offered_qos_profiles")) for n, d in details.items()},
+    )
