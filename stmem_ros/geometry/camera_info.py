@@ -28,6 +28,11 @@ def to_camera(info: Any, rectified: bool, size: Size | None = None) -> CameraMod
     Raises:
         ValueError: the message holds values that cannot be used; one line says what would be right.
     """
+    if not (info.width and info.height):
+        raise ValueError(
+            f"camera_info is of {info.width} x {info.height} pixels; the driver must fill in the "
+            "size that K is of"
+        )
     d = info.d if hasattr(info, "k") else info.D
     model, distortion = ("plumb_bob", ()) if rectified else read_lens(info.distortion_model, d)
     matrix = _matrix(info, rectified)

@@ -36,10 +36,14 @@ class CompressedFormat:
 
     @property
     def bayer(self) -> str:
-        """The encoding of a mosaic of 8 bits; empty where there is none, or its colours were
-        made before it was compressed."""
-        pattern = self.encoding.removesuffix("8").removesuffix("16")
-        return f"{pattern}8" if pattern in BAYER and not self.target else ""
+        """The encoding of a mosaic once it has 8 bits; empty where the image was none."""
+        pattern = self.encoding.removesuffix("16").removesuffix("8")
+        return f"{pattern}8" if pattern in BAYER else ""
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether the codec was given an image in colour."""
+        return self.target.startswith(("rgb", "bgr"))
 
     @property
     def is_swapped(self) -> bool:

@@ -165,7 +165,7 @@ def _rgb(pixels: np.ndarray, said: CompressedFormat, title: str) -> np.ndarray:
         raise ImageError(f"{title} holds {pixels.dtype} numbers; pictures have 8 or 16 bits")
     pixels = to_8_bits(pixels)
     if said.bayer:
-        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        if pixels.ndim == 3 and not said.has_colours and (pixels == pixels[..., :1]).all():
             pixels = np.ascontiguousarray(pixels[..., 0])  # a mosaic in a colour file
         if pixels.ndim == 2:
             return to_rgb(pixels, said.bayer)

@@ -85,6 +85,11 @@ def test_a_matrix_that_nobody_set_is_told_by_the_other_one() -> None:
             to_camera(camera_info(k=unset, p=(0.0,) * 12), rectified=False)
 
 
+def test_a_size_that_nobody_filled_in_is_named() -> None:
+    with pytest.raises(ValueError, match=r"0 x 0.*fill in"):
+        to_camera(camera_info(width=0, height=0), rectified=False, size=SIZE)
+
+
 def test_of_a_stereo_pairs_right_camera_the_image_is_its_own() -> None:
     right = to_camera(camera_info(p=(*P[:3], -12.0, *P[4:])), rectified=True)
     assert right == to_camera(camera_info(), rectified=True)

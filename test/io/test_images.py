@@ -195,6 +195,8 @@ MOSAIC[0::2, 0::2], MOSAIC[1::2, 1::2] = 200, 20  # RGGB
         ("bgr8; png compressed ", encoded(".png", COLOUR[..., ::-1])),
         ("rgb8; jpeg compressed rgb8", encoded(".jpg", COLOUR)),
         ("bayer_rggb8; png compressed ", encoded(".png", MOSAIC)),
+        ("bayer_rggb8; png compressed bayer_rggb8", encoded(".png", MOSAIC)),
+        ("bayer_rggb8; png compressed bgr8", encoded(".png", MOSAIC)),
         ("bayer_rggb8; png compressed ", encoded(".png", np.dstack([MOSAIC] * 3))),
         ("bayer_rggb16; png compressed ", encoded(".png", MOSAIC.astype(np.uint16) << 8)),
         ("bayer_rggb8; jpeg compressed bgr8", encoded(".jpg", COLOUR[..., ::-1])),
