@@ -14,7 +14,7 @@ MIN_CAMERA_HEIGHT = 0.05  # m over the ground
 HIGHEST_VIEW = 30.0  # degrees that a camera may look up
 LEVEL = 1e-3  # sine of the angle from which on down a camera looks down
 OPTICAL_FRAME = (
-    "images name the camera's optical frame (z forward, y down; REP-103), not its body's"
+    "images must name the camera's optical frame (z forward, y down; REP-103), not its body's"
 )
 LOWER_EDGE = 0.5  # pixels below its centre, where an obstacle pixel meets the ground
 
