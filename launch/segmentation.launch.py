@@ -4,10 +4,16 @@ ros2 launch stmem_ros segmentation.launch.py image:=/camera/image_raw
 """
 
 import os
+import sys
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
@@ -56,6 +62,14 @@ def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
     return [node]
 
 
+def camera_check() -> list[ExecuteProcess]:
+    """Says once which cameras there are; where security is on it would need rights of its own."""
+    if os.environ.get("ROS_SECURITY_ENABLE") == "true":
+        return []
+    command = [sys.executable, "-m", "stmem_ros.commands.stmem", "doctor", "--graph"]
+    return [ExecuteProcess(cmd=command, output="screen")]
+
+
 def generate_launch_description() -> LaunchDescription:
     as_in_file = ((name, "", f"{text} Empty: as in params_file.") for name, text in PARAMETERS)
     arguments = [
@@ -68,5 +82,6 @@ def generate_launch_description() -> LaunchDescription:
             *arguments,
             SetEnvironmentVariable(PROFILE, profile),
             OpaqueFunction(function=segmentation_node),
+            *camera_check(),
         ]
     )

@@ -83,11 +83,13 @@ def choose(topics: tuple[Topic, ...]) -> CameraGraph:
 
 def _listen(node: Node, seconds: float) -> list[Topic]:
     heard: dict[str, Topic] = {}
+    times: dict[str, list[float]] = {}
 
     def subscribe(name: str, kind: str) -> None:
         heard[name] = Topic(name, kind, 0)
 
         def take(message: Any) -> None:
+            times.setdefault(name, []).append(time.monotonic())
             before = heard[name]
             heard[name] = replace(
                 before, count=before.count + 1, image=before.image or _form(message)
@@ -101,7 +103,12 @@ def _listen(node: Node, seconds: float) -> list[Topic]:
             if name not in heard and kinds[0] in KINDS and node.count_publishers(name):
                 subscribe(name, kinds[0])
         rclpy.spin_once(node, timeout_sec=0.05)
-    return [replace(topic, rate=topic.count / seconds) for topic in heard.values()]
+    return [replace(topic, rate=_rate(times.get(topic.name, []))) for topic in heard.values()]
+
+
+def _rate(times: list[float]) -> float:
+    """Messages a second."""
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
 
 def _form(message: Any) -> ImageForm | None:

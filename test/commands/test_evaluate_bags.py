@@ -18,7 +18,8 @@ from stmem_ros.evaluation.report import page
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.evaluation.tasks import bag_task
-from stmem_ros.io.bags import BagReader, BagWriter
+from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, RAW, BagReader, BagWriter
 from stmem_ros.io.parquet import read_rows
 from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
@@ -364,3 +365,62 @@ def test_mistakes_are_told_in_one_line(
     assert main(["evaluate", *words, "--device", "cpu"]) == 1
     error = capsys.readouterr().err.strip()
     assert all(name in error for name in named) and len(error.splitlines()) == 1
+
+
+def world_bag(path: Path, camera_frame: str = "camera") -> Path:
+    """A bag with a calibration, but no transforms."""
+    header = BAG_MESSAGES.header(START, camera_frame)
+    camera = CameraModel(128, 96, ((100.0, 0.0, 63.5), (0.0, 100.0, 47.5), (0.0, 0.0, 1.0)))
+    with BagWriter(path) as bag:
+        info = BAG_MESSAGES.camera_info(camera, header)
+        bag.write("/camera/camera_info", CAMERA_INFO, info, START)
+        for i, rgb in enumerate(panorama(3)):
+            time = START + i * PERIOD
+            image = BAG_MESSAGES.image(rgb, BAG_MESSAGES.header(time, camera_frame))
+            bag.write("/camera/image_raw", RAW, image, time)
+    return path
+
+
+def test_a_run_without_a_grid_is_no_success_and_says_why(
+    tmp_path: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = world_bag(tmp_path / "bag")
+    words = (bag, "--model", small_bundle, "--force")
+    metrics = evaluate(tmp_path / "out", *words, code=1)
+    (fault,) = metrics["faults"]
+    assert fault["kind"] == "no_grid" and fault["bag"] == "bag"
+    (missing,) = metrics["models"]["small"]["bags"]["bag"]["missing_grids"]
+    assert (missing["kind"], missing["frames"]) == ("no_transform", 3)
+    said = "".join(capsys.readouterr())
+    report = (tmp_path / "out" / "report.html").read_text()
+    for text in (said, report):
+        assert "no_grid" in text and "no_transform" in text
+    evaluate(tmp_path / "out", *words, "--allow", "no_grid", code=0)
+    assert main(["evaluate", str(bag), "--allow", "nothing", "--out", str(tmp_path / "o")]) == 1
+
+
+def test_nothing_replayed_nothing_labelled_and_fewer_frames_are_no_success(
+    tmp_path: Path, bag: Path, small_bundle: Path, no_report: None
+) -> None:
+    words = ("--model", small_bundle)
+    metrics = evaluate(tmp_path / "late", bag, *words, "--start", "100", code=1)
+    assert [fault["kind"] for fault in metrics["faults"]] == ["no_frame"]
+    broken = write_bag(tmp_path / "broken", [b"no image"] * 3)
+    metrics = evaluate(tmp_path / "none", broken, *words, code=1)
+    assert [fault["kind"] for fault in metrics["faults"]] == ["no_labelled_frame"]
+    promised = write_bag(tmp_path / "promised", [jpeg(image) for image in panorama(2)])
+    metadata = promised / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("message_count: 2", "message_count: 7"))
+    metrics = evaluate(tmp_path / "few", promised, *words, code=1)
+    assert [fault["kind"] for fault in metrics["faults"]] == ["fewer_frames"]
+    assert metrics["models"]["small"]["totals"]["labelled"] == 2
+    evaluate(tmp_path / "allowed", promised, *words, "--allow", "fewer_frames", code=0)
+
+
+def test_whether_images_are_rectified_is_said_or_guessed(
+    tmp_path: Path, bag: Path, small_bundle: Path, no_report: None
+) -> None:
+    for words, expected in (((), False), (("--rectified",), True), (("--raw",), False)):
+        out = tmp_path / "".join(("out", *words))
+        metrics = evaluate(out, bag, "--model", small_bundle, "--duration", "0.2", *words)
+        assert metrics["models"]["small"]["bags"]["drive"]["rectified"] is expected
