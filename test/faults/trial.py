@@ -19,6 +19,7 @@ from support.ros import Peer, start_node
 from watch import SeenGrid, Truth, Watch
 
 from stmem_ros.model.bundle import bundle_folder
+from stmem_ros.resources import resource
 
 CAMERAS = ("front", "right")
 PER_CAMERA = (Sensor.IMAGE, Sensor.CAMERA_INFO, Sensor.DEPTH)
@@ -148,6 +149,9 @@ def running(setup: Setup, folder: Path, rate: float = RATE) -> Iterator[Trial]:
         patch.setenv("ROS_DOMAIN_ID", str(domain))
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         patch.setenv("ROS_LOG_DIR", str(folder))
+        # As the launch files do: an image and its depth are more than DDS keeps by default.
+        profile = resource("config", "fastdds_large_images.xml")
+        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
         node = start(setup, folder)
         peer = Peer()
         robot = Robot(peer.node, Street(cameras, rate), setup.depth, setup.simulated)
