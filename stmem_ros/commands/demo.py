@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stmem_ros.commands.arguments import add_rectified
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.io.output_folder import remove_folder
 
@@ -28,6 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     source.add_argument("--video", type=Path, help="video file to play")
     parser.add_argument("--topic", help="image topic, where a bag has several cameras")
     parser.add_argument("--info-topic", help="camera_info topic, where it is not beside the images")
+    add_rectified(parser)
     parser.add_argument("--model", default="onboard", help="shipped bundle or a bundle's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--rate", type=float, help="speed, 1 is real time (default: real time, "
@@ -78,11 +80,17 @@ def run(options: argparse.Namespace) -> int:
             topics = find_cameras(source.topics, ("",), choice)[""]
             if options.bag is not None:
                 _clear(out)
+            rectified = options.rectified
+            if rectified is None:
+                rectified = is_rectified(topics.image)
+            info = "none" if topics.info is None else topics.info.name
+            said = "rectified" if rectified else "not rectified"
+            print(f"images: {topics.image.name}, calibration: {info}; images are {said}")
             parameters = replace(
                 DEFAULTS,
                 model=options.model,
                 device=options.device,
-                rectified=is_rectified(topics.image),
+                rectified=rectified,
             )
             for name in ("output", "log"):
                 renew_folder(out / name)
@@ -105,6 +113,11 @@ def run(options: argparse.Namespace) -> int:
     print(f"open {out / 'index.html'}")
     if video is not None and video.problem:
         raise CommandError(video.problem)
+    if topics.info is not None and not summary.costmaps_out:
+        raise CommandError(
+            f"no grid came about, though there is a calibration on {topics.info.name}; "
+            f"`stmem evaluate {source_path}` says why"
+        )
     return 0
 
 

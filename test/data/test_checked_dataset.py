@@ -64,7 +64,7 @@ def test_a_class_that_never_occurs_is_told(tmp_path: Path) -> None:
 
 
 def test_a_run_without_labelled_pixels_is_no_success(tmp_path: Path, capsys) -> None:
-    root = write_split(tmp_path, mask(255, 255), size=(32, 48))
+    root = write_split(tmp_path, mask(255, 255), mask(255, 255), size=(32, 48))
     assert "no labelled pixels" in read_all(root).notes[0]
     arguments = ["train", "frame", "--config", str(tmp_path / "t.yaml"), "--data", str(root)]
     (tmp_path / "t.yaml").write_text(
