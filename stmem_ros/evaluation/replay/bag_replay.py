@@ -26,7 +26,12 @@ from stmem_ros.evaluation.replay.bag_moments import (
 )
 from stmem_ros.evaluation.replay.latency import Arrival, serve
 from stmem_ros.evaluation.replay.replay_options import ReplayOptions
-from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.replay.replayed_frame import (
+    FrameState,
+    FrameTimings,
+    ReplayedFrame,
+    unlabelled,
+)
 from stmem_ros.frames import (
     CameraFrame,
     LabelledFrame,
@@ -175,7 +180,7 @@ class BagReplay:
             for moment in self._moments:
                 chance = np.random.default_rng([options.seed, moment.index]).random()
                 if chance < options.drop:
-                    lost.append(_unlabelled(moment, FrameState.DROPPED, "lost on the way (drop)"))
+                    lost.append(unlabelled(moment, FrameState.DROPPED, "lost on the way (drop)"))
                     continue
                 takes = 0.0
                 if options.latency is not None:
@@ -188,7 +193,7 @@ class BagReplay:
             lost.clear()
             if latency is None:
                 reason = "a newer image came before its turn"
-                yield _unlabelled(moment, FrameState.DROPPED, reason), None
+                yield unlabelled(moment, FrameState.DROPPED, reason), None
             else:
                 yield moment, None if options.latency is None else latency
         for frame in lost:
@@ -199,16 +204,16 @@ class BagReplay:
     def _label(self, moment: Moment, latency: float | None) -> Iterator[ReplayedFrame]:
         started = time.perf_counter()
         if moment.message is None:
-            yield _unlabelled(moment, FrameState.INVALID, moment.problem)
+            yield unlabelled(moment, FrameState.INVALID, moment.problem)
             return
         if self._options.depth and moment.depth is None:
-            yield _unlabelled(moment, FrameState.DROPPED, moment.depth_problem)
+            yield unlabelled(moment, FrameState.DROPPED, moment.depth_problem)
             return
         try:
             rgb = writeable(decode_image(moment.message))
         except Exception as error:  # whatever a decoder raises, the image alone is lost
             reason = str(error) or type(error).__name__
-            yield _unlabelled(moment, FrameState.INVALID, reason)
+            yield unlabelled(moment, FrameState.INVALID, reason)
             return
         frame = CameraFrame(
             camera=moment.camera,
@@ -318,21 +323,9 @@ class BagReplay:
             return None
 
 
-def _unlabelled(moment: Moment, state: FrameState, reason: str) -> ReplayedFrame:
-    """The frame of an image that gets no label."""
-    return ReplayedFrame(
-        camera=moment.camera,
-        index=moment.index,
-        stamp=moment.stamp,
-        received=moment.received,
-        state=state,
-        reason=reason,
-    )
-
-
 def _refused(refused: RefusedFrame) -> ReplayedFrame:
     moment = refused.frame.source.moment
-    return _unlabelled(moment, STATES[refused.refusal], refused.text)
+    return unlabelled(moment, STATES[refused.refusal], refused.text)
 
 
 def _depth_points(depth: np.ndarray, view: View) -> np.ndarray:

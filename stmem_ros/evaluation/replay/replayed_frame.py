@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,22 @@ class FrameState(str, Enum):
     LATE = "late"  # a newer image of its camera came before it
     INVALID = "invalid"  # it could not be decoded or used
     UNLABELLED = "unlabelled"  # it was used, but no label came (the last frames of a centred model)
+
+
+class BagImage(Protocol):
+    """An image of a bag, of whichever camera; the attributes as of ``ReplayedFrame``."""
+
+    @property
+    def camera(self) -> str: ...
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def stamp(self) -> int: ...
+
+    @property
+    def received(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -97,3 +114,15 @@ class ReplayedFrame:
     timings: FrameTimings | None = None
     frame_id: str = ""
     camera: str = ""
+
+
+def unlabelled(image: BagImage, state: FrameState, reason: str) -> ReplayedFrame:
+    """The frame of an image that gets no label."""
+    return ReplayedFrame(
+        camera=image.camera,
+        index=image.index,
+        stamp=image.stamp,
+        received=image.received,
+        state=state,
+        reason=reason,
+    )

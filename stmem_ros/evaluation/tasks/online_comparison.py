@@ -13,7 +13,12 @@ from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.evaluation.metrics.figures import figures, percentile
-from stmem_ros.evaluation.replay.replayed_frame import FrameState, FrameTimings, ReplayedFrame
+from stmem_ros.evaluation.replay.replayed_frame import (
+    FrameState,
+    FrameTimings,
+    ReplayedFrame,
+    unlabelled,
+)
 from stmem_ros.evaluation.results.folder import RecordingFolder, TaskFolder
 from stmem_ros.evaluation.results.frame_record import FrameRecord
 from stmem_ros.evaluation.results.online_figures import OnlineFigures
@@ -115,14 +120,7 @@ class OnlineComparison:
         if label is None or frame.rgb is None:
             state = FrameState.INVALID if frame.rgb is None else FrameState.DROPPED
             reason = frame.reason if frame.rgb is None else "no label came"
-            return ReplayedFrame(
-                camera=frame.camera,
-                index=frame.index,
-                stamp=frame.stamp,
-                received=frame.received,
-                state=state,
-                reason=reason,
-            )
+            return unlabelled(frame, state, reason)
         restart = frame.restart
         ring_emptied = statistics is not None and statistics.ring_length == 1
         if restart is None and self._has_labelled and ring_emptied:
