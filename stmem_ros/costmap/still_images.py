@@ -28,6 +28,7 @@ class _Seen:
     pose: np.ndarray
     distance: float = 0.0  # m
     angle: float = 0.0  # rad
+    values: int | None = None  # how many it has that differ; counted when that matters
 
     def follow(self, pose: np.ndarray) -> None:
         motion = np.linalg.inv(self.pose) @ pose
@@ -56,8 +57,11 @@ class StillImages:
             self._seen[camera] = _Seen(pixels, odom_from_base)
             return
         seen.follow(odom_from_base)
-        moved = seen.distance > MOVED or seen.angle > TURNED
-        if moved and len(np.unique(rgb)) >= FEW_VALUES:
+        if seen.distance <= MOVED and seen.angle <= TURNED:
+            return
+        if seen.values is None:
+            seen.values = len(np.unique(rgb))
+        if seen.values >= FEW_VALUES:
             raise StillImagesError(
                 f"the image has the same pixels as before, though the base moved "
                 f"{seen.distance:.1f} m and turned {np.degrees(seen.angle):.0f} degrees since"
