@@ -27,6 +27,7 @@ from stmem_ros.costmap.rules import CostRules, default_rules, load_rules
 from stmem_ros.geometry.rays import ray_table
 from stmem_ros.health import ClockHealth, Level, Status
 from stmem_ros.model.bundle import (
+    MEMORY,
     BundledSegmenter,
     BundleError,
     bundle_folder,
@@ -288,7 +289,7 @@ class SegmentationNode(LifecycleNode):
         for parameter in parameters:
             if not reason and parameter.name == "memory_bank" and self._configured:
                 folder = bundle_folder(self._settings.model)
-                path = Path(parameter.value) if parameter.value else folder / "memory.safetensors"
+                path = Path(parameter.value) if parameter.value else folder / MEMORY
                 try:
                     self._pipeline.swap_memory(load_memory(path, self._model))
                     self.get_logger().info(f"memory bank {path} is used from the next image on")

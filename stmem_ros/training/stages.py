@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmem_ros.model.bundle import ModelInfo, bundle_folder, load_bundle, load_memory, save_bundle
+from stmem_ros.model.bundle import (
+    DESCRIPTION,
+    ModelInfo,
+    bundle_folder,
+    load_bundle,
+    load_memory,
+    save_bundle,
+)
 from stmem_ros.model.efficientnet import EfficientNetLite
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Segmenter
@@ -143,7 +150,7 @@ def _begin(
             model.backbone.load_imagenet(imagenet_weights(model.architecture.backbone))
         return model, None, height
     before = bundle_folder(start) if start else run / BEFORE[stage]
-    if not (before / "model.yaml").is_file():
+    if not (before / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{before} is missing; run `stmem train {before.name}` first")
     previous = load_bundle(before, "cpu")
     height = height if config.stage(stage).epochs else previous.info.height

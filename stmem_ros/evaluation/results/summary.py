@@ -37,7 +37,13 @@ from stmem_ros.io.parquet import (
     numbers,
     read_rows,
 )
-from stmem_ros.model.bundle import BundledSegmenter, bundle_folder, load_bundle
+from stmem_ros.model.bundle import (
+    MEMORY,
+    WEIGHTS,
+    BundledSegmenter,
+    bundle_folder,
+    load_bundle,
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +175,8 @@ def _bundle_entry(model: BundledSegmenter, folder: Path) -> dict[str, Any]:
     return {
         "name": model.info.name,
         "path": str(folder),
-        "weights_sha256": digests["weights.safetensors"],
-        "memory_sha256": digests.get("memory.safetensors"),
+        "weights_sha256": digests[WEIGHTS],
+        "memory_sha256": digests.get(MEMORY),
         "window": model.architecture.window,
         "causal": model.architecture.causal,
         "parameters": sum(p.numel() for p in model.parameters()),
