@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from stmem_ros.io.recorded_type import RecordedType
 
@@ -23,6 +24,13 @@ class ImageForm:
     encoding: str
     width: int = 0
     height: int = 0
+
+    @classmethod
+    def of(cls, message: Any) -> ImageForm:
+        """That of an Image or a CompressedImage."""
+        if hasattr(message, "encoding"):
+            return cls(message.encoding, message.width, message.height)
+        return cls(message.format)
 
 
 @dataclass(frozen=True)

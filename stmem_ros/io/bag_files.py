@@ -26,7 +26,9 @@ from stmem_ros.io.bag_channel import (
 )
 from stmem_ros.io.bounded_inflation import MAGIC as COMPRESSED
 from stmem_ros.io.bounded_inflation import OPENERS, InflationError, zstd
+from stmem_ros.io.file_kind import START, kind_of
 from stmem_ros.io.mcap_file import McapFile
+from stmem_ros.io.natural_order import natural_key
 from stmem_ros.io.ros1_file import Ros1File
 from stmem_ros.io.sqlite_file import SqliteFile
 
@@ -36,7 +38,6 @@ KINDS: dict[bytes, Callable[[Path], BagFile]] = {
     ros1_file.MAGIC: Ros1File,
 }
 NAMES = re.compile(r"\.(mcap|db3|bag)(\.active)?(\.(zstd|zst|lz4))?$")  # of files in a folder
-LFS = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -115,32 +116,26 @@ def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[st
         if there:
             return there, [path.name for path in named if path not in there]
     found = (p for p in folder.iterdir() if p.is_file() and NAMES.search(p.name))
-    return sorted(found, key=_natural), []
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key by which drive_10 comes after drive_9."""
-    return [(int(part), "") if part.isdigit() else (-1, part)
-            for part in re.split(r"(\d+)", path.name) if part]  # fmt: skip
+    return sorted(found, key=lambda path: natural_key(path.name)), []
 
 
 def _open_file(path: Path, stack: ExitStack) -> BagFile:
-    with path.open("rb") as file:
-        begin = file.read(len(LFS))
+    begin = _first_bytes(path)
     if (kind := COMPRESSED.get(begin[:4])) is not None:
         path = _inflated(path, kind, stack)
-        with path.open("rb") as file:
-            begin = file.read(len(LFS))
+        begin = _first_bytes(path)
     for magic, open_file in KINDS.items():
         if begin.startswith(magic):
             bag = open_file(path)
             stack.callback(bag.close)
             return bag
-    if not begin:
-        raise BagFileError("it is empty")
-    if begin == LFS:
-        raise BagFileError("it is a pointer of Git LFS; get the file itself with `git lfs pull`")
-    raise BagFileError(f"it is no bag: it begins with {begin[:8]!r}; allowed: MCAP, sqlite3, ROS 1")
+    what = kind_of(begin) or f"is no bag: it begins with {begin[:8]!r}"
+    raise BagFileError(f"it {what}; allowed: MCAP, sqlite3, ROS 1")
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(START)
 
 
 def _inflated(path: Path, kind: str, stack: ExitStack) -> Path:

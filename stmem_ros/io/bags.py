@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from heapq import merge
@@ -31,7 +31,7 @@ from rosbags.rosbag2 import (
     WriterError,
 )
 
-from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile
+from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile, one_line
 from stmem_ros.io.bag_contents import BagError, ImageForm, Record, Topic
 from stmem_ros.io.bag_files import open_bag
 from stmem_ros.io.bounded_inflation import InflationError, inflate_message
@@ -73,7 +73,7 @@ class BagReader:
             try:
                 opened = open_bag(self.path, stack)
             except (BagFileError, OSError) as error:
-                raise BagError(f"{self.path} cannot be read: {_one_line(error)}") from error
+                raise BagError(f"{self.path} cannot be read: {one_line(error)}") from error
             self._stack = stack.pop_all()
         self._files = opened.files
         self._metadata = opened.metadata
@@ -171,7 +171,7 @@ class BagReader:
             else:
                 yield from merge(*parts, key=lambda record: record.time)
         except (BagFileError, InflationError, OSError) as error:
-            raise BagError(f"{self.path} is damaged: {_one_line(error)}") from error
+            raise BagError(f"{self.path} is damaged: {one_line(error)}") from error
 
     def first_records(self) -> Iterator[Record]:
         """The first messages: enough of them to see how the bag begins, of few bytes in all."""
@@ -188,12 +188,8 @@ class BagReader:
         Raises:
             BagError: its bytes are no such message.
         """
-        try:
+        with self._named(record):
             return record.recorded.decode(record.data)
-        except DecodeError as error:
-            raise BagError(
-                f"{self.path}, {record.topic} at {record.time}: {_one_line(error)}"
-            ) from error
 
     def to_cdr(self, record: Record) -> bytes:
         """The bytes of a record as ROS 2 sends them today.
@@ -201,11 +197,17 @@ class BagReader:
         Raises:
             BagError: they have to be changed, and are no such message.
         """
-        try:
+        with self._named(record):
             return record.recorded.to_cdr(record.data)
+
+    @contextmanager
+    def _named(self, record: Record) -> Iterator[None]:
+        """What is wrong with a record's bytes, with the place of the record."""
+        try:
+            yield
         except DecodeError as error:
             raise BagError(
-                f"{self.path}, {record.topic} at {record.time}: {_one_line(error)}"
+                f"{self.path}, {record.topic} at {record.time}: {one_line(error)}"
             ) from error
 
     def stamp(self, record: Record) -> int | None:
@@ -269,12 +271,9 @@ class BagReader:
 
     def _image_form(self, topic: str) -> ImageForm | None:
         try:
-            message = self.decode(next(self.records({topic})))
+            return ImageForm.of(self.decode(next(self.records({topic}))))
         except (StopIteration, BagError):
             return None
-        if hasattr(message, "encoding"):
-            return ImageForm(message.encoding, message.width, message.height)
-        return ImageForm(message.format)
 
     def _records_of(self, file: BagFile, topics: set[str] | None) -> Iterator[Record]:
         wanted = {
@@ -326,7 +325,7 @@ class BagWriter:
                 self._writer.open()
                 self._whole = stack.pop_all()
         except (OutputError, WriterError, OSError) as error:
-            raise BagError(f"bag {self.path} cannot be written: {_one_line(error)}") from error
+            raise BagError(f"bag {self.path} cannot be written: {one_line(error)}") from error
 
     def __enter__(self) -> BagWriter:
         return self
@@ -377,7 +376,3 @@ def _qos(latched: bool) -> Qos:
         forever,
         False,
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_START = 512  # bytes that tell
+START = 512  # bytes that tell
 _MAGIC = (
     (b"\x89HDF", "is HDF5 (Keras)"),
     (b"\x93NUMPY", "is a numpy array"),
@@ -22,7 +22,7 @@ def what_it_is(path: Path) -> str:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return kind_of(file.read(_START))
+        return kind_of(file.read(START))
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
@@ -36,7 +36,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 
 def kind_of(start: bytes) -> str:
     """The same, from the first bytes of a file."""
-    text = start[:_START].lstrip().lower()
+    text = start[:START].lstrip().lower()
     if not start:
         return "is empty"
     if start.startswith(b"version https://git-lfs"):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import re
 from pathlib import Path
 
 from stmem_ros.io.images import IMAGE_SUFFIXES
-
-# Seconds with their fraction, as stamps in names are, or a whole number.
-_NUMBER = re.compile(r"(\d{9,}\.\d+|\d+)")
+from stmem_ros.io.natural_order import natural_key
 
 
 class ImageFolderError(ValueError):
@@ -42,13 +39,6 @@ def image_paths(folder: Path) -> list[Path]:
 def is_hidden(path: Path) -> bool:
     """Whether the file is one that listings leave out."""
     return path.name.startswith(".")
-
-
-def natural_key(name: str) -> tuple[tuple[tuple[str, float], ...], str]:
-    """Orders names by the numbers in them; those of equal numbers by their letters."""
-    parts = _NUMBER.split(name)  # text, number, text, ...
-    numbers = [float(number) for number in parts[1::2]] + [0.0]
-    return tuple(zip(parts[::2], numbers, strict=True)), name
 
 
 def read_names(path: Path) -> list[str]:

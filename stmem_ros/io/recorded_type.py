@@ -10,7 +10,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from stmem_ros.io.bag_channel import CDR, ROS1, Channel
+from stmem_ros.io.bag_channel import CDR, ROS1, Channel, one_line
 from stmem_ros.io.message_types import earlier_types, name_of_today, types
 from stmem_ros.io.message_upgrade import (
     Definitions,
@@ -55,7 +55,7 @@ class RecordedType:
         except Exception as error:  # any text may be a definition, and fail in its own way
             self._recorded = {}
             if not is_known:
-                self.problem = f"the definition of {self.name} cannot be used: {_one_line(error)}"
+                self.problem = f"the definition of {self.name} cannot be used: {one_line(error)}"
         if not is_known and not self._recorded and not self.problem:
             self.problem = f"{self.name} has no definition in the bag"
         if not self.problem:
@@ -89,7 +89,7 @@ class RecordedType:
             message = self._deserialize(data)
             return message if self._upgrade is None else self._upgrade(message)
         except Exception as error:  # damaged bytes make a decoder fail in its own way
-            raise DecodeError(f"not a {self.name}: {_one_line(error)}") from error
+            raise DecodeError(f"not a {self.name}: {one_line(error)}") from error
 
     def to_cdr(self, data: bytes) -> bytes:
         """The bytes as ROS 2 sends them today.
@@ -137,7 +137,7 @@ class RecordedType:
             self._source = _store(self.name, self._recorded, self._today.fielddefs)
             self._upgrade = upgrade(self.name, self._source, self._today)
         except (UpgradeError, LookupError) as error:
-            self.problem = _one_line(error)
+            self.problem = one_line(error)
 
     def _deserialize(self, data: bytes) -> Any:
         if self._is_ros1:
@@ -190,7 +190,3 @@ def _store(name: str, *definitions: Definitions) -> Typestore:
     store = get_typestore(Stores.EMPTY)
     store.register(found)
     return store
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 from rosbags.interfaces import ConnectionExtRosbag1
 from rosbags.rosbag1 import Reader
 
-from stmem_ros.io.bag_channel import ROS1, BagFileError, Channel, Profile
+from stmem_ros.io.bag_channel import ROS1, BagFileError, Channel, Profile, one_line
 from stmem_ros.io.bounded_inflation import bound_ros1_chunks
 
 MAGIC = b"#ROSBAG V"
@@ -63,8 +63,7 @@ class Ros1File:
             for connection, time, data in self._reader.messages(connections):
                 yield connection.id, time, bytes(data)
         except Exception as error:  # damaged bytes make it fail in many ways
-            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise BagFileError(reason) from error
+            raise BagFileError(one_line(error)) from error
 
 
 def _is_latched(connection: object) -> bool:

@@ -91,9 +91,10 @@ def _listen(node: Node, seconds: float) -> list[Topic]:
         def take(message: Any) -> None:
             times.setdefault(name, []).append(time.monotonic())
             before = heard[name]
-            heard[name] = replace(
-                before, count=before.count + 1, image=before.image or _form(message)
-            )
+            image = before.image
+            if image is None and kind != CAMERA_INFO:
+                image = ImageForm.of(message)
+            heard[name] = replace(before, count=before.count + 1, image=image)
 
         node.create_subscription(message_type(kind), name, take, qos_profile_sensor_data)
 
@@ -109,9 +110,3 @@ def _listen(node: Node, seconds: float) -> list[Topic]:
 def _rate(times: list[float]) -> float:
     """Messages a second."""
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
-
-
-def _form(message: Any) -> ImageForm | None:
-    if hasattr(message, "encoding"):
-        return ImageForm(message.encoding, message.width, message.height)
-    return ImageForm(message.format) if hasattr(message, "format") else None
