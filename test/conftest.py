@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,10 +94,11 @@ def frames() -> list[np.ndarray]:
     return [np.ascontiguousarray(scene[:, 4 * i : 4 * i + 128]) for i in range(6)]
 
 
-@pytest.fixture
-def small_run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as training leaves it: one frame network, a classifier (and memory) a stage."""
     torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("made") / "run"
     full = Segmenter(SMALL).state_dict()
     for i, (name, (stf, mar)) in enumerate(VARIANTS.items()):
         architecture = dataclasses.replace(SMALL, stf=stf, mar=mar)
@@ -110,8 +112,14 @@ def small_run(tmp_path: Path) -> Path:
             model.mar.keys.data.copy_(bank.keys)
             model.mar.values.data.copy_(bank.values)
         info = ModelInfo("small", architecture, CAMVID, height=96)
-        save_bundle(tmp_path / "run" / name, model, info, bank)
-    return tmp_path / "run"
+        save_bundle(folder / name, model, info, bank)
+    return folder
+
+
+@pytest.fixture
+def small_run(made_run: Path, tmp_path: Path) -> Path:
+    """A run of the test's own."""
+    return shutil.copytree(made_run, tmp_path / "run")
 
 
 @pytest.fixture

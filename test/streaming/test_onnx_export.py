@@ -25,14 +25,8 @@ ARCHITECTURES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "without STF and MAR",
-        pytest.param("onboard", marks=pytest.mark.slow),
-        pytest.param("published", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onboard", "published"])
 def test_onnx_runtime_gives_the_labels_of_the_stream(
     name: str, frames: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -79,12 +73,16 @@ def test_a_size_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:
         export_onnx(model, (90, 128), tmp_path / "step.onnx")
 
 
+@pytest.mark.parametrize(
+    "name", ["without STF and MAR", pytest.param("light", marks=pytest.mark.slow)]
+)
 def test_the_command_exports_a_size_that_is_no_multiple_of_the_stride(
-    frames: list[np.ndarray], tmp_path: Path, capsys
+    name: str, frames: list[np.ndarray], tmp_path: Path, capsys
 ) -> None:
-    model = some_model("light")
-    bundle, path = tmp_path / "light", tmp_path / "light.onnx"
-    save_bundle(bundle, model, model.info, small_bank(items_per_class=1))
+    model = some_model(name)
+    bundle, path = tmp_path / "bundle", tmp_path / "step.onnx"
+    bank = small_bank(items_per_class=1) if model.mar is not None else None
+    save_bundle(bundle, model, model.info, bank)
     words = ["model", "export", str(bundle), "--out", str(path), "--size", "61x75"]
     assert main(words) == 0
     assert "61 x 75" in capsys.readouterr().out
