@@ -221,6 +221,7 @@ def test_bags_that_give_nothing_are_told_and_the_others_scored(
     assert "broken.mcap" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_models_side_by_side_and_a_baseline_tell_what_differs(
     tmp_path: Path, bag: Path, small_bundle: Path, other_bundle: Path,
     capsys: pytest.CaptureFixture[str],
