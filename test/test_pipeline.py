@@ -393,20 +393,22 @@ def test_once_odometry_was_seen_no_grid_lies_in_another_frame() -> None:
     assert free_cells(pipeline.fuse(sky(pipeline, 1.2), INFO)) > known / 2
 
 
-def test_late_transforms_are_waited_for() -> None:
+def test_labels_whose_transforms_are_late_are_not_due() -> None:
     transforms = mounted()
-    config = dataclasses.replace(CONFIG, transform_timeout=10.0)
-    pipeline = Pipeline(None, RULES, config, transforms)
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
     still = np.array([0, 0, 0, 1.0, 0, 0, 0])
     transforms.add("odom", "base_footprint", 900_000_000, still, False)
-    late = threading.Timer(
-        0.1, transforms.add, ("odom", "base_footprint", 1_100_000_000, still, False)
-    )
-    late.start()
-    result = pipeline.fuse(road(pipeline, 1.0), INFO)
-    late.join()
+    early, patience = road(pipeline, 1.0), CONFIG.transform_timeout
+    assert not pipeline.is_due(early, 0.0) and not pipeline.is_due(early, 0.9 * patience)
+    assert pipeline.is_due(early, patience)
+    transforms.add("odom", "base_footprint", 1_100_000_000, still, False)
+    assert pipeline.is_due(early, 0.0)
+    result = pipeline.fuse(early, INFO)
     assert result is not None and result.placed is not None and result.problem is None
     assert result.placed.frame == "odom"
+    later = road(pipeline, 2.0)
+    pipeline.reset()  # nobody wants them any more
+    assert pipeline.is_due(later, 0.0)
 
 
 def test_odometry_that_jumps_is_refused_until_it_stays(
