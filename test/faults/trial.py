@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,7 @@ class Trial:
     watch: Watch
     truth: Truth
     usual: int  # wrong cells of a grid without a fault
+    changed: list[float] = field(default_factory=list)  # times of what the fault changed
 
     def wait_until_well(self, seconds: float) -> None:
         """Labels, grids and diagnostics are as without faults."""
@@ -88,11 +89,12 @@ class Trial:
         return problems
 
     def _inject(self, fault: Fault, began: float) -> None:
-        change = fault.make()
+        change, self.changed = fault.make(), []
 
         def hook(sending: Sending) -> Iterable[Sending]:
             if sending.sensor is not fault.sensor or sending.camera not in ("", "front"):
                 return [sending]
+            self.changed.append(sending.seconds)
             return change(self.robot.seconds() - began, sending)
 
         self.robot.hook = hook
@@ -200,9 +202,10 @@ class Findings:
 
     def wrong_cells(self) -> int:
         """Of the worst grid that came since the fault began."""
-        counts = [0]
+        counts, changed = [0], self.trial.changed
         for grid in self.grids():
-            moved = self.began <= grid.seconds <= self.ended
+            # Not since the fault began: the robot may be a little behind with what it sends.
+            moved = bool(changed) and changed[0] <= grid.seconds <= changed[-1]
             pose = self.fault.street_from_odom if moved else np.eye(4)
             if not grid.is_unknown:
                 counts.append(self.trial.truth.wrong_cells(grid, pose))
