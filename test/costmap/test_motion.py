@@ -206,12 +206,13 @@ def test_cameras_whose_images_come_in_turn_go_on_and_see_a_jump() -> None:
         assert set(found[24:]) == {"on"}
 
 
-def test_images_of_before_a_jump_are_refused_after_it_however_short_it_was() -> None:
+def test_images_of_before_a_jump_are_refused_after_it_however_short_it_was(
+    motion: BaseMotion,
+) -> None:
     """Three cameras, the third of which is late: its pose could be reached from the new place."""
-    motion = BaseMotion()
-    cameras = [(9.8, pose(0.0)), (9.8, pose(0.0)), (9.6, pose(0.0))]
-    jumped = [(10.0, pose(3.0)), (10.0, pose(3.0)), (9.8, pose(0.0))]
-    settled = [(10.2, pose(3.0)), (10.2, pose(3.0)), (10.0, pose(3.0))]
-    assert fates(motion, [*cameras, *jumped, *settled]) == [
-        *("anew", "on", "on"), *("refused", "anew", "refused"), *("on", "on", "on"),
+    times = [(10.2, 10.2, 10.0), (10.4, 10.4, 10.2), (10.6, 10.6, 10.4), (10.8, 10.8, 10.6)]
+    images = [(at, pose(3.0 if at >= 10.6 else 0.0)) for moment in times for at in moment]
+    assert fates(motion, images) == [
+        *("on", "on", "on"), *("on", "on", "on"),
+        *("refused", "anew", "refused"), *("on", "on", "on"),
     ]  # fmt: skip
