@@ -73,16 +73,18 @@ class Trial:
         ended = robot.seconds()
         robot.heal()
         found = Findings(self, fault, began, ended)
-        problems = found.problems()
+        problems = [*found.label_problems(), *found.grid_problems()]
         end = ended + RECOVERY
         while not self.comes_since(ended) and robot.seconds() < end:
             watch.wait(robot.seconds() + 0.05)
         if not self.comes_since(ended):
             problems.append(f"after {RECOVERY} s not as before: {self.state()}")
+        watch.wait(ended + 1.1 * PERIOD)  # a status of after the end has come
         while self.last_status() and robot.seconds() < end + PERIOD:
             watch.wait(robot.seconds() + 0.05)
         if self.last_status():
             problems.append(f"{RECOVERY + PERIOD} s after the end still told: {self.last_status()}")
+        problems += found.status_problems()
         if (wrong := found.wrong_cells()) > self.usual + WRONG:
             problems.append(f"{wrong} cells of a grid are wrong, usually {self.usual}")
         report(found, problems)
@@ -183,10 +185,6 @@ class Findings:
     began: float
     ended: float
 
-    def problems(self) -> list[str]:
-        """What is not as expected."""
-        return [*self._label_problems(), *self._grid_problems(), *self._status_problems()]
-
     def labels(self, camera: str) -> int:
         """How many came in the last second."""
         labels = list(self.trial.watch.labels[camera])
@@ -195,9 +193,10 @@ class Findings:
     def grids(self) -> list[SeenGrid]:
         return [g for g in list(self.trial.watch.grids) if g.at > self.began]
 
-    def told(self) -> str:
+    def told(self, after: float = 0.0) -> str:
+        """While it lasted, and so many seconds after it."""
         statuses = list(self.trial.watch.statuses)
-        texts = (s.text for s in statuses if self.began < s.at <= self.ended + PERIOD)
+        texts = (s.text for s in statuses if self.began < s.at <= self.ended + after)
         return " | ".join(dict.fromkeys(text for text in texts if text))
 
     def wrong_cells(self) -> int:
@@ -211,7 +210,8 @@ class Findings:
                 counts.append(self.trial.truth.wrong_cells(grid, pose))
         return max(counts)
 
-    def _label_problems(self) -> list[str]:
+    def label_problems(self) -> list[str]:
+        """What is not as expected of labels, asked when it ends; as of the grid."""
         problems = []
         for camera in self.trial.watch.labels:
             count = self.labels(camera)
@@ -227,7 +227,7 @@ class Findings:
                 problems.append(f"labels of {camera}: {count} in a second, they should {wanted}")
         return problems
 
-    def _grid_problems(self) -> list[str]:
+    def grid_problems(self) -> list[str]:
         alone = len(self.trial.watch.labels) == 1 or not self.fault.survives_alone
         wanted = self.fault.grid if alone else Grid.GOES_ON
         grids = self.grids()
@@ -241,13 +241,13 @@ class Findings:
             return ["the last grid was not taken back"]
         return []
 
-    def _status_problems(self) -> list[str]:
-        told = self.told()
+    def status_problems(self) -> list[str]:
+        """What is not as expected of /diagnostics, asked a period after it ends."""
         if self.fault.told is None:
             return []
         if not self.fault.told:
-            return [f"told: {told}"] if told else []
-        if self.fault.told not in told:
+            return [f"told: {told}"] if (told := self.told()) else []
+        if self.fault.told not in (told := self.told(PERIOD)):
             return [f"{self.fault.told!r} is not in what was told: {told!r}"]
         return []
 
@@ -266,7 +266,7 @@ def report(found: Findings, problems: list[str]) -> None:
             "unknown": bool(grids and grids[-1].is_unknown),
             "wrong": found.wrong_cells(),
             "usual": found.trial.usual,
-            "told": found.told(),
+            "told": found.told(PERIOD),
         }
         with Path(path).open("a") as out:
             out.write(json.dumps(content) + "\n")
