@@ -49,6 +49,7 @@ from stmem_ros.frames import (
     RefusedFrame,
     View,
     late_text,
+    no_odometry_text,
 )
 from stmem_ros.geometry.calibrations import Calibrations
 from stmem_ros.geometry.image_poses import ImagePoses
@@ -379,18 +380,15 @@ class Pipeline:
             camera_from_base,
             odom_from_base,
             None if depth is None else read_depth(depth, frame.frame_id),
+            self._poses.between(mapper.newest, frame.stamp),
         )
         view = View(camera, camera_from_base)
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
             self._grid_time.follow(frame.camera, frame.stamp)
             return MapResult(PlacedMap(update, odom, odom_from_base, view), publish=publish)
-        text = (
-            f"no odometry (no transforms connect {base!r} to {odom!r}): "
-            f"the grid lies in {base!r} and holds the newest image alone"
-        )
         placed = PlacedMap(update, base, np.eye(4), view)
-        return MapResult(placed, MapProblem.NO_ODOMETRY, text, publish)
+        return MapResult(placed, MapProblem.NO_ODOMETRY, no_odometry_text(base, odom), publish)
 
 
 def _stream(model: BundledSegmenter, config: PipelineConfig) -> StreamingSegmenter:

@@ -423,6 +423,18 @@ def test_odometry_that_jumps_is_refused_until_it_stays(
     assert free_cells(mapping.fuse(road(mapping, 1.2), INFO)) > 0
 
 
+@pytest.mark.parametrize("size", [3.0, 5.0])  # as far as a vehicle gets in a second
+def test_a_jump_in_a_pause_between_images_leaves_nothing_of_the_place_before(size: float) -> None:
+    transforms = mounted()
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
+    for i in range(41):  # at 20 Hz, from 0 to 2 s
+        place = np.array([size if i > 29 else 0.0, 0, 0, 1.0, 0, 0, 0])
+        transforms.add("odom", "base_footprint", i * 50_000_000, place, False)
+    for seconds in (0.6, 0.7, 0.8, 0.9, 1.0):
+        assert free_cells(pipeline.fuse(road(pipeline, seconds), INFO)) > 0
+    assert free_cells(pipeline.fuse(sky(pipeline, 2.0), INFO)) == 0
+
+
 def test_images_that_stand_still_while_the_base_moves_are_not_fused(
     mapping: Pipeline, poses: KnownPoses
 ) -> None:

@@ -10,6 +10,10 @@ from stmem_ros.geometry.transforms import (
     TransformError,
     TransformSource,
 )
+from stmem_ros.stamps import SECOND
+
+STEP = 0.1  # s
+MOST = 50
 
 
 class ImagePoses:
@@ -35,6 +39,30 @@ class ImagePoses:
             TransformError: one of them is not known, or not at that time.
         """
         return self._camera_from_base(camera_frame, stamp), self._odometry.lookup(stamp)
+
+    def between(self, before: float | None, stamp: int) -> list[tuple[float, np.ndarray]]:
+        """Stamps in s and poses ``odom_from_base`` between two images, oldest first.
+
+        Odometry comes more often than images that are slow or missing. None where those are closer
+        than about ``STEP``; at most the newest ``MOST``; times that are not known are left out.
+
+        Args:
+            before: stamp of the earlier image, s; None: there is none.
+            stamp: of the later one, ns.
+        """
+        found: list[tuple[float, np.ndarray]] = []
+        if before is None:
+            return found
+        steps = round((stamp / SECOND - before) / STEP)
+        for i in range(max(1, steps - MOST), steps):
+            seconds = stamp / SECOND - (steps - i) * STEP
+            try:
+                pose = self._odometry.lookup(round(seconds * SECOND))
+            except TransformError:
+                continue
+            if pose is not None:
+                found.append((seconds, pose))
+        return found
 
     def are_awaited(self, camera_frame: str, stamp: int, waited: float) -> bool:
         """Whether one of them is not known yet, and it is worth asking again a little later.
