@@ -459,7 +459,7 @@ def clock_faults() -> list[Fault]:
         Fault(clock, "3 s late", always(delayed(3.0)), told="ahead of", seconds=4.0),
         Fault(clock, "in bursts, once per second", always(in_bursts), told="ahead of"),
         Fault(clock, "in and out at 1 Hz", always(in_and_out), told="ahead of"),
-        Fault(clock, "0.3 s ahead", clock_shifted(0.3)),
+        Fault(clock, "0.1 s ahead", clock_shifted(0.1)),
         Fault(clock, "5 s ahead", clock_shifted(5.0), told="after the stamps"),
         Fault(clock, "100 s ahead", clock_shifted(100.0), told="after the stamps"),
         Fault(clock, "0.5 s back", clock_shifted(-0.5), told="ahead of"),
