@@ -93,7 +93,7 @@ class Recording:
             if grid is not None:
                 try:
                     frame = grid.header.frame_id
-                    view = _view(grid, transforms.lookup(frame, BASE_FRAME, stamp, 0))
+                    view = _view(grid, transforms.lookup(frame, BASE_FRAME, stamp))
                 except TransformError:
                     grid = None
             yield Moment(stamp, decode_image(message), self.labels[stamp], view)

@@ -130,6 +130,14 @@ class MapProblem(Enum):
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"
 
 
+def no_odometry_text(base: str, odom: str) -> str:
+    """Of a grid in ``base``, which no transforms connect to ``odom``."""
+    return (
+        f"no odometry (no transforms connect {base!r} to {odom!r}): "
+        f"the grid lies in {base!r} and holds the newest image alone"
+    )
+
+
 @dataclass(frozen=True)
 class MapResult:
     """What became of the labels of a frame.

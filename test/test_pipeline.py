@@ -393,20 +393,22 @@ def test_once_odometry_was_seen_no_grid_lies_in_another_frame() -> None:
     assert free_cells(pipeline.fuse(sky(pipeline, 1.2), INFO)) > known / 2
 
 
-def test_late_transforms_are_waited_for() -> None:
+def test_labels_whose_transforms_are_late_are_not_due() -> None:
     transforms = mounted()
-    config = dataclasses.replace(CONFIG, transform_timeout=10.0)
-    pipeline = Pipeline(None, RULES, config, transforms)
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
     still = np.array([0, 0, 0, 1.0, 0, 0, 0])
     transforms.add("odom", "base_footprint", 900_000_000, still, False)
-    late = threading.Timer(
-        0.1, transforms.add, ("odom", "base_footprint", 1_100_000_000, still, False)
-    )
-    late.start()
-    result = pipeline.fuse(road(pipeline, 1.0), INFO)
-    late.join()
+    early, patience = road(pipeline, 1.0), CONFIG.transform_timeout
+    assert not pipeline.is_due(early, 0.0) and not pipeline.is_due(early, 0.9 * patience)
+    assert pipeline.is_due(early, patience)
+    transforms.add("odom", "base_footprint", 1_100_000_000, still, False)
+    assert pipeline.is_due(early, 0.0)
+    result = pipeline.fuse(early, INFO)
     assert result is not None and result.placed is not None and result.problem is None
     assert result.placed.frame == "odom"
+    later = road(pipeline, 2.0)
+    pipeline.reset()  # nobody wants them any more
+    assert pipeline.is_due(later, 0.0)
 
 
 def test_odometry_that_jumps_is_refused_until_it_stays(
@@ -419,6 +421,18 @@ def test_odometry_that_jumps_is_refused_until_it_stays(
     assert result is not None and result.placed is None
     assert result.problem is MapProblem.NOT_USABLE and "500.0 m" in result.text
     assert free_cells(mapping.fuse(road(mapping, 1.2), INFO)) > 0
+
+
+@pytest.mark.parametrize("size", [3.0, 5.0])  # as far as a vehicle gets in a second
+def test_a_jump_in_a_pause_between_images_leaves_nothing_of_the_place_before(size: float) -> None:
+    transforms = mounted()
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
+    for i in range(41):  # at 20 Hz, from 0 to 2 s
+        place = np.array([size if i > 29 else 0.0, 0, 0, 1.0, 0, 0, 0])
+        transforms.add("odom", "base_footprint", i * 50_000_000, place, False)
+    for seconds in (0.6, 0.7, 0.8, 0.9, 1.0):
+        assert free_cells(pipeline.fuse(road(pipeline, seconds), INFO)) > 0
+    assert free_cells(pipeline.fuse(sky(pipeline, 2.0), INFO)) == 0
 
 
 def test_images_that_stand_still_while_the_base_moves_are_not_fused(

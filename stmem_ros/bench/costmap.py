@@ -74,7 +74,7 @@ class KnownPoses:
         self.odom_from_base = np.eye(4)
         self._camera_from_base = camera_from_base
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         """See ``TransformSource``."""
         return self.odom_from_base if target == CONFIG.odom_frame else self._camera_from_base
 

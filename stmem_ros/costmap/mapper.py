@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +75,11 @@ class SemanticMapper:
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
 
+    @property
+    def newest(self) -> float | None:
+        """Stamp of the newest labels that the grid followed the base to, s."""
+        return self._motion.stamp
+
     def reset(self) -> None:
         """Forget the grid."""
         self._motion.reset()
@@ -92,6 +98,7 @@ class SemanticMapper:
         camera_from_base: np.ndarray,
         odom_from_base: np.ndarray | None,
         depth: np.ndarray | None = None,
+        between: Sequence[tuple[float, np.ndarray]] = (),
     ) -> MapUpdate:
         """Fuse one label image.
 
@@ -102,6 +109,8 @@ class SemanticMapper:
             camera_from_base: 4 x 4, base frame to the camera's optical frame.
             odom_from_base: 4 x 4, or None without odometry.
             depth: H x W float32, m along the optical axis, NaN where not known; None without depth.
+            between: stamps in s and ``odom_from_base`` since ``newest``, oldest first, as far as
+                they are known: by them a jump in a pause between images is told from driving.
 
         Raises:
             ValueError: camera model or depth do not fit the image, a pose is not finite, the camera
@@ -125,7 +134,9 @@ class SemanticMapper:
             view, pose = view.in_frame(base_from_level), pose @ base_from_level
         check_ground_in_view(view, self.grid.config.max_range)
         check_optical_frame(camera_from_base)
-        self._follow_base(stamp, pose, has_odometry=odom_from_base is not None)
+        newest = self.newest
+        self._follow_between(between)
+        self._follow_base(stamp, pose, newest, has_odometry=odom_from_base is not None)
 
         add = self._add_contacts if depth is None else self._add_depth
         update = add(view, stamp, pose)
@@ -135,13 +146,30 @@ class SemanticMapper:
             update = replace(update, cloud=turn_image(update.cloud, -turns))
         return update
 
-    def _follow_base(self, stamp: float, pose: np.ndarray, has_odometry: bool) -> None:
+    def _follow_between(self, poses: Sequence[tuple[float, np.ndarray]]) -> None:
+        """Forget a grid of before a jump of odometry."""
+        for stamp, odom_from_base in poses:
+            try:
+                level = self.grid.config.level_ground
+                pose = (
+                    odom_from_base @ _base_from_level(odom_from_base) if level else odom_from_base
+                )
+                if self._motion.begins_anew(stamp, pose):
+                    self._clear_grid()
+            except ValueError:  # it may have jumped just now: the next pose tells
+                continue
+            self._motion.follow(stamp, pose)
+
+    def _follow_base(
+        self, stamp: float, pose: np.ndarray, newest: float | None, has_odometry: bool
+    ) -> None:
         """Let the grid age and roll along with the base, or begin anew.
+
+        ``newest``: stamp of the newest labels before, s.
 
         Raises:
             ValueError: odometry jumped just now.
         """
-        newest = self._motion.stamp
         if not has_odometry:
             self.reset()
         elif self._motion.begins_anew(stamp, pose) or newest is None:

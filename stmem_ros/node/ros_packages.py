@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
@@ -206,13 +205,11 @@ class _InstalledTransforms:
     def close(self) -> None:
         self._listener.unregister()
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         if not self._buffer.can_transform(target, source, Time()):
             raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
         try:
-            found = self._buffer.lookup_transform(
-                target, source, Time(nanoseconds=stamp), Duration(seconds=timeout)
-            )
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
         except tf2_ros.TransformException as error:
             raise TransformError(str(error)) from error
         from pytransform3d.transformations import transform_from_pq

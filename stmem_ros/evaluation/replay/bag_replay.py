@@ -314,7 +314,7 @@ class BagReplay:
             if abs(stamp - moment.stamp) > SAME_MOMENT:
                 return None
             frame = moment.points.header.frame_id.lstrip("/")
-            grid_from_points = self._transforms.lookup(placed.frame, frame, stamp, 0)
+            grid_from_points = self._transforms.lookup(placed.frame, frame, stamp)
             base_from_points = np.linalg.inv(placed.grid_from_base) @ grid_from_points
             points = decode_points(moment.points)
             return points @ base_from_points[:3, :3].T + base_from_points[:3, 3]
