@@ -17,6 +17,7 @@ from stmem_ros.drawing import overlay
 from stmem_ros.frames import LabelledFrame
 from stmem_ros.health import CameraHealth
 from stmem_ros.io.compressed_format import RGB_JPEG
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.fingerprint import fingerprint
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
@@ -51,6 +52,7 @@ class CameraStream:
     Attributes:
         info: the newest camera_info; None: none has come.
         health: since activation.
+        bit_depth: of the images.
         paired_with: what an image needs beside it, for diagnostics.
     """
 
@@ -65,6 +67,7 @@ class CameraStream:
     ) -> None:
         self.name = name
         self.info: CameraInfo | None = None
+        self.bit_depth = BitDepth()
         # Not the model: the executor may keep the stream for a while after it was destroyed.
         self._stride, self._classes = model.architecture.stride, model.info.classes
         self._on_image = on_image
