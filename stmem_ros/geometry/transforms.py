@@ -25,6 +25,20 @@ class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
 
 
+def frame_name(frame_id: str) -> str:
+    """The name of an image's frame, without the slash of ROS 1 before it.
+
+    Raises:
+        FramesNotConnectedError: the message names none.
+    """
+    if not (name := frame_id.lstrip("/")):
+        raise FramesNotConnectedError(
+            "images name no frame (header.frame_id is empty): the driver must name the camera's "
+            "optical frame"
+        )
+    return name
+
+
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     """Rotation matrix 3 x 3 to a unit quaternion x, y, z, w (w >= 0)."""
     w, x, y, z = (float(v) for v in quaternion_from_matrix(rotation))
