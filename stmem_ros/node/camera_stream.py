@@ -35,7 +35,7 @@ class Arrival:
     """An image, and the depth image of the same moment where depth is used."""
 
     image: Image | CompressedImage
-    depth: Image | None = None
+    depth: Image | CompressedImage | None = None
 
 
 class CameraStream:
@@ -90,7 +90,9 @@ class CameraStream:
         self._pairs: PairedSubscriptions | None = None
         self.paired_with = ""
         if parameters.depth:
-            depth = (Image, f"{inputs}depth")
+            packed = parameters.depth_transport == "compressedDepth"
+            name = f"{inputs}depth" + ("/compressedDepth" if packed else "")
+            depth = (CompressedImage if packed else Image, name)
             slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
             self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
             self._pairs = PairedSubscriptions(node, (image, depth), newest, self._arrived)
@@ -154,7 +156,9 @@ class CameraStream:
                 data = encode_jpeg(picture)
                 self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, RGB_JPEG, header))
 
-    def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
+    def _arrived(
+        self, image: Image | CompressedImage, depth: Image | CompressedImage | None = None
+    ) -> None:
         clock = self._clock.now().nanoseconds / SECOND
         stamp = nanoseconds(image.header.stamp) / SECOND
         self.health.image_came(self._now(), clock, stamp, fingerprint(image.data))

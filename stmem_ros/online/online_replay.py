@@ -78,17 +78,19 @@ def replay_online(
     os.environ.update(private_environment(out / "log"))
     compressed = topics.image.type == COMPRESSED
     (camera,) = node.parameters.cameras
+    packed = topics.depth is not None and topics.depth.type == COMPRESSED
     values = parameter_values(node.parameters) | {
         "use_sim_time": True,
         "autostart": True,
         "image_transport": "compressed" if compressed else "raw",
+        "depth_transport": "compressedDepth" if packed else "raw",
         "image_reliability": "reliable",
         "label_size": "image",
     }
     inputs = {
         "image_raw/compressed" if compressed else "image_raw": topics.image,
         "camera_info": topics.info,
-        "depth": topics.depth,
+        "depth/compressedDepth" if packed else "depth": topics.depth,
     }
     prefix = f"{camera}/" if camera else ""
     remaps = {prefix + name: topic.name for name, topic in inputs.items() if topic is not None}

@@ -74,11 +74,8 @@ def test_a_reset_before_the_first_grid_publishes_none(peer: Peer) -> None:
     )
     pipeline.reset()
     first = road(pipeline, 10.0)
-    output.publish(
-        SimpleNamespace(name="", info_topic="camera_info", info=INFO),
-        first,
-        pipeline.fuse(first, INFO),
-    )
+    stream = SimpleNamespace(name="", info_topic="camera_info", info=INFO)
+    output.publish(stream, first, pipeline.fuse(first, INFO))
     peer.wait(lambda: costmaps, "the first grid")
     assert len(costmaps) == 1 and is_known(costmaps[0])
 
