@@ -35,7 +35,6 @@ from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
 from stmem_ros.online.player import BagPlayer, PlayOptions
 from stmem_ros.online.recorder import Recorder
-from stmem_ros.online.stamp_clock import StampClock
 from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
 
@@ -140,9 +139,8 @@ def _play_and_record(
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
-            start = StampClock(bag).at(bag.data_start)
-            run = _Run(node, writer, start, image, camera, layers, check)
             player = BagPlayer(node, bag, options)
+            run = _Run(node, writer, player.start, image, camera, layers, check)
             _wait_until_found(player, image, check)
             run.play(player, rate)
     if not run.latencies:
