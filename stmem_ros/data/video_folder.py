@@ -3,7 +3,7 @@
 root/dataset.yaml                 rate: 10.0
                                   classes: [{name: road, colour: [128, 64, 128]}, ...]
 root/SPLIT/SEQUENCE/images/*.jpg  or .png; in the order of the numbers in their names
-root/SPLIT/SEQUENCE/labels/*.png  8-bit class ids (or a palette image), 255 unlabelled; of any
+root/SPLIT/SEQUENCE/labels/*.png  class ids (grey or a palette image), 255 unlabelled; of any
                                   frames, named as their images
 """
 
