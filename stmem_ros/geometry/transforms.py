@@ -14,6 +14,7 @@ from pytransform3d.transformations import pq_slerp, transform_from_pq
 
 from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
+SHOWN = 8  # frames that a message names
 CACHE_TIME = 10.0  # s; as long as tf2 keeps transforms
 
 
@@ -158,7 +159,13 @@ class TransformBuffer:
         for frame in self._chain(source):
             if frame in target_chain:
                 return frame
-        raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
+        names = sorted(
+            {name for child, edge in self._edges.items() for name in (child, edge.parent)}
+        )
+        known = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        raise FramesNotConnectedError(
+            f"no transforms connect {source!r} to {target!r}; known frames are {known or 'none'}"
+        )
 
     def _find(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
         """The matrix, or none where the time is not known."""
