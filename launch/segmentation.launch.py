@@ -35,6 +35,7 @@ PARAMETERS = (
     ("device", "Torch device: auto, cpu, cuda, cuda:N."),
     ("rectified", "true if the images are rectified."),
     ("depth", "true: place labels by depth images."),
+    ("depth_transport", "raw or compressedDepth."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),
     ("use_sim_time", "true: follow /clock, for bags and simulators."),
@@ -57,6 +58,7 @@ def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
             ("image_raw/compressed", [value("image"), "/compressed"]),
             ("camera_info", value("camera_info")),
             ("depth", value("depth_image")),
+            ("depth/compressedDepth", [value("depth_image"), "/compressedDepth"]),
         ],
     )
     return [node]

@@ -32,6 +32,7 @@ PARAMETERS = (
     ("device", "Torch device: auto, cpu, cuda, cuda:N."),
     ("rectified", "true if the images are rectified."),
     ("depth", "true: place labels by depth images."),
+    ("depth_transport", "raw or compressedDepth."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),
     ("use_sim_time", "true: follow /clock, for bags and simulators."),
@@ -56,6 +57,7 @@ def surround_node(context: LaunchContext) -> list[LifecycleNode]:
             (f"{camera}/image_raw/compressed", f"{camera}/{image}/compressed"),
             (f"{camera}/camera_info", f"{camera}/{info}"),
             (f"{camera}/depth", f"{camera}/{depth}"),
+            (f"{camera}/depth/compressedDepth", f"{camera}/{depth}/compressedDepth"),
         ]
     return [
         LifecycleNode(

@@ -69,9 +69,21 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         if len(text) > LONGEST_FILE:
             raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
         return _load(text, loader or _Loader)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{title} {path} is missing") from error
     except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
+        raise ConfigurationError(f"{title} {path} cannot be read: {yaml_problem(error)}") from error
+
+
+def yaml_problem(error: Exception) -> str:
+    """Why a YAML file could not be read, one line: for files that people write."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"it is no YAML at line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, (UnicodeDecodeError, yaml.reader.ReaderError)):
+        return "it is no text in UTF-8"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return " ".join(str(error).split())
 
 
 def convert(value: Any, kind: Any, key: str = "") -> Any:

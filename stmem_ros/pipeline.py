@@ -5,7 +5,7 @@ module: they turn messages or records into frames, and its results into messages
 order of a frame's way:
 
 - An image that cannot be used is refused, and so is a late one, whose stamp lies at most a second
-  before the newest of its camera; nothing else changes (``_refusal``).
+  before the newest of its camera, or is 0; nothing else changes (``_refusal``).
 - A stamp that lies farther back, a long gap or a new image size begins that camera's stream anew.
 - A reset, or a ROS clock that went back, begins a new *epoch* (``reset``, ``time_went_back``): what
   came in before it is forgotten. Labels of an earlier epoch are not fused, and the grid forgets
@@ -57,7 +57,6 @@ from stmem_ros.geometry.odometry import LostOdometryError
 from stmem_ros.geometry.transforms import TransformError, TransformSource
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import (
     Restart,
@@ -267,8 +266,8 @@ class Pipeline:
         if camera.epoch != epoch:
             stream.reset()
             camera = self._cameras[frame.camera] = _Camera(epoch)
-        if camera.newest is not None and 0 <= camera.newest - frame.stamp <= CLOCK_RESET:
-            return RefusedFrame(frame, Refusal.LATE, late_text(camera.newest - frame.stamp))
+        if camera.newest is not None and (text := late_text(frame.stamp, camera.newest)):
+            return RefusedFrame(frame, Refusal.LATE, text)
         camera.newest = frame.stamp
         return None
 

@@ -138,6 +138,24 @@ def test_a_late_image_costs_that_image_alone(labelling: Pipeline, frames, back: 
     assert free_cells(labelling.fuse(sky(labelling, 2.1), INFO)) > known / 2 > 0
 
 
+def test_an_image_without_a_stamp_among_others_costs_that_image_alone(
+    labelling: Pipeline, frames
+) -> None:
+    kinds(labelling, frame(frames[0], 1.7e9), frame(frames[1], 1.7e9 + 0.1))
+    (refused,) = labelling.label([frame(frames[2], 0.0)]).refused
+    assert refused.refusal is Refusal.LATE and "0" in refused.text
+    (labelled,) = labelling.label([frame(frames[3], 1.7e9 + 0.2)]).labelled
+    assert labelled.window == 3 and labelled.restart is None
+
+
+def test_images_that_name_no_frame_say_so(poses: KnownPoses) -> None:
+    pipeline = Pipeline(None, RULES, CONFIG, poses)
+    nameless = dataclasses.replace(road(pipeline, 1.0).frame, frame_id="/")
+    label = np.zeros(nameless.rgb.shape[:2], np.uint8)
+    result = pipeline.fuse(pipeline.labelled_frame(nameless, label, label), INFO)
+    assert result.problem is MapProblem.NO_TRANSFORM and "frame_id" in result.text
+
+
 def test_a_step_back_of_more_than_a_second_begins_its_cameras_stream_anew(
     small_model: BundledSegmenter, poses: KnownPoses, frames
 ) -> None:

@@ -254,7 +254,8 @@ def _check_inputs(view: LabelledView, pose: np.ndarray) -> None:
     if label.shape != (camera.height, camera.width):
         raise ValueError(
             f"camera_info is for {camera.width} x {camera.height} pixels but the image has "
-            f"{label.shape[1]} x {label.shape[0]}: they must be of one size"
+            f"{label.shape[1]} x {label.shape[0]}: they must be of one size; "
+            "what resizes images must resize camera_info with them"
         )
     if not (np.isfinite(pose).all() and np.isfinite(view.camera_from_base).all()):
         raise ValueError("a transform holds values that are not finite")

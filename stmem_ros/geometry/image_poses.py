@@ -9,6 +9,7 @@ from stmem_ros.geometry.transforms import (
     FramesNotConnectedError,
     TransformError,
     TransformSource,
+    frame_name,
 )
 from stmem_ros.stamps import SECOND
 
@@ -80,4 +81,4 @@ class ImagePoses:
         return self._odometry.is_awaited(stamp)
 
     def _camera_from_base(self, camera_frame: str, stamp: int) -> np.ndarray:
-        return self._transforms.lookup(camera_frame.lstrip("/"), self._base_frame, stamp)
+        return self._transforms.lookup(frame_name(camera_frame), self._base_frame, stamp)

@@ -14,6 +14,7 @@ from pytransform3d.transformations import pq_slerp, transform_from_pq
 
 from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
+SHOWN = 8  # frames that a message names
 CACHE_TIME = 10.0  # s; as long as tf2 keeps transforms
 
 
@@ -23,6 +24,20 @@ class TransformError(Exception):
 
 class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
+
+
+def frame_name(frame_id: str) -> str:
+    """The name of an image's frame, without the slash of ROS 1 before it.
+
+    Raises:
+        FramesNotConnectedError: the message names none.
+    """
+    if not (name := frame_id.lstrip("/")):
+        raise FramesNotConnectedError(
+            "images name no frame (header.frame_id is empty): the driver must name the camera's "
+            "optical frame"
+        )
+    return name
 
 
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
@@ -142,7 +157,13 @@ class TransformBuffer:
         for frame in self._chain(source):
             if frame in target_chain:
                 return frame
-        raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
+        names = sorted(
+            {name for child, edge in self._edges.items() for name in (child, edge.parent)}
+        )
+        known = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        raise FramesNotConnectedError(
+            f"no transforms connect {source!r} to {target!r}; known frames are {known or 'none'}"
+        )
 
     def _find(self, target: str, source: str, stamp: int) -> np.ndarray | None:
         """The matrix, None where the time is not known."""

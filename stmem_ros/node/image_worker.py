@@ -138,7 +138,7 @@ class ImageWorker:
         started = time.perf_counter()
         header = arrival.image.header
         try:
-            rgb = to_rgb(arrival.image)
+            rgb = to_rgb(arrival.image, stream.bit_depth)
         except Exception as error:  # whatever a decoder raises, the image alone is lost
             self._refuse(stream, str(error) or type(error).__name__)
             return None

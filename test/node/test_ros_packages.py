@@ -14,6 +14,7 @@ from support.ros import Peer, image_message
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.geometry.transforms import FramesNotConnectedError, TransformError
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import ImageError, decode_colour
 from stmem_ros.node import ros_packages
 from stmem_ros.node.ros_messages import ROS_MESSAGES
@@ -156,14 +157,14 @@ def test_damaged_images_of_known_encodings_are_not_left_to_cv_bridge(
     narrow.step = 99
     for damaged in (cut, narrow):
         with pytest.raises(ImageError):
-            image_to_rgb(damaged)
+            image_to_rgb(damaged, BitDepth())
 
 
 @pytest.mark.parametrize("encoding", ["64FC9", "no encoding", ""])
 def test_what_neither_can_read_is_an_image_error_that_names_the_encodings(encoding: str) -> None:
     strange = image_message(np.zeros((48, 64, 3), np.uint8), 1.0, encoding)
     with pytest.raises(ImageError, match=f"'{encoding}'.*rgb8"):
-        image_to_rgb(strange)
+        image_to_rgb(strange, BitDepth())
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "mono8"])
