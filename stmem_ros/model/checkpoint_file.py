@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stmem_ros.io.file_kind import what_it_is
+from stmem_ros.model.tensor_file import TensorFileError, read_tensors
 
 # Where training frameworks keep weights; of several the first is taken, averages last.
 _KEYS = (
@@ -55,7 +54,7 @@ def _load(path: Path) -> Any:
         if wrong := what_it_is(path):
             raise CheckpointError(f"checkpoint {path} {wrong}")
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return read_tensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
@@ -63,7 +62,7 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"checkpoint {path} is missing") from error
     except IsADirectoryError as error:
         raise CheckpointError(f"checkpoint {path} is a folder; name the file in it") from error
-    except SafetensorError as error:
+    except TensorFileError as error:
         raise CheckpointError(
             f"checkpoint {path} is cut off or damaged: copy or download it once more"
         ) from error
