@@ -17,8 +17,9 @@ from launch.actions import (
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from stmem_ros.online.middleware import large_image_environment
+
 SHARE = Path(__file__).resolve().parent.parent
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 
 ARGUMENTS = (
@@ -78,11 +79,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
-    profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
+    profiles = [SetEnvironmentVariable(*item) for item in large_image_environment().items()]
     return LaunchDescription(
         [
             *arguments,
-            SetEnvironmentVariable(PROFILE, profile),
+            *profiles,
             OpaqueFunction(function=segmentation_node),
             *camera_check(),
         ]

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
-from stmem_ros.configuration import ConfigurationError, read_configuration, shown_name
+from stmem_ros.configuration import ConfigurationError, Range, read_configuration, shown_name
 from stmem_ros.resources import resource
 
 LAYER_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?")  # what a part of a topic's name may be
-Cost = Annotated[int, Meta(ge=-1, le=100)]
+Cost = Annotated[int, Range(ge=-1, le=100)]
 
 
 class Kind(IntEnum):
@@ -44,8 +43,8 @@ class ClassRule:
     cost: Cost = -1
     layer: str = ""
     moving: bool = False
-    clearance: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
-    overhang: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0
+    clearance: Annotated[float, Range(ge=0.0, le=2.0)] = 0.0
+    overhang: Annotated[float, Range(ge=0.0, le=5.0)] = 0.0
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stmem_ros.io.file_kind import what_it_is
+from stmem_ros.model.tensor_file import TensorFileError, read_tensors
 
 # Where training frameworks keep weights; of several the first is taken, averages last.
 _KEYS = (
@@ -60,7 +59,7 @@ def _load(path: Path) -> Any:
         if wrong := what_it_is(path):
             raise CheckpointError(f"checkpoint {path} {wrong}; allowed: torch.save, safetensors")
         if path.suffix == ".safetensors" or _is_safetensors(path):
-            return load_file(path)
+            return read_tensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -70,7 +69,7 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"checkpoint {path} is missing") from error
     except IsADirectoryError as error:
         raise CheckpointError(f"checkpoint {path} is a folder; name the file in it") from error
-    except SafetensorError as error:
+    except TensorFileError as error:
         raise CheckpointError(
             f"checkpoint {path} is cut off or damaged: copy or download it once more"
         ) from error

@@ -154,7 +154,7 @@ def running(setup: Setup, folder: Path, rate: float = RATE) -> Iterator[Trial]:
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         patch.setenv("ROS_LOG_DIR", str(folder))
         # As the launch files do: an image and its depth are more than DDS keeps by default.
-        profile = resource("config", "fastdds_large_images.xml")
+        profile = resource("config", "fastdds_this_machine.xml")
         patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
         node = start(setup, folder)
         peer = Peer()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stmem_ros.model.bundle import BundleError, read_tensors
+from stmem_ros.model.bundle import BundleError, read_weights
 from stmem_ros.model.checkpoint_file import CheckpointError, read_state
 from stmem_ros.model.convert import convert_checkpoint
 
@@ -94,7 +94,7 @@ def test_what_is_no_checkpoint_is_named_with_what_to_do(tmp_path, content, words
 def test_a_bundles_weights_that_are_a_pointer_are_named(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(BundleError, match="git lfs pull"):
-        read_tensors(tmp_path / "weights.safetensors")
+        read_weights(tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize(
