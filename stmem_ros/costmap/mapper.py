@@ -60,6 +60,14 @@ class _CellLabels:
         """Those that a mask or indices choose."""
         return _CellLabels(self.cells[chosen], self.labels[chosen], self.weights[chosen])
 
+    def joined(self, other: _CellLabels) -> _CellLabels:
+        """These and others; cells are no longer unique."""
+        return _CellLabels(
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
 
 class SemanticMapper:
     """Fuses label images into a grid that rolls with the robot.
@@ -188,6 +196,9 @@ class SemanticMapper:
         seen = observe_ground(view, self._centres(pose), grid.rules, grid.config.max_range)
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
         occupied = self._cells_of(obstacles, pose, seen.contact_labels, seen.contact_weights)
+        occupied = _strongest(
+            occupied.joined(_CellLabels(seen.feet, seen.foot_labels, seen.foot_weights))
+        )
         grid.forget_free(seen.hidden)
         grid.forget_free(seen.covered)
         grid.weaken_obstacles(seen.covered)

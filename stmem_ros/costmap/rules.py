@@ -35,6 +35,7 @@ class ClassRule:
         cost: 0..100; -1 for ignored classes.
         layer: name of its layer.
         moving: it may drive or walk away.
+        slender: it stands on feet, wheels or a trunk of few pixels, which labels draw too short.
         clearance: how far over the ground its body may end between its wheels, m.
         overhang: how far its body may reach out over them, m.
     """
@@ -43,6 +44,7 @@ class ClassRule:
     cost: Cost = -1
     layer: str = ""
     moving: bool = False
+    slender: bool = False
     clearance: Annotated[float, Range(ge=0.0, le=2.0)] = 0.0
     overhang: Annotated[float, Range(ge=0.0, le=5.0)] = 0.0
 
@@ -80,6 +82,13 @@ class CostRules:
         """Whether a label value is of a moving obstacle, 256 bool."""
         table = np.zeros(256, bool)
         table[: len(self.rules)] = [r.moving and r.kind is Kind.OBSTACLE for r in self.rules]
+        return table
+
+    @property
+    def slender(self) -> np.ndarray:
+        """Whether a label value is of a slender obstacle, 256 bool."""
+        table = np.zeros(256, bool)
+        table[: len(self.rules)] = [r.slender and r.kind is Kind.OBSTACLE for r in self.rules]
         return table
 
     @property
