@@ -85,7 +85,8 @@ class Trial:
         if self.last_status():
             problems.append(f"{RECOVERY + PERIOD} s after the end still told: {self.last_status()}")
         problems += found.status_problems()
-        if (wrong := found.wrong_cells()) > self.usual + WRONG:
+        is_right = fault.is_right_alone or len(watch.labels) > 1
+        if is_right and (wrong := found.wrong_cells()) > self.usual + WRONG:
             problems.append(f"{wrong} cells of a grid are wrong, usually {self.usual}")
         report(found, problems)
         return problems
