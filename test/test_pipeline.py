@@ -450,6 +450,9 @@ def test_a_jump_in_a_pause_between_images_leaves_nothing_of_the_place_before(siz
         transforms.add("odom", "base_footprint", i * 50_000_000, place, False)
     for seconds in (0.6, 0.7, 0.8, 0.9, 1.0):
         assert free_cells(pipeline.fuse(road(pipeline, seconds), INFO)) > 0
+    result = pipeline.fuse(sky(pipeline, 2.0), INFO)
+    assert result is not None and result.problem is MapProblem.NOT_USABLE
+    assert f"{size:.1f} m" in result.text
     assert free_cells(pipeline.fuse(sky(pipeline, 2.0), INFO)) == 0
 
 
