@@ -155,18 +155,24 @@ class SemanticMapper:
         return update
 
     def _follow_between(self, poses: Sequence[tuple[float, np.ndarray]]) -> None:
-        """Forget a grid of before a jump of odometry."""
-        for stamp, odom_from_base in poses:
+        """Follow odometry from one image to the next, and forget a grid of before a jump.
+
+        Raises:
+            ValueError: odometry jumped meanwhile.
+        """
+        jump: ValueError | None = None
+        level = self.grid.config.level_ground
+        for stamp, pose in poses:
             try:
-                level = self.grid.config.level_ground
-                pose = (
-                    odom_from_base @ _base_from_level(odom_from_base) if level else odom_from_base
-                )
-                if self._motion.begins_anew(stamp, pose):
+                level_pose = pose @ _base_from_level(pose) if level else pose
+                if self._motion.begins_anew(stamp, level_pose):
                     self._clear_grid()
-            except ValueError:  # it may have jumped just now: the next pose tells
-                continue
-            self._motion.follow(stamp, pose)
+            except ValueError as error:
+                jump = error
+            else:
+                self._motion.follow(stamp, level_pose)
+        if jump is not None:  # it costs an image, as where it is seen from image to image
+            raise jump
 
     def _follow_base(
         self, stamp: float, pose: np.ndarray, newest: float | None, has_odometry: bool

@@ -42,8 +42,11 @@ def table(outcomes: Outcomes) -> str:
 
 
 def _row(fault: Fault, outcomes: Outcomes) -> str:
+    grid = fault.grid.value
+    if not fault.is_right_alone:
+        grid += ", as of the time that the stamps tell"
     said = {None: "perhaps something", "": "nothing"}.get(fault.told, f"“{fault.told}”")
-    words = [NAMES[fault.sensor], fault.name, fault.labels.value, fault.grid.value, said]
+    words = [NAMES[fault.sensor], fault.name, fault.labels.value, grid, said]
     for cameras in (1, 2):
         problems = outcomes[cameras, key(fault)]
         words.append("; ".join(problems).replace("|", "/") if problems else "as expected")

@@ -85,7 +85,8 @@ class Trial:
         if self.last_status():
             problems.append(f"{RECOVERY + PERIOD} s after the end still told: {self.last_status()}")
         problems += found.status_problems()
-        if (wrong := found.wrong_cells()) > self.usual + WRONG:
+        is_right = fault.is_right_alone or len(watch.labels) > 1
+        if is_right and (wrong := found.wrong_cells()) > self.usual + WRONG:
             problems.append(f"{wrong} cells of a grid are wrong, usually {self.usual}")
         report(found, problems)
         return problems
@@ -204,7 +205,7 @@ class Findings:
         counts, changed = [0], self.trial.changed
         for grid in self.grids():
             # Not since the fault began: the robot may be a little behind with what it sends.
-            moved = bool(changed) and changed[0] <= grid.seconds <= changed[-1]
+            moved = bool(changed) and changed[0] - 0.01 < grid.seconds < changed[-1] + 0.01
             pose = self.fault.street_from_odom if moved else np.eye(4)
             if not grid.is_unknown:
                 counts.append(self.trial.truth.wrong_cells(grid, pose))
