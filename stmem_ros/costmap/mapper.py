@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
@@ -78,6 +79,7 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
+        self._blind_zone = BlindZone(config.blind_zone)
         self._motion = BaseMotion()
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
@@ -134,6 +136,8 @@ class SemanticMapper:
         check_ground_in_view(view, self.grid.config.max_range)
         check_optical_frame(camera_from_base)
         self._follow_base(stamp, pose, has_odometry=odom_from_base is not None)
+        if (outline := self._blind_zone.outline(view)) is not None:
+            self.grid.assume_free(outline @ pose[:2, :2].T + pose[:2, 3])
 
         add = self._add_contacts if depth is None else self._add_depth
         update = add(view, stamp, pose)
