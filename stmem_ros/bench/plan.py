@@ -151,12 +151,12 @@ class _Street:
         self._to_standing = distances(standing, grid.resolution)
         self._to_moving = distances(moving, grid.resolution)
         self._true_cost = costs[np.where(moving, truth[1], truth[0])]
+        self._best_paths: dict[PlannerSettings, PathSearch] = {}
         self._forward = np.arctan2(*frame.world_from_base[1::-1, 0])
 
     def plans(self, settings: PlannerSettings) -> Iterator[_Plan]:
         """The paths to all goals that can be reached, by the truth."""
-        true_costs = costmap_costs(self._true_cost, self._resolution, settings)
-        best = PathSearch(true_costs, self._start, allow_unknown=False)
+        best = self._best(settings)
         costs = costmap_costs(self._cost, self._resolution, settings)
         search = PathSearch(costs, self._start, settings.allow_unknown)
         tolerance = round(GOAL_TOLERANCE / self._resolution)
@@ -177,6 +177,14 @@ class _Street:
                 float(self._to_moving[cells].min()),
                 path_length(path, self._resolution) / path_length(best_path, self._resolution),
             )
+
+    def _best(self, settings: PlannerSettings) -> PathSearch:
+        """The best paths, by the truth, of which nothing is unknown."""
+        known = replace(settings, allow_unknown=False)
+        if known not in self._best_paths:
+            costs = costmap_costs(self._true_cost, self._resolution, known)
+            self._best_paths[known] = PathSearch(costs, self._start, known.allow_unknown)
+        return self._best_paths[known]
 
     def _goals(self) -> Iterator[tuple[int, int]]:
         for distance in GOALS:

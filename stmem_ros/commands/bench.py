@@ -269,8 +269,7 @@ def run_costmap(options: argparse.Namespace) -> int:
     for row in sightings:
         state = "moving" if row.moving else "standing"
         print(f"{'barred, ' + row.name:>20} {state:>8}", end="")
-        shown = {at: share for at, share in row.at.items() if share.sightings}
-        print("".join(f"   {at}: {s.barred:.3f} of {s.sightings}" for at, s in shown.items()))
+        print("".join(f"   {at}: {s.barred:.3f} of {s.sightings}" for at, s in row.at.items()))
     content = (
         figures
         if options.lidar is not None
