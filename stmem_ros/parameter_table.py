@@ -300,6 +300,13 @@ PARAMETERS = (
         lowest=0.0,
         highest=3600.0,
     ),
+    Parameter(
+        "costmap.blind_zone",
+        GridConfig.blind_zone,
+        "Ground around base_frame that no camera sees and that is free, at the start and where the "
+        "robot drove, until it is seen otherwise: auto, a polygon [[x, y], ...] in base_frame, m, "
+        "or empty: none.",
+    ),
     *_limits("age", "since a camera's newest image came, or its labels reached the grid"),
     *_limits("latency", "from the stamp of an image until its labels are published"),
     *_limits("still", "in which images have had the same pixels, or the same stamp"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stmem_ros.configuration import ConfigurationError, shown_name
+from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.health import HealthLimits
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
@@ -86,6 +87,10 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
             f"parameter costmap.size is {size} and costmap.resolution {resolution}: that is "
             f"{(size / resolution) ** 2:.3g} cells; allowed: at most {MOST_CELLS:.0e}"
         )
+    try:
+        BlindZone(values["costmap.blind_zone"])
+    except ValueError as wrong:
+        raise ConfigurationError(f"parameter {wrong}") from None
     for name in values["cameras"]:
         if name and not CAMERA_NAME.fullmatch(name):
             raise ConfigurationError(

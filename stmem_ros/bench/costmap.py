@@ -89,7 +89,9 @@ class KnownPoses:
 
     def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         """See ``TransformSource``."""
-        return self.odom_from_base if target == CONFIG.odom_frame else self._camera_from_base
+        return (
+            self.odom_from_base if target == PipelineConfig.odom_frame else self._camera_from_base
+        )
 
     def time_went_back(self) -> None:
         """Nothing was kept."""
@@ -133,12 +135,12 @@ def bench_costmap(
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
-        grids = _grids(rules, model, labeller, drive(scene, FRAMES, RATE, seed % 5))
+        grids = drive_grids(rules, model, labeller, drive(scene, FRAMES, RATE, seed % 5))
         for grid, frame in islice(grids, COUNTED - 1, None, COUNTED):
             counts += _count(grid, scene, frame, kind)
     for seed in seeds[:4]:
         scene = make_scene("turn", seed)
-        grids = _grids(rules, model, labeller, drive(scene, TURN[1], RATE, TURN[0]))
+        grids = drive_grids(rules, model, labeller, drive(scene, TURN[1], RATE, TURN[0]))
         [(grid, frame)] = deque(grids, 1)
         turned += _count(grid, scene, frame, kind)[2:4]
     lethal_road, sightings = _crowds(rules, model, labeller, crowds)
@@ -165,26 +167,27 @@ def _crowds(
     for seed in seeds:
         scene = make_scene("crowded", seed)
         log = SightingLog(scene, STREET_GRID.max_range)
-        for grid, frame in _grids(rules, model, labeller, drive(scene, CROWD_FRAMES, RATE)):
+        for grid, frame in drive_grids(rules, model, labeller, drive(scene, CROWD_FRAMES, RATE)):
             log.add(frame, grid)
             x, y = grid.centres().T.reshape(2, *grid.label.shape)
             road = ground_truth(scene, frame.seconds, x, y) == ID["road"]
-            road &= _visible(frame, x, y)[1]
+            road &= is_visible(frame, x, y)[1]
             lethal += int((road & (grid.cost >= LETHAL)).sum())
             seen += int(road.sum())
         sightings += log.sightings
     return lethal / seen, barred_shares(sightings)
 
 
-def _grids(
+def drive_grids(
     rules: CostRules,
     model: BundledSegmenter | None,
     labeller: Labeller,
     frames: Iterable[DriveFrame],
+    config: PipelineConfig = CONFIG,
 ) -> Iterator[tuple[GridSnapshot, DriveFrame]]:
     """The grid after each frame."""
     poses = KnownPoses(np.linalg.inv(MOUNTING.base_from_camera()))
-    pipeline = Pipeline(model, rules, CONFIG, poses)
+    pipeline = Pipeline(model, rules, config, poses)
     for frame in frames:
         poses.odom_from_base = frame.world_from_base
         stamp = round(1e9 * frame.stamp)
@@ -200,7 +203,7 @@ def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray
     x, y = grid.centres().T.reshape(2, *grid.label.shape)
     truth = ground_truth(scene, frame.seconds, x, y)
     sure = grid.label != UNLABELLED
-    in_view, shown = _visible(frame, x, y)
+    in_view, shown = is_visible(frame, x, y)
     occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
     free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
     predicted, true = grid.label == ID["road"], truth == ID["road"]
@@ -221,7 +224,7 @@ def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray
     )
 
 
-def _visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def is_visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ground points in the last image's view within range, and those nothing stands before."""
     camera_from_world = np.linalg.inv(frame.world_from_base @ MOUNTING.base_from_camera())
     points = np.stack([x, y, np.zeros_like(x), np.ones_like(x)], axis=-1).reshape(-1, 4)
@@ -248,7 +251,7 @@ def _front_edge_errors(rules: CostRules) -> Iterator[float]:
         pose = np.eye(4)
         pose[0, 3] = start
         view = render(scene, 0.0, CAMERA, pose @ MOUNTING.base_from_camera())
-        [(grid, _)] = _grids(rules, None, true_labels, [DriveFrame(0.0, 0.0, view, pose)])
+        [(grid, _)] = drive_grids(rules, None, true_labels, [DriveFrame(0.0, 0.0, view, pose)])
         x, y = grid.centres().T.reshape(2, *grid.label.shape)
         lethal = grid.cost >= LETHAL
         for row in np.flatnonzero(np.abs(y[:, 0] - across) < 0.8):

@@ -33,7 +33,7 @@ OPEN_FOOT = 0.8  # of the columns of its lowest pixels, ground is seen below
 BELOW = 2  # pixels; labels of the ground are looked for so far below a thing
 NEAR = 0.3  # m
 LETHAL = 100
-BANDS = (0.0, 5.0, 10.0, 15.0, 20.0)  # m from the camera
+BANDS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)  # m from the camera
 GROUND = (ID["road"], ID["sidewalk"])
 
 
@@ -56,7 +56,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class BarredShare:
-    """How many sightings there are, and the share of them that is barred; NaN of none."""
+    """How many sightings there are, and the share of them that is barred."""
 
     sightings: int
     barred: float
@@ -130,26 +130,19 @@ def _in_plain_view(thing: Thing, frame: DriveFrame, world_from_camera: np.ndarra
 
 
 def barred_shares(sightings: Iterable[Sighting]) -> tuple[BarredShares, ...]:
-    """The shares of each class, moving and standing."""
-    groups: dict[tuple[int, bool], list[Sighting]] = {}
-    for sighting in sightings:
-        groups.setdefault((sighting.label, sighting.moving), []).append(sighting)
+    """The shares of each class, moving and standing, at the distances that it was seen at."""
+    groups: dict[tuple[int, bool], dict[str, list[bool]]] = {}
+    for s in sightings:
+        [band] = (f"{a:g} to {b:g} m" for a, b in pairwise(BANDS) if a <= s.distance < b)
+        groups.setdefault((s.label, s.moving), {}).setdefault(band, []).append(s.barred)
     return tuple(
         BarredShares(
             CAMVID[label].name,
             moving,
-            {
-                f"{near:g} to {far:g} m": _share(s for s in found if near <= s.distance < far)
-                for near, far in pairwise(BANDS)
-            },
+            {at: BarredShare(len(found), float(np.mean(found))) for at, found in bands.items()},
         )
-        for (label, moving), found in sorted(groups.items())
+        for (label, moving), bands in sorted(groups.items())
     )
-
-
-def _share(sightings: Iterable[Sighting]) -> BarredShare:
-    barred = [s.barred for s in sightings]
-    return BarredShare(len(barred), sum(barred) / len(barred) if barred else float("nan"))
 
 
 def _pixel(distance: float) -> float:

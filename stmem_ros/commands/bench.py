@@ -76,6 +76,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     _add_outputs(costmap)
     costmap.set_defaults(run_command=run_costmap)
+    plan = actions.add_parser(
+        "plan",
+        help="what a planner such as Nav2's makes of the costmap, in the synthetic world",
+        epilog="example: stmem bench plan --model onboard --pictures hits",
+    )
+    plan.add_argument("--model", help="label with this model; default: with the true labels")
+    plan.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="write pictures of paths through bodies"
+    )
+    plan.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    _add_outputs(plan)
+    plan.set_defaults(run_command=run_plan)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +124,7 @@ def _write(
     title = f"stmem bench {options.action}"
     if options.model:
         title += f": {options.model}"
-    if options.action != "costmap":
+    if options.action in ("core", "node"):
         title += f", images of {options.size[1]} x {options.size[0]} pixels"
     try:
         if options.json:
@@ -257,8 +269,7 @@ def run_costmap(options: argparse.Namespace) -> int:
     for row in sightings:
         state = "moving" if row.moving else "standing"
         print(f"{'barred, ' + row.name:>20} {state:>8}", end="")
-        shown = {at: share for at, share in row.at.items() if share.sightings}
-        print("".join(f"   {at}: {s.barred:.3f} of {s.sightings}" for at, s in shown.items()))
+        print("".join(f"   {at}: {s.barred:.3f} of {s.sightings}" for at, s in row.at.items()))
     content = (
         figures
         if options.lidar is not None
@@ -271,4 +282,38 @@ def run_costmap(options: argparse.Namespace) -> int:
         if name not in NO_SHARES
     }
     _write(options, content, "share", shares)
+    return 0
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    from stmem_ros.bench.costmap import model_labels, true_labels
+    from stmem_ros.bench.plan import bench_plan
+    from stmem_ros.classes import CAMVID
+    from stmem_ros.costmap.rules import default_rules
+    from stmem_ros.io.output_file import check_output_files
+    from stmem_ros.model.bundle import load_bundle
+
+    _check(options)
+    keep_freed_memory()
+    try:
+        if options.pictures is not None:
+            check_output_files(options.pictures, [], options.force)
+        model = load_bundle(options.model, options.device) if options.model else None
+        rules = default_rules(model.info.classes if model else CAMVID)
+        labeller = model_labels if model else true_labels
+        found = bench_plan(rules, model, labeller, pictures=options.pictures)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    rows = [dataclasses.asdict(s) | dataclasses.asdict(shares) for s, shares in found.items()]
+    print("".join(f"{name:>17}" for name in rows[0]))
+    for row in rows:
+        print("".join(f"{v:17.3f}" if type(v) is float else f"{v!s:>17}" for v in row.values()))
+    bars = {
+        f"{s.lethal_threshold}, {s.radius:g} m, unknown {'yes' if s.allow_unknown else 'no'}": {
+            "into what stands": shares.hit_standing,
+            "into what moves": shares.hit_moving,
+        }
+        for s, shares in found.items()
+    }
+    _write(options, rows, "share of the paths", bars)
     return 0

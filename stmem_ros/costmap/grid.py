@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ class GridConfig:
             body's; else it is the base's plane z = 0, and they are the ground's.
         stale_after: what nothing has reached for longer shows the past and is forgotten, s; 0:
             never.
+        blind_zone: ground around the base that is free until it is seen otherwise; see
+            ``BlindZone``.
     """
 
     size: float = 40.0
@@ -42,6 +45,7 @@ class GridConfig:
     max_height: float = 2.5
     level_ground: bool = False
     stale_after: float = 2.0
+    blind_zone: str = ""
 
     @property
     def cells(self) -> int:
@@ -57,7 +61,8 @@ class GridSnapshot:
         origin: lower left corner in the grid's frame, m; a multiple of the resolution.
         resolution: length of a cell's side, m.
         label: class of each cell, uint8, 255 where none is sure.
-        cost: 0..100 int8, -1 unknown; that of doubtful ground has no label.
+        cost: 0..100 int8, -1 unknown; doubtful ground has one, and no label, and so has ground of
+            the blind zone that was not seen: 0.
         confidence: 0..255 uint8, of doubtful ground that it is ground; 0 where nothing was seen.
         layers: cost of each layer by name, int8: of the layer's own classes, 0 where the cell is
             known to be something else, -1 unknown.
@@ -85,11 +90,19 @@ class GridSnapshot:
         )
 
 
+class Assumption(IntEnum):
+    """What is assumed of a cell as long as nothing is known of it."""
+
+    NONE = 0
+    FREE = 1  # it lay in the blind zone
+    BARRED = 2  # it does, and what was seen there last was not free
+
+
 class RollingGrid:
     """A square of cells that follows the robot; what rolls out of it is forgotten.
 
     ``evidence`` has a plane for each class, and a last one for ground of any kind: where that is
-    all there is, ground is doubtful.
+    all there is, ground is doubtful. ``assumed`` holds an ``Assumption`` for each cell.
     """
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
@@ -105,6 +118,7 @@ class RollingGrid:
         self._lowest = self._lowest[:, None].astype(np.float32)
         self.corner = (-(config.cells // 2),) * 2  # x and y of the lower left cell, in cells
         self.evidence = self._empty()
+        self.assumed = np.zeros((config.cells, config.cells), np.uint8)
 
     def _empty(self) -> np.ndarray:
         n = self.config.cells
@@ -113,6 +127,7 @@ class RollingGrid:
     def clear(self) -> None:
         """Forget everything."""
         self.evidence[:] = 0
+        self.assumed[:] = Assumption.NONE
 
     def roll_to(self, x: float, y: float) -> None:
         """Move the window so that its centre lies at (x, y), m, to the nearest cell."""
@@ -125,12 +140,13 @@ class RollingGrid:
         self.corner = corner
         if not dx and not dy:
             return
-        moved = self._empty()
+        moved, assumed = self._empty(), np.zeros_like(self.assumed)
         if abs(dx) < n and abs(dy) < n:
-            moved[:, max(0, -dy) : n - max(0, dy), max(0, -dx) : n - max(0, dx)] = self.evidence[
-                :, max(0, dy) : n + min(0, dy), max(0, dx) : n + min(0, dx)
-            ]
-        self.evidence = moved
+            to = np.s_[..., max(0, -dy) : n - max(0, dy), max(0, -dx) : n - max(0, dx)]
+            since = np.s_[..., max(0, dy) : n + min(0, dy), max(0, dx) : n + min(0, dx)]
+            moved[to] = self.evidence[since]
+            assumed[to] = self.assumed[since]
+        self.evidence, self.assumed = moved, assumed
 
     def fade(self, seconds: float) -> None:
         """Let the memory age."""
@@ -208,6 +224,24 @@ class RollingGrid:
             weaker = np.maximum(evidence - self.config.gain, np.minimum(evidence, 0))
             flat[obstacle, cells] = weaker
 
+    def assume_free(self, corners: np.ndarray) -> None:
+        """Take cells of a polygon, N x 2 in m, for free ground as long as they were never seen.
+
+        Where an obstacle or doubtful ground was seen last, they are not, however long ago.
+        """
+        zone = np.zeros_like(self.assumed)
+        places = np.floor(corners / self.config.resolution).astype(np.int32) - self.corner
+        cv2.fillPoly(zone, [places.astype(np.int32)], 1)
+        cells = np.flatnonzero(zone)
+        assumed = self.assumed.ravel()[cells]
+        known = self.evidence.reshape(len(self._planes), -1)[:, cells] > self.config.known
+        ground = known[:-1][self._kinds[:-1] == Kind.GROUND].any(axis=0)
+        barred = known[self._kinds == Kind.OBSTACLE].any(axis=0) | (known[-1] & ~ground)
+        assumed[~known.any(axis=0) & (assumed == Assumption.NONE)] = Assumption.FREE
+        assumed[ground] = Assumption.NONE
+        assumed[barred] = Assumption.BARRED
+        self.assumed.ravel()[cells] = assumed
+
     def snapshot(self) -> GridSnapshot:
         """The grid as arrays. A cell that may hold an obstacle is one, whatever else it may be."""
         n = self.config.cells
@@ -229,11 +263,13 @@ class RollingGrid:
 
         costs = np.array([rule.cost for rule in self._planes], np.int8)[best]
         layers = np.array([rule.layer for rule in self._planes])
+        cost = fill(-1, costs, np.int8)
+        cost[(cost < 0) & (self.assumed == Assumption.FREE)] = 0
         return GridSnapshot(
             origin=self.origin,
             resolution=self.config.resolution,
             label=fill(UNLABELLED, np.where(has_class, best, UNLABELLED), np.uint8),
-            cost=fill(-1, costs, np.int8),
+            cost=cost,
             confidence=fill(0, 255 / (1 + np.exp(-strength)), np.uint8),
             layers={
                 name: fill(-1, np.where((layers == name)[best], costs, has_class - 1), np.int8)

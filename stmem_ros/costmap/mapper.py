@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
@@ -79,6 +80,7 @@ class SemanticMapper:
 
     def __init__(self, config: GridConfig, rules: CostRules) -> None:
         self.grid = RollingGrid(config, rules)
+        self._blind_zone = BlindZone(config.blind_zone)
         self._motion = BaseMotion()
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
@@ -145,6 +147,8 @@ class SemanticMapper:
         newest = self.newest
         self._follow_between(between)
         self._follow_base(stamp, pose, newest, has_odometry=odom_from_base is not None)
+        if (outline := self._blind_zone.outline(view)) is not None:
+            self.grid.assume_free(outline @ pose[:2, :2].T + pose[:2, 3])
 
         add = self._add_contacts if depth is None else self._add_depth
         update = add(view, stamp, pose)
