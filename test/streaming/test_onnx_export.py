@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+onnxruntime = pytest.importorskip("onnxruntime")
 import pytest
 import torch
 from support.small import SMALL, small_bank
