@@ -9,6 +9,7 @@
 #                           parameters
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
 #                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
+#   make docs               the documents as a site, in build/site
 #   make version VERSION=1.2.3   the next version, in all files that name it
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
 
@@ -32,7 +33,7 @@ FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test matrix version lint parameters figures env clean constraints
+.PHONY: demo test matrix docs version lint parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
@@ -48,6 +49,11 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs:
+	$(PYTHON) -m venv build/docs-env
+	build/docs-env/bin/pip install --quiet mkdocs-material 'mkdocstrings[python]'
+	build/docs-env/bin/mkdocs build --strict
 
 version:
 	python3 .ci/version.py $(VERSION)
