@@ -9,6 +9,7 @@
 #                           parameters
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
 #                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
+#   make pictures           the pictures of README.md, from the demo
 #   make docs               the documents as a site, in build/site
 #   make version VERSION=1.2.3   the next version, in all files that name it
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
@@ -33,7 +34,7 @@ FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test matrix docs version lint parameters figures env clean constraints
+.PHONY: demo test matrix docs pictures version lint parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
@@ -49,6 +50,9 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+pictures: demo
+	$(BIN)/python docs/write_pictures.py $(OUT)
 
 docs:
 	$(PYTHON) -m venv build/docs-env
