@@ -2,18 +2,25 @@
 #
 #   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
 #   make test               linters and the test suite; without ROS: make test ARGS="-m 'not ros'"
+#   make test ROS=jazzy     the same on the wheels of Jazzy, in .venv-jazzy
+#   make matrix             the tests without ROS on other Pythons, NumPy, OpenCV and torch
 #   make lint               the linters alone
 #   make parameters         config/segmentation.yaml and the table in docs/node.md, written from the table of
 #                           parameters
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
 #                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
+#   make pictures           the pictures of README.md, from the demo
+#   make docs               the documents as a site, in build/site
+#   make version VERSION=1.2.3   the next version, in all files that name it
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
 
 PYTHON ?= python3.11
-VENV := $(CURDIR)/.venv
+ROS ?= kilted
+VENV := $(CURDIR)/.venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
 BIN := $(VENV)/bin
 OUT ?= demo-out
 CUDA ?=
+ONLY_OTHERS = $(if $(filter-out kilted,$(ROS)),| grep -v '^ros-') # constraints.txt holds Kilted's wheels
 
 export PIP_NO_CACHE_DIR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,13 +28,13 @@ unexport PYTHONDONTWRITEBYTECODE # else each process of the tests compiles all m
 
 INPUT := $(if $(BAG),--bag $(BAG),$(if $(VIDEO),--video $(VIDEO)))
 BUILD_INPUTS := CMakeLists.txt package.xml pyproject.toml setup.py constraints.txt \
-	$(wildcard msg/*.msg cmake/*.cmake cmake/tf2_msgs/* cmake/tf2_msgs/msg/*)
+	.ci/requirements.py $(wildcard msg/*.msg cmake/*.cmake cmake/tf2_msgs/* cmake/tf2_msgs/msg/*)
 
 FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test lint parameters figures env clean constraints
+.PHONY: demo test matrix docs pictures version lint parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
@@ -36,10 +43,24 @@ demo: env
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+matrix: env
+	$(BIN)/python .ci/matrix.py $(ARGS)
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+pictures: demo
+	$(BIN)/python docs/write_pictures.py $(OUT)
+
+docs:
+	$(PYTHON) -m venv build/docs-env
+	build/docs-env/bin/pip install --quiet mkdocs-material 'mkdocstrings[python]'
+	build/docs-env/bin/mkdocs build --strict
+
+version:
+	python3 .ci/version.py $(VERSION)
 
 parameters: env
 	$(BIN)/python docs/write_parameters.py
@@ -61,15 +82,18 @@ env: $(VENV)/.ready
 
 $(VENV)/.ready: $(BUILD_INPUTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; ROS 2 wheels need Python 3.11 (make PYTHON=path)"; exit 1; }
+	@command -v cc >/dev/null && $(PYTHON) -c "import ensurepip, os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null || { echo "make: a C compiler, Python's headers or its venv are missing; on Debian and Ubuntu: sudo apt install build-essential python3-dev python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "1/3 torch ($(if $(CUDA),CUDA,CPU) build)"
 	$(BIN)/pip install --progress-bar on $(if $(CUDA),torch,torch==2.13.0)
 	@echo "2/3 ROS 2 and the build tools"
-	grep -v $(if $(CUDA),'^torch==','^$$') constraints.txt > $(VENV)/constraints.txt
-	$(BIN)/python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires']))" > $(VENV)/build-requirements.txt
+	grep -v $(if $(CUDA),'^torch==','^$$') constraints.txt $(ONLY_OTHERS) > $(VENV)/constraints.txt
+	$(BIN)/python .ci/requirements.py build $(ROS) > $(VENV)/build-requirements.txt
+	$(BIN)/python .ci/requirements.py run $(ROS) > $(VENV)/requirements.txt
 	$(BIN)/pip install -c $(VENV)/constraints.txt -r $(VENV)/build-requirements.txt
 	@echo "3/3 stmem_ros, its messages and what it needs"
-	$(BIN)/pip install -c $(VENV)/constraints.txt --no-build-isolation -e ".[ros,demo,evaluate,export,train,test]"
+	$(BIN)/pip install -c $(VENV)/constraints.txt -r $(VENV)/requirements.txt
+	$(BIN)/pip install --no-build-isolation --no-deps -e .
 	touch $@
 
 # The wheels' generated packages (rclpy, std_msgs, ...) are listed by pip beside their wheels (ros-rclpy,

@@ -17,7 +17,7 @@ from setuptools import Distribution, setup  # first: it provides distutils
 from distutils.command.install_data import install_data  # isort: skip
 
 ROOT = Path(__file__).parent.resolve()
-BUILD = ROOT / "build" / "pip"
+BUILD = ROOT / "build" / "pip" / Path(sys.prefix).name  # environments of one checkout differ
 STAGE = BUILD / "stage"  # laid out like the environment's prefix
 
 

@@ -52,8 +52,12 @@ NOT_ON_THE_INDEX = {
     "bondpy", "cv_bridge", "launch", "launch_ros", "message_filters", "tf2_ros", "vision_msgs",
     "tf2_msgs",  # cmake/tf2_msgs stands in for it
 }  # fmt: skip
-# Keys that are not imported: torch of another distribution, and what messages need when they run.
-OTHER_KEYS = {"python3-pytorch-pip", "rosidl_default_runtime", "std_msgs", "geometry_msgs"}
+# Keys that are not imported: torch of another distribution, what messages need when they run, and
+# what pip would else bring for pytransform3d.
+OTHER_KEYS = {
+    "python3-pytorch-pip", "rosidl_default_runtime", "geometry_msgs",
+    "python3-lxml", "python3-scipy",
+}  # fmt: skip
 
 
 def imported() -> set[str]:

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
             check_messages,
             check_security,
             check_middleware,
+            check_libraries,
             check_torch,
             lambda: check_model(options.model),
             lambda: check_images(width, height),
@@ -156,6 +157,53 @@ def check_security() -> Finding:
     return Finding(name, True, f"on and enforced: a node was made in enclave {enclave}")
 
 
+def check_libraries() -> Finding:
+    """Whether NumPy and what was compiled for one of its releases fit together."""
+    name = "libraries"
+    try:
+        import numpy as np
+    except ImportError as error:
+        return Finding(name, False, str(error), "pip install numpy")
+    seen, broken = [f"NumPy {np.__version__}"], []
+    for library, use in (("OpenCV", _use_opencv), ("torch", _use_torch), ("pyarrow", _use_pyarrow)):
+        try:
+            seen.append(f"{library} {use()}")
+        except ModuleNotFoundError as error:
+            if library != "pyarrow":  # which `stmem evaluate` alone needs
+                broken.append(f"{library} is missing ({error})")
+        except (ImportError, AttributeError, RuntimeError) as error:
+            broken.append(f"{library} does not fit: {' '.join(str(error).split())[:200]}")
+    advice = ""
+    if broken:
+        is_new = int(np.__version__.split(".")[0]) >= 2
+        mend = '"numpy<2"' if is_new else '"opencv-python-headless<4.11" "pyarrow<21"'
+        advice = f"in the environment of this Python ({sys.prefix}): pip install {mend}"
+    return Finding(name, not broken, "; ".join([*broken, ", ".join(seen)]), advice)
+
+
+def _use_opencv() -> str:
+    import cv2
+    import numpy as np
+
+    cv2.cvtColor(np.zeros((2, 2, 3), np.uint8), cv2.COLOR_RGB2GRAY)
+    return cv2.__version__
+
+
+def _use_torch() -> str:
+    import numpy as np
+    import torch
+
+    torch.from_numpy(np.zeros(2)).numpy()
+    return torch.__version__
+
+
+def _use_pyarrow() -> str:
+    import pyarrow
+    import pyarrow.parquet
+
+    return pyarrow.__version__
+
+
 def check_torch() -> Finding:
     try:
         import torch
@@ -181,9 +229,10 @@ def check_middleware() -> Finding:
     try:
         from stmem_ros.online.environment import middleware_name
         from stmem_ros.online.middleware import transport
+
+        middleware = middleware_name()
     except ImportError as error:
         return Finding("middleware", False, str(error), "ROS 2 is not there")
-    middleware = middleware_name()
     found = transport(middleware)
     return Finding("middleware", found.ok, f"{middleware}: {found.text}", found.advice)
 

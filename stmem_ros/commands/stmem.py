@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from multiprocessing import active_children
 
@@ -16,7 +17,11 @@ INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all commands, or of those that ``given`` names.
+
+    Modules of others are not imported: `stmem doctor` runs where what they need is broken.
+    """
     parser = argparse.ArgumentParser(
         prog="stmem",
         description="Steady semantic labels and costmaps from a moving camera.",
@@ -24,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in [name for name in COMMANDS if name in given] or COMMANDS:
         import_module(f"stmem_ros.commands.{name}").add_parser(commands)
     return parser
 
@@ -37,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = argparse.Namespace(command="", debug=False)
     try:
-        build_parser().parse_args(arguments, options)
+        given = sys.argv[1:] if arguments is None else arguments
+        build_parser(given).parse_args(given, options)
         status = options.run_command(options)
         sys.stdout.flush()
         return status

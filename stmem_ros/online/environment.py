@@ -7,12 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stmem_ros.node.security import DOCUMENT, ENABLE, SecurityError, asked_security
-from stmem_ros.online.middleware import (
-    FAST_DDS_PROFILE,
-    FAST_DDS_PROFILE_OF_HUMBLE,
-    NETWORK_PROFILE,
-    large_image_environment,
-)
+from stmem_ros.online.middleware import NETWORK_PROFILE, fast_dds_profile, large_image_environment
 from stmem_ros.resources import resource
 
 
@@ -35,10 +30,9 @@ def private_environment(logs: Path) -> dict[str, str]:
     }
     chosen = {key: os.environ.get(key, value) for key, value in defaults.items()}
     variables = large_image_environment()
-    this_machine = str(resource("config", "fastdds_this_machine.xml"))
-    for name in (FAST_DDS_PROFILE, FAST_DDS_PROFILE_OF_HUMBLE):
-        if Path(variables[name]).name == NETWORK_PROFILE:
-            variables[name] = this_machine
+    profile = fast_dds_profile()
+    if Path(variables[profile]).name == NETWORK_PROFILE:
+        variables[profile] = str(resource("config", "fastdds_this_machine.xml"))
     return variables | chosen
 
 

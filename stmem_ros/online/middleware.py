@@ -13,8 +13,6 @@ FAST_DDS = ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp")
 CYCLONE_DDS = ("rmw_cyclonedds_cpp",)
 ZENOH = ("rmw_zenoh_cpp",)
 
-FAST_DDS_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
-FAST_DDS_PROFILE_OF_HUMBLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 NETWORK_PROFILE = "fastdds_large_images.xml"
 CYCLONE_DDS_PROFILE = "CYCLONEDDS_URI"
 RECEIVE_BUFFER = 16 * 2**20  # bytes, as config/cyclonedds_large_images.xml asks for
@@ -43,13 +41,17 @@ def large_image_environment() -> dict[str, str]:
     Each is read by its own middleware alone, so that all are set, whichever is chosen by
     ``RMW_IMPLEMENTATION``. Zenoh needs none.
     """
-    fast_dds = str(resource("config", NETWORK_PROFILE))
     defaults = {
-        FAST_DDS_PROFILE: fast_dds,
-        FAST_DDS_PROFILE_OF_HUMBLE: os.environ.get(FAST_DDS_PROFILE, fast_dds),
+        fast_dds_profile(): str(resource("config", NETWORK_PROFILE)),
         CYCLONE_DDS_PROFILE: resource("config", "cyclonedds_large_images.xml").as_uri(),
     }
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
+
+
+def fast_dds_profile() -> str:
+    """The variable that names Fast DDS's profile; later distributions warn of Humble's."""
+    is_humble = os.environ.get("ROS_DISTRO") == "humble"
+    return f"{'FASTRTPS' if is_humble else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
 
 
 def transport(middleware: str, router: tuple[str, int] = ROUTER) -> Transport:
@@ -69,13 +71,13 @@ def transport(middleware: str, router: tuple[str, int] = ROUTER) -> Transport:
 
 
 def _fast_dds() -> Transport:
-    if profile := os.environ.get(FAST_DDS_PROFILE):
+    if profile := os.environ.get(fast_dds_profile()):
         return Transport(True, f"shared memory, as profile {profile} says")
     return Transport(
         True,
         "shared memory; its default segment of 512 KB is smaller than an image",
         "this package's launch files and commands set a profile; for camera drivers and other "
-        f"processes: {_export(FAST_DDS_PROFILE)}",
+        f"processes: {_export(fast_dds_profile())}",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stmem_ros.commands.doctor import check_security
+from stmem_ros.commands.doctor import check_libraries, check_security
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
@@ -78,3 +78,46 @@ def test_a_network_without_security_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("ROS_SECURITY_ENABLE", raising=False)
     finding = check_security()
     assert finding.ok and finding.seen.startswith("off")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "named"),
+    [
+        ("cv2", "raise ImportError('numpy.core.multiarray failed to import')", "OpenCV"),
+        ("torch", "raise ImportError('libtorch.so is damaged')", "torch"),
+        ("pyarrow", "raise ImportError('pyarrow requires NumPy 2.0 or newer')", "pyarrow"),
+    ],
+)
+def test_libraries_that_do_not_fit_are_named_with_the_line_that_mends_it(
+    tmp_path: Path, module: str, text: str, named: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(text + "\n")
+    code = (
+        "from stmem_ros.commands.stmem import build_parser; build_parser(['doctor']);"
+        "from stmem_ros.commands.doctor import check_libraries; import json, dataclasses;"
+        "print(json.dumps(dataclasses.asdict(check_libraries())))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    finding = json.loads(done.stdout)
+    assert not finding["ok"] and named in finding["seen"]
+    assert "pip install" in finding["advice"]
+
+
+def test_a_machine_without_ros_is_told_in_findings(tmp_path: Path) -> None:
+    (tmp_path / "rclpy.py").write_text("raise ModuleNotFoundError('No module named rclpy')\n")
+    code, findings = doctor(PYTHONPATH=str(tmp_path))
+    assert code == 1
+    assert {name for name, f in findings.items() if not f["ok"]} == {
+        "ROS 2", "middleware", "security", "images of 1280 x 720 between processes"
+    }  # fmt: skip
+
+
+def test_libraries_that_fit_are_told() -> None:
+    finding = check_libraries()
+    assert finding.ok and "NumPy" in finding.seen and "torch" in finding.seen

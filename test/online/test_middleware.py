@@ -13,12 +13,12 @@ from stmem_ros.online.environment import private_environment
 from stmem_ros.online.middleware import large_image_environment, transport
 from stmem_ros.resources import resource
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "CYCLONEDDS_URI")
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "CYCLONEDDS_URI")
 
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*PROFILES, "ZENOH_SESSION_CONFIG_URI", "ZENOH_CONFIG_OVERRIDE"):
+    for name in (*PROFILES, "ROS_DISTRO", "ZENOH_SESSION_CONFIG_URI", "ZENOH_CONFIG_OVERRIDE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -28,9 +28,13 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYCLONEDDS_URI", "")
     assert large_image_environment() == {
         "FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml",
         "CYCLONEDDS_URI": "",
     }
+
+
+def test_humble_has_another_name_for_fast_dds_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    assert set(large_image_environment()) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "CYCLONEDDS_URI"}
 
 
 def test_commands_of_this_machine_use_the_loopback_alone(

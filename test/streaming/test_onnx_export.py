@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from support.small import SMALL, small_bank
@@ -16,6 +15,8 @@ from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, sav
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.onnx_export import export_onnx
 from stmem_ros.streaming.segmenter import StreamingSegmenter
+
+onnxruntime = pytest.importorskip("onnxruntime")
 
 ARCHITECTURES = {
     "published": dataclasses.replace(SMALL, backbone="resnet50", causal=False),
