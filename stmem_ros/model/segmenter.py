@@ -113,8 +113,8 @@ class Segmenter(nn.Module):
 
     Called on normalised float frames N x T x 3 x H x W it returns logits N x classes x H x W of the
     target frame: the plain form, every frame through the backbone. The parts are public so that a
-    stream can keep the features of earlier frames (for an aligned fusion C + A channels, the
-    appearance of the frame besides):
+    stream can keep the features of earlier frames (for an aligned fusion C + A + K channels: the
+    appearance of the frame and its class probabilities besides):
 
         features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / stride)
         fuse(window)       N x C x T x h x w   -> N x C x h x w
@@ -162,7 +162,7 @@ class Segmenter(nn.Module):
             self.head,
             images,
             self.architecture.zoom,
-            appearance=isinstance(self.stf, AlignedFusion),
+            self.classifier if isinstance(self.stf, AlignedFusion) else None,
         )
 
     def fuse(self, window: Tensor) -> Tensor:
@@ -195,18 +195,21 @@ class Segmenter(nn.Module):
 
 
 def frame_features(
-    backbone: nn.Module, head: nn.Module, images: Tensor, zoom: float, appearance: bool
+    backbone: nn.Module, head: nn.Module, images: Tensor, zoom: float, classifier: nn.Module | None
 ) -> Tensor:
     """Features of images N x 3 x H x W, enlarged first.
 
-    With ``appearance``, the backbone's at 1/4 ride along.
+    With a classifier, what an aligned fusion compares rides along: the backbone's features at 1/4,
+    and the class probabilities of the frame alone.
     """
     if zoom != 1:
         height, width = (math.ceil(side * zoom) for side in images.shape[-2:])
         images = resample(images, (height, width), (zoom, zoom))
     levels = backbone(images.contiguous(memory_format=torch.channels_last))
     features = head(levels)
-    return torch.cat([features, levels[1]], dim=1) if appearance else features
+    if classifier is None:
+        return features
+    return torch.cat([features, levels[1], classifier(features).softmax(dim=1)], dim=1)
 
 
 def normalise(

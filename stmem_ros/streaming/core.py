@@ -65,7 +65,7 @@ class StreamingCore:
             self.head,
             images,
             self._zoom,
-            appearance=isinstance(self._stf, FoldedAlignment),
+            self._classifier if isinstance(self._stf, FoldedAlignment) else None,
         )
 
     def fusion(self) -> StreamFusion:

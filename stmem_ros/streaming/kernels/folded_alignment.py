@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stmem_ros.model.aligned_fusion import (
     DETAIL,
     DETAIL_SIZE,
+    DIMENSIONS,
     AlignedFusion,
     AlignedWindow,
     Descriptors,
@@ -37,14 +38,15 @@ PIXELS = 4096  # fused at a time
 class FoldedAlignment:
     """An :class:`AlignedFusion` in evaluation mode, of one stream.
 
-    Unlike there, the frames of an ``AlignedWindow`` are h x w x (C + D), its paths h x w x 3, its
-    descriptors h/2 x w/2 x D and h x w x D.
+    Unlike there, the frames of an ``AlignedWindow`` are h x w x (C + D + K), its paths h x w x 3,
+    its descriptors h/2 x w/2 x D and h x w x D.
     """
 
     def __init__(self, fusion: AlignedFusion) -> None:
         fusion = fold_batch_norms(fusion)
         self.window = fusion.window
         self._channels = fusion.channels
+        self._first_class = fusion.channels + fusion.appearance  # in what is given
         self._coarse = FoldedMatching(fusion.matching.coarse, joined=2)
         self._fine = FoldedMatching(fusion.matching.fine, joined=1)
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
@@ -52,11 +54,12 @@ class FoldedAlignment:
         self._closeness = fusion.closeness
 
     def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
-        """Take in the next frame, 1 x (C + A) x h x w; all paths now begin there."""
+        """Take in the next frame, 1 x (C + A + K) x h x w; all paths now begin there."""
         pixels = features[0].permute(1, 2, 0)
-        compared = F.normalize(F.linear(pixels, *self._compare), dim=-1)
-        frame = torch.cat([pixels[..., : self._channels], compared], dim=-1)
-        descriptors = self._describe(pixels[..., self._channels :])
+        compared = F.normalize(F.linear(pixels[..., : self._first_class], *self._compare), dim=-1)
+        probability = pixels[..., self._first_class :]
+        frame = torch.cat([pixels[..., : self._channels], compared, probability], dim=-1)
+        descriptors = self._describe(pixels[..., self._channels : self._first_class])
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self._match(descriptors, window.descriptors)
@@ -96,23 +99,26 @@ class FoldedAlignment:
         index: Tensor,
         weight: Tensor,
     ) -> Tensor:
-        """Some pixels x (C + D) of the newest frame fused with those their paths lead to.
+        """Some pixels x (C + D + K) of the newest frame fused with those their paths lead to.
 
         Args:
-            earlier: frames, all pixels x (C + D) each.
-            pixels: P x (C + D).
+            earlier: frames, all pixels x (C + D + K) each.
+            pixels: P x (C + D + K).
             visibility: frames x P, how far the place was seen all the way.
             index, weight: frames x P x 4, as of :func:`_corners`.
         """
-        c = self._channels
+        c, k = self._channels, self._channels + DIMENSIONS
         candidates = [
             _interpolate(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)
         ]
         candidates.append(pixels)
-        query = self._scale * pixels[:, c:]
-        scores = torch.stack([(query * frame[:, c:]).sum(dim=-1) for frame in candidates])
+        query = self._scale * pixels[:, c:k]
+        scores = torch.stack([(query * frame[:, c:k]).sum(dim=-1) for frame in candidates])
         attention = (scores + self._closeness[:, None]).softmax(dim=0)
         attention[:-1] *= visibility
+        attention *= torch.stack(
+            [(pixels[:, k:] * frame[:, k:]).sum(dim=-1) for frame in candidates]
+        )
         attention = (attention / attention.sum(dim=0))[..., None]
         fused = attention[0] * candidates[0][:, :c]
         for share, frame in zip(attention[1:], candidates[1:], strict=True):

@@ -133,6 +133,7 @@ def test_alignment(size: tuple[int, int], window: int) -> None:
     torch.manual_seed(1)
     scene = F.avg_pool2d(torch.randn(1, 14, size[0] + 12, size[1] + 12), 3, 1, 1)
     frames = [scene[:, :, 3 * i : 3 * i + size[0], 2 * i : 2 * i + size[1]] for i in range(5)]
+    frames = [torch.cat([x, (4 * x[:, :3]).softmax(dim=1)], dim=1) for x in frames]
     folded, plain_window, folded_window = FoldedAlignment(fusion), None, None
     for features in frames:
         plain_window = fusion.extend(plain_window, features)
