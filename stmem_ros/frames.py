@@ -41,7 +41,7 @@ class LabelledFrame:
     Attributes:
         frame: the frame they belong to; of a centred model one that came earlier.
         label, confidence: uint8 H x W, as in ``Segmentation``.
-        window: how many different frames the temporal fusion looked at.
+        window, memory_share: as in ``Segmentation``.
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
         epoch: the pipeline's when the frame came in.
@@ -51,6 +51,7 @@ class LabelledFrame:
     label: np.ndarray
     confidence: np.ndarray
     window: int
+    memory_share: float | None
     timings: StageTimings
     restart: Restart | None
     epoch: int

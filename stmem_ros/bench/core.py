@@ -132,7 +132,7 @@ class _Forms:
         """Push a frame through the stream, and through those of several cameras together."""
         network = self.stream.runner
         with torch.inference_mode():
-            fused = self._fusion.push(network.features(prepared(self._model, image)))
+            fused, _ = self._fusion.push(network.features(prepared(self._model, image)))
             self._logits = self.stream.core.classify(network.refine(fused))
         started = time.perf_counter()
         self._segmentation = self.stream.push(image, stamp)

@@ -148,7 +148,7 @@ class AlignedFusion(nn.Module):
         for features in window.unbind(dim=2):
             aligned_window = self.extend(aligned_window, features)
         assert aligned_window is not None
-        return self.fuse(aligned_window)
+        return self.fuse(aligned_window)[0]
 
     def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
         """Take in the next frame, N x (C + A + K) x h x w; all paths now begin there."""
@@ -165,8 +165,12 @@ class AlignedFusion(nn.Module):
         paths = (*(_extend_path(step, path) for path in paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
 
-    def fuse(self, window: AlignedWindow) -> Tensor:
-        """Each pixel attends to itself and to its places in earlier frames: N x C x h x w."""
+    def fuse(self, window: AlignedWindow) -> tuple[Tensor, Tensor]:
+        """Each pixel attends to itself and to its places in earlier frames.
+
+        Returns:
+            fused features N x C x h x w, and the mean share of the earlier frames in them, N.
+        """
         *earlier, newest = window.frames
         sampled = [
             _sample(frame, path[:, :2]) for frame, path in zip(earlier, window.paths, strict=True)
@@ -189,7 +193,8 @@ class AlignedFusion(nn.Module):
         weighted = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
         fused = torch.stack(weighted).sum(0)
         residual = values[-1] - fused
-        return fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
+        fused = fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
+        return fused, 1 - weights[:, -1].mean(dim=(1, 2))
 
 
 def _local_similarity(query: Tensor, key: Tensor, reach: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 import traceback
@@ -187,6 +188,7 @@ class ImageWorker:
             latency=latency,
             ring_length=labelled.window,
             ring_capacity=self._pipeline.window,
+            memory_share=math.nan if labelled.memory_share is None else labelled.memory_share,
             frames_dropped=self._images.dropped(stream.name),
             frames_late=stream.health.late,
             frames_invalid=stream.health.invalid,

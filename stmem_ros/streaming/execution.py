@@ -141,18 +141,18 @@ class RunnerFusion:
         self._shape: torch.Size | None = None  # of the features
         self._stateless = runner.execution.compile or runner.execution.cuda_graphs
 
-    def push(self, features: Tensor) -> Tensor:
-        """Features 1 x C x h x w of the next frame in, fused features of the target out."""
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features 1 x C x h x w of the next frame in; as of :class:`StreamFusion`."""
         if self._state is not None:
-            fused, *state = self._call(self._step, features, *self._state)
+            fused, share, *state = self._call(self._step, features, *self._state)
             self._state = tuple(state)
-            return fused
-        fused = self._push(features)
+            return fused, share
+        fused, share = self._push(features)
         if self._stateless:
             if features.shape != self._shape:  # what was recorded uses tensors of that size
                 self._call, self._shape = self._runner.make_caller(), features.shape
             self._state = tuple(x.clone() for x in self._fusion.state())
-        return fused
+        return fused, share
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -161,7 +161,7 @@ class RunnerFusion:
 
     def _push_from_state(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         self._fusion.resume(state, (features.shape[-2], features.shape[-1]))
-        return (self._fusion.push(features), *self._fusion.state())
+        return (*self._fusion.push(features), *self._fusion.state())
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Segmentation:
         confidence: largest class probability x 255, uint8 H x W.
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
+        memory_share: the weight of earlier frames in the fused features, mean of all pixels, 0 to
+            1: low where they show other things; None if the network cannot tell.
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
     """
@@ -84,6 +87,7 @@ class Segmentation:
     confidence: np.ndarray
     stamp: float
     window: int
+    memory_share: float | None
     timings: StageTimings
     restart: Restart | None = None
 
@@ -243,7 +247,7 @@ def _push_batch(
     features = network.features(batch)
     clock.stage_ends("backbone")
 
-    restarts, targets, fused = [], [], []
+    restarts, targets, fused, shares = [], [], [], []
     inputs = zip(streams, images, stamps, features.split(1), strict=True)
     for stream, image, stamp, frame_features in inputs:
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
@@ -252,7 +256,9 @@ def _push_batch(
             stream.reset()
         restarts.append(restart)
         targets.append(stream._append(frame))
-        fused.append(stream.fusion.push(frame_features))
+        of_stream, share = stream.fusion.push(frame_features)
+        fused.append(of_stream)
+        shares.append(share)
     clock.stage_ends("stf")
     refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
@@ -274,13 +280,27 @@ def _push_batch(
             confidence=confidence,
             stamp=target.stamp,
             window=len(stream.ring),
+            memory_share=_memory_share(share, len(stream.ring)),
             timings=timings,
             restart=restart,
         )
-        for label, confidence, target, stream, restart in zip(
-            labels, confidences, targets, streams, restarts, strict=True
+        for label, confidence, target, stream, share, restart in zip(
+            labels,
+            confidences,
+            targets,
+            streams,
+            torch.cat(shares).tolist(),
+            restarts,
+            strict=True,
         )
     ]
+
+
+def _memory_share(share: float, frames: int) -> float | None:
+    """What is told of the share of memory in a window of some different frames."""
+    if frames == 1:
+        return 0.0  # the others are copies of it
+    return None if math.isnan(share) else share
 
 
 def _resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -250,6 +250,7 @@ class BagReplay:
             label=labelled.label,
             confidence=labelled.confidence,
             window=labelled.window,
+            memory_share=labelled.memory_share,
             reference=reference,
             reference_problem=problem,
             map=placed,

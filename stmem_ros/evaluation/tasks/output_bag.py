@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ class OutputBag:
             latency=timings.latency / 1e3 if frame.latency is None else frame.latency,
             ring_length=frame.window,
             ring_capacity=self._window,
+            memory_share=math.nan if frame.memory_share is None else frame.memory_share,
             frames_dropped=self._counts[FrameState.DROPPED],
             frames_late=self._counts[FrameState.LATE],
             frames_invalid=self._counts[FrameState.INVALID],

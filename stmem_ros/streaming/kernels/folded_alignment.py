@@ -68,11 +68,16 @@ class FoldedAlignment:
         paths = (*_extend_paths(step, paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
 
-    def fuse(self, window: AlignedWindow) -> Tensor:
-        """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
+    def fuse(self, window: AlignedWindow) -> tuple[Tensor, Tensor]:
+        """Each pixel attends to itself and to its places in earlier frames.
+
+        Returns:
+            fused features 1 x C x h x w, and the mean share of the earlier frames in them, 1.
+        """
         *earlier, newest = window.frames
         if not earlier:
-            return newest[None, ..., : self._channels].permute(0, 3, 1, 2)
+            features = newest[None, ..., : self._channels].permute(0, 3, 1, 2)
+            return features, features.new_zeros(1)
         paths = torch.stack(window.paths)
         pixels = newest.flatten(0, 1)
         length = chunk_length(pixels, len(pixels), PIXELS)
@@ -83,13 +88,15 @@ class FoldedAlignment:
             strict=True,
         )
         earlier = [frame.flatten(0, 1) for frame in earlier]
-        fused = torch.cat([self._fuse_pixels(earlier, *chunk) for chunk in chunks])
-        fused = fused.unflatten(0, newest.shape[:2])
+        parts = [self._fuse_pixels(earlier, *chunk) for chunk in chunks]
+        fused = torch.cat([part for part, _ in parts]).unflatten(0, newest.shape[:2])
+        own = torch.stack([share for _, share in parts]).sum(dim=0, keepdim=True)
         residual = newest[..., : self._channels] - fused
         area = _inverse_area(residual, DETAIL_SIZE)[..., None]
         detail = residual.addcmul(_box_sum(residual, DETAIL_SIZE, rows=0), area, value=-1)
         # In this order, several cameras' joined have their channels innermost too.
-        return fused.add_(detail, alpha=DETAIL)[None].permute(0, 3, 1, 2)
+        fused = fused.add_(detail, alpha=DETAIL)[None].permute(0, 3, 1, 2)
+        return fused, 1 - own / len(pixels)
 
     def _fuse_pixels(
         self,
@@ -98,7 +105,7 @@ class FoldedAlignment:
         visibility: Tensor,
         index: Tensor,
         weight: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Some pixels x (C + D + K) of the newest frame fused with those their paths lead to.
 
         Args:
@@ -106,6 +113,9 @@ class FoldedAlignment:
             pixels: P x (C + D + K).
             visibility: frames x P, how far the place was seen all the way.
             index, weight: frames x P x 4, as of :func:`_corners`.
+
+        Returns:
+            P x C, and the sum of the pixels' own shares.
         """
         c, k = self._channels, self._channels + DIMENSIONS
         candidates = [
@@ -123,7 +133,7 @@ class FoldedAlignment:
         fused = attention[0] * candidates[0][:, :c]
         for share, frame in zip(attention[1:], candidates[1:], strict=True):
             fused.addcmul_(share, frame[:, :c])
-        return fused
+        return fused, attention[-1].sum()
 
     def _describe(self, appearance: Tensor) -> Descriptors:
         """Of h x w x A."""
