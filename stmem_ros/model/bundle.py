@@ -20,7 +20,7 @@ from torch import Tensor
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
 from stmem_ros.io.file_kind import why_unreadable
-from stmem_ros.io.whole_output import whole_folder
+from stmem_ros.io.whole_output import whole_file, whole_folder
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import write_tensors
@@ -54,6 +54,9 @@ class ModelInfo:
         mean, std: RGB normalisation, grey levels.
         training: free-form summary of how it was trained, with measured scores.
         checked: precisions in which its labels were compared with those in float32.
+        temperature: what scores are divided by before they become probabilities, so that these
+            tell how often labels are right (Guo et al., On calibration of modern neural networks,
+            ICML 2017); labels are the same with any.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ModelInfo:
     std: tuple[float, float, float] = IMAGENET_STD
     training: dict[str, Any] = field(default_factory=dict)
     checked: tuple[str, ...] = ("float32",)
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class ModelDescription:
     classes: tuple[SemanticClass, ...]
     training: dict[str, Any] = field(default_factory=dict)
     checked: tuple[str, ...] = ModelInfo.checked
+    temperature: Positive = ModelInfo.temperature
 
 
 class BundledSegmenter(Segmenter):
@@ -183,15 +188,6 @@ def save_bundle(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
-    description = ModelDescription(
-        name=info.name,
-        architecture=info.architecture,
-        input=InputDescription(info.height, info.mean, info.std),
-        classes=info.classes,
-        training=info.training,
-        checked=info.checked,
-    )
-    content = yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
     with whole_folder(folder, FILES) as part:
         part.mkdir()
         write_tensors(part / WEIGHTS, state)
@@ -199,7 +195,28 @@ def save_bundle(
             dataclasses.replace(
                 bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
             ).save(part / MEMORY)
-        (part / DESCRIPTION).write_text(content)
+        (part / DESCRIPTION).write_text(_description_text(info))
+
+
+def set_temperature(folder: Path, temperature: float) -> None:
+    """Have the probabilities of a bundle's model be those of another temperature."""
+    info = dataclasses.replace(read_info(folder), temperature=temperature)
+    with whole_file(folder / DESCRIPTION) as part:
+        part.write_text(_description_text(info))
+
+
+def _description_text(info: ModelInfo) -> str:
+    """Content of ``model.yaml``."""
+    description = ModelDescription(
+        name=info.name,
+        architecture=info.architecture,
+        input=InputDescription(info.height, info.mean, info.std),
+        classes=info.classes,
+        training=info.training,
+        checked=info.checked,
+        temperature=info.temperature,
+    )
+    return yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
 
 
 def load_memory(path: Path, model: Segmenter) -> MemoryBank:
@@ -255,6 +272,7 @@ def read_info(folder: Path) -> ModelInfo:
         std=description.input.std,
         training=description.training,
         checked=description.checked or ModelInfo.checked,
+        temperature=description.temperature,
     )
 
 
