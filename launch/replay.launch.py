@@ -3,7 +3,6 @@
 ros2 launch stmem_ros replay.launch.py bag:=drive image:=/camera/image_raw camera_info:=/camera/camera_info
 """  # noqa: E501
 
-import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -20,8 +19,9 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from stmem_ros.online.middleware import large_image_environment
+
 SHARE = Path(__file__).resolve().parent.parent
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 JPEG = "/compressed"
 
@@ -90,7 +90,5 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
-    profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
-    return LaunchDescription(
-        [*arguments, SetEnvironmentVariable(PROFILE, profile), OpaqueFunction(function=replay)]
-    )
+    profiles = [SetEnvironmentVariable(*item) for item in large_image_environment().items()]
+    return LaunchDescription([*arguments, *profiles, OpaqueFunction(function=replay)])

@@ -17,8 +17,9 @@ from launch.actions import (
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from stmem_ros.online.middleware import large_image_environment
+
 SHARE = Path(__file__).resolve().parent.parent
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 
 ARGUMENTS = (
@@ -35,6 +36,7 @@ PARAMETERS = (
     ("device", "Torch device: auto, cpu, cuda, cuda:N."),
     ("rectified", "true if the images are rectified."),
     ("depth", "true: place labels by depth images."),
+    ("depth_transport", "raw or compressedDepth."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),
     ("use_sim_time", "true: follow /clock, for bags and simulators."),
@@ -57,6 +59,7 @@ def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
             ("image_raw/compressed", [value("image"), "/compressed"]),
             ("camera_info", value("camera_info")),
             ("depth", value("depth_image")),
+            ("depth/compressedDepth", [value("depth_image"), "/compressedDepth"]),
         ],
     )
     return [node]
@@ -76,11 +79,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
-    profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
+    profiles = [SetEnvironmentVariable(*item) for item in large_image_environment().items()]
     return LaunchDescription(
         [
             *arguments,
-            SetEnvironmentVariable(PROFILE, profile),
+            *profiles,
             OpaqueFunction(function=segmentation_node),
             *camera_check(),
         ]

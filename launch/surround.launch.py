@@ -5,7 +5,6 @@ ros2 launch stmem_ros surround.launch.py cameras:=front,left,right
 Each camera has a namespace of its own with `image_raw` and `camera_info` in it.
 """
 
-import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -13,8 +12,9 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from stmem_ros.online.middleware import large_image_environment
+
 SHARE = Path(__file__).resolve().parent.parent
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 ENCLAVE = "ROS_SECURITY_ENCLAVE_OVERRIDE"
 
 ARGUMENTS = (
@@ -32,6 +32,7 @@ PARAMETERS = (
     ("device", "Torch device: auto, cpu, cuda, cuda:N."),
     ("rectified", "true if the images are rectified."),
     ("depth", "true: place labels by depth images."),
+    ("depth_transport", "raw or compressedDepth."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),
     ("use_sim_time", "true: follow /clock, for bags and simulators."),
@@ -56,6 +57,7 @@ def surround_node(context: LaunchContext) -> list[LifecycleNode]:
             (f"{camera}/image_raw/compressed", f"{camera}/{image}/compressed"),
             (f"{camera}/camera_info", f"{camera}/{info}"),
             (f"{camera}/depth", f"{camera}/{depth}"),
+            (f"{camera}/depth/compressedDepth", f"{camera}/{depth}/compressedDepth"),
         ]
     return [
         LifecycleNode(
@@ -77,11 +79,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (*ARGUMENTS, *as_in_file)
     ]
-    profile = os.environ.get(PROFILE, str(SHARE / "config" / "fastdds_large_images.xml"))
+    profiles = [SetEnvironmentVariable(*item) for item in large_image_environment().items()]
     return LaunchDescription(
         [
             *arguments,
-            SetEnvironmentVariable(PROFILE, profile),
+            *profiles,
             OpaqueFunction(function=surround_node),
         ]
     )

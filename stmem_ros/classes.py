@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
+
+from stmem_ros.configuration import Range
 
 UNLABELLED = 255
-GreyLevel = Annotated[int, Meta(ge=0, le=255)]
+GreyLevel = Annotated[int, Range(ge=0, le=255)]
 
 
 @dataclass(frozen=True)
 class SemanticClass:
     """One class of a label set: ``id`` 0..254, a name, an RGB colour."""
 
-    id: Annotated[int, Meta(ge=0, le=254)]
+    id: Annotated[int, Range(ge=0, le=254)]
     name: str
     colour: tuple[GreyLevel, GreyLevel, GreyLevel]
 

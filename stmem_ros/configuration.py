@@ -2,7 +2,7 @@
 
 The types of the fields say what a file may hold: ``bool``, ``int``, ``float``, ``str``,
 ``Literal``, an ``Enum`` (written as the name of a member), tuples (written as lists),
-``dict[str, ...]``, other dataclasses; ``Annotated[int, msgspec.Meta(ge=0, le=9)]`` is a range.
+``dict[str, ...]``, other dataclasses; ``Annotated[int, Range(ge=0, le=9)]`` has limits.
 A whole number may stand for a ``float``; numbers are finite. A section without content is empty.
 """
 
@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import msgspec
 import yaml
-from msgspec import Meta, inspect
 
 T = TypeVar("T")
 
@@ -26,11 +24,31 @@ LONGEST_FILE = 200_000  # characters of a YAML file
 MOST_VALUES = 100_000  # of a YAML file
 SHOWN_LENGTH = 80  # characters of a value in a message
 
-Positive = Annotated[float, Meta(gt=0.0)]
-NotNegative = Annotated[float, Meta(ge=0.0)]
-Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-Count = Annotated[int, Meta(ge=0)]
-CountFromOne = Annotated[int, Meta(ge=1)]
+
+@dataclass(frozen=True)
+class Range:
+    """Limits of a number in an annotation: at least, above, at most, below."""
+
+    ge: float = -math.inf
+    gt: float = -math.inf
+    le: float = math.inf
+    lt: float = math.inf
+
+    def holds(self, value: float) -> bool:
+        return self.ge <= value <= self.le and self.gt < value < self.lt
+
+    def __str__(self) -> str:
+        if math.isfinite(self.ge) and math.isfinite(self.le):
+            return f" from {self.ge:g} to {self.le:g}"
+        limits = (("from", self.ge), ("above", self.gt), ("to", self.le), ("below", self.lt))
+        return "".join(f" {word} {limit:g}" for word, limit in limits if math.isfinite(limit))
+
+
+Positive = Annotated[float, Range(gt=0.0)]
+NotNegative = Annotated[float, Range(ge=0.0)]
+Probability = Annotated[float, Range(ge=0.0, le=1.0)]
+Count = Annotated[int, Range(ge=0)]
+CountFromOne = Annotated[int, Range(ge=1)]
 
 
 class ConfigurationError(ValueError):
@@ -69,9 +87,21 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         if len(text) > LONGEST_FILE:
             raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
         return _load(text, loader or _Loader)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{title} {path} is missing") from error
     except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{title} {path} cannot be read: {reason}") from error
+        raise ConfigurationError(f"{title} {path} cannot be read: {yaml_problem(error)}") from error
+
+
+def yaml_problem(error: Exception) -> str:
+    """Why a YAML file could not be read, one line: for files that people write."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"it is no YAML at line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, (UnicodeDecodeError, yaml.reader.ReaderError)):
+        return "it is no text in UTF-8"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return " ".join(str(error).split())
 
 
 def convert(value: Any, kind: Any, key: str = "") -> Any:
@@ -102,12 +132,9 @@ def convert(value: Any, kind: Any, key: str = "") -> Any:
             return members[str(value).lower()]
         raise _refusal(key, value, ", ".join(members))
     try:
-        converted = msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
-        raise _refusal(key, value, _allowed(inspect.type_info(kind))) from None
-    if not _is_finite(converted):
-        raise _refusal(key, value, _allowed(inspect.type_info(kind)))
-    return converted
+        return _plain(value, kind)
+    except (ValueError, OverflowError):
+        raise _refusal(key, value, _allowed(kind)) from None
 
 
 def check_values(instance: Any) -> None:
@@ -209,35 +236,42 @@ def _refusal(key: str, value: Any, allowed: str) -> ConfigurationError:
     return ConfigurationError(f"{key} is {_shown(value)}; allowed: {allowed}")
 
 
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_finite(item) for item in value)
-    return not isinstance(value, float) or math.isfinite(value)
+def _plain(value: Any, kind: Any) -> Any:
+    """A value as a type that has no fields.
+
+    Raises:
+        ValueError, OverflowError: it is none.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        number, limits = _plain(value, arguments[0]), arguments[1]
+        if not limits.holds(number):
+            raise ValueError
+        return number
+    if origin is tuple and isinstance(value, list | tuple):
+        of_any_length = arguments[-1] is Ellipsis
+        kinds = arguments[:1] * len(value) if of_any_length else arguments
+        return tuple(_plain(v, k) for v, k in zip(value, kinds, strict=True))
+    if origin is Literal and value in arguments:
+        return value
+    if kind is float and type(value) is int:
+        value = float(value)
+    is_plain = isinstance(kind, type) and type(value) is kind
+    if not is_plain or (kind is float and not math.isfinite(value)):
+        raise ValueError
+    return value
 
 
-def _allowed(kind: inspect.Type) -> str:
+def _allowed(kind: Any) -> str:
     """What values a type takes, in words."""
-    match kind:
-        case inspect.BoolType():
-            return "true, false"
-        case inspect.StrType():
-            return "text"
-        case inspect.IntType():
-            return f"whole numbers{_range(kind)}"
-        case inspect.FloatType():
-            return f"numbers{_range(kind)}"
-        case inspect.LiteralType():
-            return ", ".join(str(value) for value in kind.values)
-        case inspect.TupleType():
-            return f"a list of {len(kind.item_types)} {_allowed(kind.item_types[0])}"
-        case inspect.VarTupleType():
-            return f"a list of {_allowed(kind.item_type)}"
-        case _:
-            return "a list of mappings"
-
-
-def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    if kind.ge is not None and kind.le is not None:
-        return f" from {kind.ge:g} to {kind.le:g}"
-    limits = (("from", kind.ge), ("above", kind.gt), ("to", kind.le), ("below", kind.lt))
-    return "".join(f" {word} {limit:g}" for word, limit in limits if limit is not None)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return f"{_allowed(arguments[0])}{arguments[1]}"
+    if origin is Literal:
+        return ", ".join(arguments)
+    if origin is tuple and is_dataclass(arguments[0]):
+        return "a list of mappings"
+    if origin is tuple:
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"a list of {count}{_allowed(arguments[0])}"
+    return {bool: "true, false", str: "text", int: "whole numbers", float: "numbers"}[kind]

@@ -18,6 +18,7 @@ from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bags import TF, BagReader, Topic
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import decode_image, decode_label
 from stmem_ros.io.pages import render
 from stmem_ros.io.whole_output import whole_file
@@ -83,6 +84,7 @@ class Recording:
         """All frames that were labelled, in order."""
         transforms = self._transforms()
         grid: Any = None
+        depth = BitDepth()
         for record in self.source.records({self.image.name}):
             message = self.source.decode(record)
             stamp = nanoseconds(message.header.stamp)
@@ -93,10 +95,10 @@ class Recording:
             if grid is not None:
                 try:
                     frame = grid.header.frame_id
-                    view = _view(grid, transforms.lookup(frame, BASE_FRAME, stamp, 0))
+                    view = _view(grid, transforms.lookup(frame, BASE_FRAME, stamp))
                 except TransformError:
                     grid = None
-            yield Moment(stamp, decode_image(message), self.labels[stamp], view)
+            yield Moment(stamp, decode_image(message, depth), self.labels[stamp], view)
 
     def miou(self, reference: Topic | None) -> float | None:
         """mIoU of the labels against the bag's own, None without any."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.segmenter import Restart, StageTimings
 
 
@@ -74,8 +75,16 @@ class RefusedFrame:
     text: str
 
 
-def late_text(lag: int) -> str:
-    """Of a frame whose stamp lies ``lag`` ns before one of its camera that came earlier."""
+def late_text(stamp: int, newest: int) -> str:
+    """Why a stamp is none of now, after the ``newest`` one of its camera, ns; empty if it may be.
+
+    What lies farther back is of another time: a bag or a simulation that began again.
+    """
+    lag = newest - stamp
+    if not stamp and newest:
+        return "its stamp is 0, which means none, where others of its camera have one"
+    if not 0 <= lag <= CLOCK_RESET:
+        return ""
     if not lag:
         return "its stamp is that of an image which came earlier: do its stamps stand still?"
     return f"its stamp lies {lag / 1e9:.3f} s before that of an image which came earlier"
@@ -129,6 +138,14 @@ class MapProblem(Enum):
     NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
     NO_RULES = "the model's classes have no cost rules"
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"
+
+
+def no_odometry_text(base: str, odom: str) -> str:
+    """Of a grid in ``base``, which no transforms connect to ``odom``."""
+    return (
+        f"no odometry (no transforms connect {base!r} to {odom!r}): "
+        f"the grid lies in {base!r} and holds the newest image alone"
+    )
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,12 @@ PARAMETERS = (
         "false: by the ground plane.",
     ),
     Parameter(
+        "depth_transport",
+        "raw",
+        "Topic of the depth images: depth, or depth/compressedDepth (PNG).",
+        choices=("raw", "compressedDepth"),
+    ),
+    Parameter(
         "rectified",
         False,
         "The images are rectified: P of camera_info counts, and its distortion does not.",

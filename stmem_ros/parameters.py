@@ -41,6 +41,7 @@ class NodeParameters:
     image_transport: str
     image_reliability: str
     depth: bool
+    depth_transport: str
     rectified: bool
     inference_height: int
     max_gap: float

@@ -5,7 +5,7 @@ module: they turn messages or records into frames, and its results into messages
 order of a frame's way:
 
 - An image that cannot be used is refused, and so is a late one, whose stamp lies at most a second
-  before the newest of its camera; nothing else changes (``_refusal``).
+  before the newest of its camera, or is 0; nothing else changes (``_refusal``).
 - A stamp that lies farther back, a long gap or a new image size begins that camera's stream anew.
 - A reset, or a ROS clock that went back, begins a new *epoch* (``reset``, ``time_went_back``): what
   came in before it is forgotten. Labels of an earlier epoch are not fused, and the grid forgets
@@ -22,7 +22,6 @@ order of a frame's way:
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,13 +49,14 @@ from stmem_ros.frames import (
     RefusedFrame,
     View,
     late_text,
+    no_odometry_text,
 )
 from stmem_ros.geometry.calibrations import Calibrations
-from stmem_ros.geometry.odometry import LostOdometryError, Odometry
+from stmem_ros.geometry.image_poses import ImagePoses
+from stmem_ros.geometry.odometry import LostOdometryError
 from stmem_ros.geometry.transforms import TransformError, TransformSource
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.execution import Execution, swap_memory
 from stmem_ros.streaming.segmenter import (
     Restart,
@@ -117,8 +117,8 @@ class _Camera:
 class Pipeline:
     """Labels the frames of some cameras, and keeps the grid that all of them fill.
 
-    ``label`` and ``fuse`` may be called by two threads, each by one at a time; ``reset``,
-    ``time_went_back`` and ``swap_memory`` by any: they wait for neither.
+    One thread may call ``label``, another one ``is_due`` and ``fuse``; any may call ``reset``,
+    ``time_went_back`` and ``swap_memory``: they wait for neither.
 
     Args:
         model: causal, or centred for offline work; None: frames come labelled (``labelled_frame``).
@@ -146,9 +146,8 @@ class Pipeline:
             self.streams = {name: _stream(model, config) for name in config.cameras}
         self._model = model
         self._transforms = transforms
-        self._odometry = Odometry(
-            transforms, config.odom_frame, config.base_frame, config.transform_timeout
-        )
+        names = config.odom_frame, config.base_frame
+        self._poses = ImagePoses(transforms, *names, config.transform_timeout)
         self._calibrations = Calibrations(config.rectified)
         self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
         self._rate = RateLimiter(config.costmap_rate)
@@ -268,8 +267,8 @@ class Pipeline:
         if camera.epoch != epoch:
             stream.reset()
             camera = self._cameras[frame.camera] = _Camera(epoch)
-        if camera.newest is not None and 0 <= camera.newest - frame.stamp <= CLOCK_RESET:
-            return RefusedFrame(frame, Refusal.LATE, late_text(camera.newest - frame.stamp))
+        if camera.newest is not None and (text := late_text(frame.stamp, camera.newest)):
+            return RefusedFrame(frame, Refusal.LATE, text)
         camera.newest = frame.stamp
         return None
 
@@ -303,6 +302,11 @@ class Pipeline:
 
     # Labels to the grid
 
+    def is_due(self, labelled: LabelledFrame, waited: float) -> bool:
+        """Whether labels that have waited so many seconds wait for no late transforms any more."""
+        frame, is_old = labelled.frame, labelled.epoch != self.epoch
+        return is_old or not self._poses.are_awaited(frame.frame_id, frame.stamp, waited)
+
     def fuse(
         self,
         labelled: LabelledFrame,
@@ -311,6 +315,8 @@ class Pipeline:
         now: float | None = None,
     ) -> MapResult | None:
         """Fuse the labels of a frame into the grid; None if what they show was forgotten since.
+
+        It waits for nothing; ``is_due`` tells when it is worth it.
 
         Args:
             camera_info: the camera's newest sensor_msgs/CameraInfo, of ROS or of a bag; None: none
@@ -365,12 +371,7 @@ class Pipeline:
     ) -> MapResult:
         frame, base, odom = labelled.frame, self.config.base_frame, self.config.odom_frame
         camera = self._calibrations.camera(frame.camera, camera_info, *labelled.label.shape)
-        patience = self.config.transform_timeout
-        deadline = time.monotonic() + patience
-        camera_from_base = self._transforms.lookup(
-            frame.frame_id.lstrip("/"), base, frame.stamp, patience
-        )
-        odom_from_base = self._odometry.lookup(frame.stamp, max(0.0, deadline - time.monotonic()))
+        camera_from_base, odom_from_base = self._poses.lookup(frame.frame_id, frame.stamp)
         self._still_images.check(frame.camera, frame.rgb, odom_from_base)
         update = mapper.update(
             labelled.label,
@@ -380,18 +381,15 @@ class Pipeline:
             camera_from_base,
             odom_from_base,
             None if depth is None else read_depth(depth, frame.frame_id),
+            self._poses.between(mapper.newest, frame.stamp),
         )
         view = View(camera, camera_from_base)
         publish = self._rate.accepts(frame.stamp)
         if odom_from_base is not None:
             self._grid_time.follow(frame.camera, frame.stamp)
             return MapResult(PlacedMap(update, odom, odom_from_base, view), publish=publish)
-        text = (
-            f"no odometry (no transforms connect {base!r} to {odom!r}): "
-            f"the grid lies in {base!r} and holds the newest image alone"
-        )
         placed = PlacedMap(update, base, np.eye(4), view)
-        return MapResult(placed, MapProblem.NO_ODOMETRY, text, publish)
+        return MapResult(placed, MapProblem.NO_ODOMETRY, no_odometry_text(base, odom), publish)
 
 
 def _stream(model: BundledSegmenter, config: PipelineConfig) -> StreamingSegmenter:

@@ -53,7 +53,7 @@ def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros-log"))
-        profile = resource("config", "fastdds_large_images.xml")
+        profile = resource("config", "fastdds_this_machine.xml")
         monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
         yield
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "stmem_ros"
 # From the bottom up; a part imports parts of lower layers alone. Top-level modules are parts too.
 LAYERS = (
-    ("classes", "stamps", "resources", "configuration", "signals"),
+    ("configuration", "resources", "signals", "stamps"),
+    ("classes",),
     ("geometry", "drawing"),
     ("io",),
     ("model",),

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from msgspec import Meta
 
-from stmem_ros.configuration import ConfigurationError, check_values, read_configuration
+from stmem_ros.configuration import ConfigurationError, Range, check_values, read_configuration
 
 
 class Colour(Enum):
@@ -20,14 +19,14 @@ class Colour(Enum):
 
 @dataclass(frozen=True)
 class Wheel:
-    radius: Annotated[float, Meta(gt=0.0, le=2.0)]
+    radius: Annotated[float, Range(gt=0.0, le=2.0)]
     driven: bool = False
 
 
 @dataclass(frozen=True)
 class Car:
     name: str
-    doors: Annotated[int, Meta(ge=1)] = 4
+    doors: Annotated[int, Range(ge=1)] = 4
     speed: float = 1.0
     size: tuple[float, float] = (4.0, 2.0)
     tags: tuple[str, ...] = ()
@@ -106,7 +105,7 @@ def test_an_empty_section_is_one_of_defaults(tmp_path: Path) -> None:
         ("name: a\nsize: [1]", "size is [1]"),
         ("name: a\nsize: ab", "size is 'ab'"),
         ("name: a\ntags: ab", "tags is 'ab'"),
-        ("name: a\nfuel: diesel", "fuel is 'diesel'; allowed: none, petrol"),
+        ("name: a\nfuel: diesel", "fuel is 'diesel'; allowed: petrol, none"),
         ("name: a\ncolour: green", "colour is 'green'; allowed: red, blue"),
         ("name: a\nspare: {radius: 3}", "spare.radius is 3"),
         ("name: a\nspare: {}", "spare.radius"),

@@ -7,11 +7,13 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlparse
 from xml.etree import ElementTree
 
 import pytest
 
 from stmem_ros.commands.stmem import build_parser
+from stmem_ros.online.middleware import large_image_environment
 from stmem_ros.parameters import DEFAULTS, NodeParameters
 
 ROOT = Path(__file__).parent.parent
@@ -196,16 +198,18 @@ def test_node_and_player_are_in_enclaves_of_the_policy(
     assert set(player.named["additional_env"].values()) == {"/stmem/recorder"} < permitted
 
 
-def test_it_sets_the_middleware_profile_unless_the_user_did(
-    segmentation: ModuleType, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["segmentation", "surround", "replay"])
+def test_it_sets_the_profiles_of_all_middlewares_unless_the_user_did(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "FASTDDS_DEFAULT_PROFILES_FILE"
-    monkeypatch.delenv(name, raising=False)
-    (profile,) = parts(segmentation.generate_launch_description(), "SetEnvironmentVariable")
-    assert profile.positional[0] == name and Path(profile.positional[1]).is_file()
-    monkeypatch.setenv(name, "/mine.xml")
-    (profile,) = parts(segmentation.generate_launch_description(), "SetEnvironmentVariable")
-    assert profile.positional == (name, "/mine.xml")
+    stand_in(monkeypatch)
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    monkeypatch.delenv("CYCLONEDDS_URI", raising=False)
+    description = load(name).generate_launch_description()
+    variables = dict(a.positional for a in parts(description, "SetEnvironmentVariable"))
+    assert variables == large_image_environment()
+    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
+    assert Path(urlparse(variables["CYCLONEDDS_URI"]).path).is_file()
 
 
 def test_the_parameter_file_names_parameters_and_their_defaults() -> None:

@@ -138,6 +138,24 @@ def test_a_late_image_costs_that_image_alone(labelling: Pipeline, frames, back: 
     assert free_cells(labelling.fuse(sky(labelling, 2.1), INFO)) > known / 2 > 0
 
 
+def test_an_image_without_a_stamp_among_others_costs_that_image_alone(
+    labelling: Pipeline, frames
+) -> None:
+    kinds(labelling, frame(frames[0], 1.7e9), frame(frames[1], 1.7e9 + 0.1))
+    (refused,) = labelling.label([frame(frames[2], 0.0)]).refused
+    assert refused.refusal is Refusal.LATE and "0" in refused.text
+    (labelled,) = labelling.label([frame(frames[3], 1.7e9 + 0.2)]).labelled
+    assert labelled.window == 3 and labelled.restart is None
+
+
+def test_images_that_name_no_frame_say_so(poses: KnownPoses) -> None:
+    pipeline = Pipeline(None, RULES, CONFIG, poses)
+    nameless = dataclasses.replace(road(pipeline, 1.0).frame, frame_id="/")
+    label = np.zeros(nameless.rgb.shape[:2], np.uint8)
+    result = pipeline.fuse(pipeline.labelled_frame(nameless, label, label), INFO)
+    assert result.problem is MapProblem.NO_TRANSFORM and "frame_id" in result.text
+
+
 def test_a_step_back_of_more_than_a_second_begins_its_cameras_stream_anew(
     small_model: BundledSegmenter, poses: KnownPoses, frames
 ) -> None:
@@ -393,20 +411,22 @@ def test_once_odometry_was_seen_no_grid_lies_in_another_frame() -> None:
     assert free_cells(pipeline.fuse(sky(pipeline, 1.2), INFO)) > known / 2
 
 
-def test_late_transforms_are_waited_for() -> None:
+def test_labels_whose_transforms_are_late_are_not_due() -> None:
     transforms = mounted()
-    config = dataclasses.replace(CONFIG, transform_timeout=10.0)
-    pipeline = Pipeline(None, RULES, config, transforms)
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
     still = np.array([0, 0, 0, 1.0, 0, 0, 0])
     transforms.add("odom", "base_footprint", 900_000_000, still, False)
-    late = threading.Timer(
-        0.1, transforms.add, ("odom", "base_footprint", 1_100_000_000, still, False)
-    )
-    late.start()
-    result = pipeline.fuse(road(pipeline, 1.0), INFO)
-    late.join()
+    early, patience = road(pipeline, 1.0), CONFIG.transform_timeout
+    assert not pipeline.is_due(early, 0.0) and not pipeline.is_due(early, 0.9 * patience)
+    assert pipeline.is_due(early, patience)
+    transforms.add("odom", "base_footprint", 1_100_000_000, still, False)
+    assert pipeline.is_due(early, 0.0)
+    result = pipeline.fuse(early, INFO)
     assert result is not None and result.placed is not None and result.problem is None
     assert result.placed.frame == "odom"
+    later = road(pipeline, 2.0)
+    pipeline.reset()  # nobody wants them any more
+    assert pipeline.is_due(later, 0.0)
 
 
 def test_odometry_that_jumps_is_refused_until_it_stays(
@@ -419,6 +439,18 @@ def test_odometry_that_jumps_is_refused_until_it_stays(
     assert result is not None and result.placed is None
     assert result.problem is MapProblem.NOT_USABLE and "500.0 m" in result.text
     assert free_cells(mapping.fuse(road(mapping, 1.2), INFO)) > 0
+
+
+@pytest.mark.parametrize("size", [3.0, 5.0])  # as far as a vehicle gets in a second
+def test_a_jump_in_a_pause_between_images_leaves_nothing_of_the_place_before(size: float) -> None:
+    transforms = mounted()
+    pipeline = Pipeline(None, RULES, CONFIG, transforms)
+    for i in range(41):  # at 20 Hz, from 0 to 2 s
+        place = np.array([size if i > 29 else 0.0, 0, 0, 1.0, 0, 0, 0])
+        transforms.add("odom", "base_footprint", i * 50_000_000, place, False)
+    for seconds in (0.6, 0.7, 0.8, 0.9, 1.0):
+        assert free_cells(pipeline.fuse(road(pipeline, seconds), INFO)) > 0
+    assert free_cells(pipeline.fuse(sky(pipeline, 2.0), INFO)) == 0
 
 
 def test_images_that_stand_still_while_the_base_moves_are_not_fused(

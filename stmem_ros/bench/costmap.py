@@ -10,6 +10,13 @@ from itertools import islice
 
 import numpy as np
 
+from stmem_ros.bench.sightings import (
+    LETHAL,
+    BarredShares,
+    Sighting,
+    SightingLog,
+    barred_shares,
+)
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot
 from stmem_ros.costmap.mapper import SemanticMapper
@@ -30,6 +37,8 @@ CAMERA_INFO = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, CAMERA_FRA
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
 FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
 RATE = 10.0  # Hz
+CROWDS = range(720, 723)  # seeds of crowded scenes for sightings of people and others
+CROWD_FRAMES = 60
 TURN = (5.6, 26)  # start (s) and frames of a drive that ends after the right turn
 # One update of a planner's local grid from a wide image, as KITTI's camera takes them.
 WIDE = CameraModel(1242, 375, ((720.0, 0.0, 610.0), (0.0, 720.0, 173.0), (0.0, 0.0, 1.0)))
@@ -54,6 +63,8 @@ class CostmapScores:
         turn_iou: ``drivable_iou`` of the last window of drives round a corner of 90 degrees.
         seen: of the ground in view within range, the share that has a cost.
         sure: of the same, the share that has a class too.
+        lethal_road: of the road that is seen in drives through crowds, the share that is lethal.
+        sightings: what the same drives show in plain view, and how much of it is barred.
         update_ms_median: one update of a 200 x 200 grid from a 1242 x 375 image.
     """
 
@@ -64,6 +75,8 @@ class CostmapScores:
     turn_iou: float
     seen: float
     sure: float
+    lethal_road: float
+    sightings: tuple[BarredShares, ...]
     update_ms_median: float
 
 
@@ -74,7 +87,7 @@ class KnownPoses:
         self.odom_from_base = np.eye(4)
         self._camera_from_base = camera_from_base
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         """See ``TransformSource``."""
         return self.odom_from_base if target == CONFIG.odom_frame else self._camera_from_base
 
@@ -106,6 +119,7 @@ def bench_costmap(
     model: BundledSegmenter | None = None,
     labeller: Labeller = true_labels,
     seeds: Sequence[int] = SEEDS,
+    crowds: Sequence[int] = CROWDS,
 ) -> CostmapScores:
     """Drive through held-out synthetic scenes and compare the grids with the truth.
 
@@ -127,6 +141,7 @@ def bench_costmap(
         grids = _grids(rules, model, labeller, drive(scene, TURN[1], RATE, TURN[0]))
         [(grid, frame)] = deque(grids, 1)
         turned += _count(grid, scene, frame, kind)[2:4]
+    lethal_road, sightings = _crowds(rules, model, labeller, crowds)
     return CostmapScores(
         occupied_not_free=counts[0] / counts[1],
         drivable_iou=counts[2] / counts[3],
@@ -135,8 +150,30 @@ def bench_costmap(
         turn_iou=turned[0] / turned[1],
         seen=counts[4] / counts[6],
         sure=counts[5] / counts[6],
+        lethal_road=lethal_road,
+        sightings=sightings,
         update_ms_median=_update_ms(rules),
     )
+
+
+def _crowds(
+    rules: CostRules, model: BundledSegmenter | None, labeller: Labeller, seeds: Sequence[int]
+) -> tuple[float, tuple[BarredShares, ...]]:
+    """In drives through crowds: the lethal share of the road in sight, and sightings."""
+    sightings: list[Sighting] = []
+    lethal = seen = 0
+    for seed in seeds:
+        scene = make_scene("crowded", seed)
+        log = SightingLog(scene, STREET_GRID.max_range)
+        for grid, frame in _grids(rules, model, labeller, drive(scene, CROWD_FRAMES, RATE)):
+            log.add(frame, grid)
+            x, y = grid.centres().T.reshape(2, *grid.label.shape)
+            road = ground_truth(scene, frame.seconds, x, y) == ID["road"]
+            road &= _visible(frame, x, y)[1]
+            lethal += int((road & (grid.cost >= LETHAL)).sum())
+            seen += int(road.sum())
+        sightings += log.sightings
+    return lethal / seen, barred_shares(sightings)
 
 
 def _grids(
@@ -213,7 +250,7 @@ def _front_edge_errors(rules: CostRules) -> Iterator[float]:
         view = render(scene, 0.0, CAMERA, pose @ MOUNTING.base_from_camera())
         [(grid, _)] = _grids(rules, None, true_labels, [DriveFrame(0.0, 0.0, view, pose)])
         x, y = grid.centres().T.reshape(2, *grid.label.shape)
-        lethal = grid.cost == 100
+        lethal = grid.cost >= LETHAL
         for row in np.flatnonzero(np.abs(y[:, 0] - across) < 0.8):
             hits = np.flatnonzero(lethal[row])
             yield abs(x[row, hits[0]] - grid.resolution / 2 - front) if len(hits) else np.inf

@@ -26,6 +26,7 @@ from stmem_ros.frames import CameraFrame, LabelledFrame, PlacedMap
 from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, is_rectified
 from stmem_ros.io.bags import TF, BagReader, Topic
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
@@ -188,13 +189,14 @@ def read_frames(
             transforms.add_message(reader.decode(record), static="static" in record.topic)
     camera_info = next(reader.decode(record) for record in reader.records({info.name}))
     records = reader.records({image.name})
+    depth = BitDepth()
     for path, record in tqdm(
         zip(lidar_files, records, strict=False), total=len(lidar_files), unit="frame"
     ):
         message = reader.decode(record)
         frame = CameraFrame(
             camera="",
-            rgb=writeable(decode_image(message)),
+            rgb=writeable(decode_image(message, depth)),
             stamp=nanoseconds(message.header.stamp),
             frame_id=message.header.frame_id,
         )

@@ -84,7 +84,7 @@ def run_create(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     if not count:
-        raise CommandError(f"{options.images or options.video}: no frame to write {problem}")
+        raise CommandError(problem or f"{options.images or options.video}: no frame to write")
     print(f"{count} frames written to {options.out}")
     if problem:
         raise CommandError(problem)

@@ -216,6 +216,7 @@ def run_node(options: argparse.Namespace) -> int:
 def run_costmap(options: argparse.Namespace) -> int:
     from stmem_ros.bench.costmap import bench_costmap, model_labels, true_labels
     from stmem_ros.bench.lidar import bench_lidar
+    from stmem_ros.bench.sightings import BarredShares
     from stmem_ros.classes import CAMVID
     from stmem_ros.costmap.rules import default_rules
     from stmem_ros.io.output_file import check_output_files
@@ -227,6 +228,7 @@ def run_costmap(options: argparse.Namespace) -> int:
         raise CommandError("--lidar needs --model: a real drive has no true labels")
     _check(options)
     keep_freed_memory()
+    sightings: tuple[BarredShares, ...] = ()
     try:
         if options.pictures is not None:
             inputs = [p for p in (options.bag, options.lidar) if p]
@@ -242,14 +244,26 @@ def run_costmap(options: argparse.Namespace) -> int:
             )
             figures = {f"{size:g} m": dataclasses.asdict(s) for size, s in found.items()}
         else:
-            figures = {"": dataclasses.asdict(bench_costmap(rules, model, labeller))}
+            scores = bench_costmap(rules, model, labeller)
+            sightings = scores.sightings
+            figures = {"": dataclasses.asdict(scores)}
+            del figures[""]["sightings"]  # a table of its own
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     if options.lidar is not None:
         print(f"{'cells of':>20}" + "".join(f"{title:>8}" for title in figures))
     for name in next(iter(figures.values())):
         print(f"{name:>20}" + "".join(f"{row[name]:8.4f}" for row in figures.values()))
-    content = figures if options.lidar is not None else figures[""]
+    for row in sightings:
+        state = "moving" if row.moving else "standing"
+        print(f"{'barred, ' + row.name:>20} {state:>8}", end="")
+        shown = {at: share for at, share in row.at.items() if share.sightings}
+        print("".join(f"   {at}: {s.barred:.3f} of {s.sightings}" for at, s in shown.items()))
+    content = (
+        figures
+        if options.lidar is not None
+        else figures[""] | {"sightings": [dataclasses.asdict(row) for row in sightings]}
+    )
     shares = {
         f"{name} {title}".strip(): {"": value}
         for title, row in figures.items()

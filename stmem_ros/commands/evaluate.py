@@ -19,7 +19,8 @@ from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from stmem_ros.data.disturbance import Disturbance
-    from stmem_ros.evaluation.evaluate_bags import OnlinePlayer
+    from stmem_ros.evaluation.evaluate_bags import Evaluation, OnlinePlayer
+    from stmem_ros.evaluation.evaluate_dataset import Scores
     from stmem_ros.evaluation.results.folder import RecordingFolder
     from stmem_ros.evaluation.tasks.bag_task import BagTask
     from stmem_ros.parameters import NodeParameters
@@ -97,66 +98,81 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_bags(options: argparse.Namespace) -> int:
     try:
-        from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
-        from stmem_ros.evaluation.report import terminal
         from stmem_ros.evaluation.report.page import write_report
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
-    from stmem_ros.evaluation.replay.latency import read_latency
-    from stmem_ros.evaluation.replay.replay_options import ReplayOptions
     from stmem_ros.evaluation.results.folder import EvaluationFolder
     from stmem_ros.evaluation.results.gate import parse_limit, problems
     from stmem_ros.evaluation.results.run_faults import not_allowed, parse_kinds
-    from stmem_ros.evaluation.tasks.engines import JobOptions
 
     try:
         allowed = parse_kinds(options.allow)
         limits = [parse_limit(text, highest=False) for text in options.fail_under]
         limits += [parse_limit(text, highest=True) for text in options.fail_over]
-        latency = options.latency_model and read_latency(options.latency_model)
-        parameters = _parameters(options)
-        replay = ReplayOptions(
-            **{name: getattr(options, name) for name in REPLAY_OPTIONS},
-            latency=latency,
-            rectified=_rectified(options, parameters),
-            depth=parameters.depth,
-            transport=parameters.image_transport if options.params else None,
-        )
-        _check_pace(options)
-        check_output_file(options.json, _files_of(options), options.force)
-        evaluation = evaluate_bags(
-            options.bags,
-            options.model or [parameters.model],
-            EvaluationOptions(replay, parameters, parameters.device, options.threads),
-            JobOptions(options.jobs, options.engine, options.address, options.resume),
-            options.out,
-            options.baseline,
-            _online_player(options, parameters) if options.online else None,
-            options.force,
-        )
+        evaluation = _evaluate(options)
         report = write_report(options.out)
         if options.json:
             with whole_file(options.json) as part:
                 shutil.copyfile(EvaluationFolder(options.out).metrics, part)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+    broken_limits = problems(limits, evaluation.scores)
+    _print(evaluation, broken_limits)
+    print(f"\nopen {report}; all results are in {options.out}")
+    if not evaluation.is_complete or not_allowed(evaluation.faults, allowed):
+        return 1
+    return LIMIT_BROKEN if broken_limits else 0
+
+
+def _evaluate(options: argparse.Namespace) -> Evaluation:
+    """What the options ask for.
+
+    Raises:
+        ValueError: a value is not allowed, or no bag gave anything.
+    """
+    from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
+    from stmem_ros.evaluation.replay.latency import read_latency
+    from stmem_ros.evaluation.replay.replay_options import ReplayOptions
+    from stmem_ros.evaluation.tasks.engines import JobOptions
+
+    latency = options.latency_model and read_latency(options.latency_model)
+    parameters = _parameters(options)
+    replay = ReplayOptions(
+        **{name: getattr(options, name) for name in REPLAY_OPTIONS},
+        latency=latency,
+        rectified=_rectified(options, parameters),
+        depth=parameters.depth,
+        transport=parameters.image_transport if options.params else None,
+    )
+    _check_pace(options)
+    check_output_file(options.json, _files_of(options), options.force)
+    return evaluate_bags(
+        options.bags,
+        options.model or [parameters.model],
+        EvaluationOptions(replay, parameters, parameters.device, options.threads),
+        JobOptions(options.jobs, options.engine, options.address, options.resume),
+        options.out,
+        options.baseline,
+        _online_player(options, parameters) if options.online else None,
+        options.force,
+    )
+
+
+def _print(evaluation: Evaluation, broken_limits: Sequence[str]) -> None:
+    """The figures, and what is wrong; what makes the run fail goes to stderr."""
+    from stmem_ros.evaluation.report import terminal
+
     print(*terminal.topic_lines(evaluation), terminal.bag_table(evaluation), sep="\n")
     for comparison in evaluation.comparisons:
         print("\n" + terminal.comparison_table(comparison))
     for line in terminal.fault_lines(evaluation):
         print(line)
-    broken_limits = problems(limits, evaluation.scores)
-    faults = not_allowed(evaluation.faults, allowed)
     for line in (
         *terminal.error_lines(evaluation),
         *(f"came to nothing: {fault}" for fault in evaluation.faults),
         *(f"limit not kept: {problem}" for problem in broken_limits),
     ):
         print(line, file=sys.stderr)
-    print(f"\nopen {report}; all results are in {options.out}")
-    if not evaluation.is_complete or faults:
-        return 1
-    return LIMIT_BROKEN if broken_limits else 0
 
 
 def _parameters(options: argparse.Namespace) -> NodeParameters:
@@ -267,7 +283,6 @@ def _run_dataset(options: argparse.Namespace) -> int:
 
     from stmem_ros.data.datasets import open_dataset
     from stmem_ros.evaluation.evaluate_dataset import evaluate_variants, variants_to_json
-    from stmem_ros.evaluation.report.terminal import dataset_table, interval_table
     from stmem_ros.model.ablation import TITLES, load_variants
     from stmem_ros.model.bundle import load_bundle
     from stmem_ros.streaming.execution import Execution
@@ -293,22 +308,13 @@ def _run_dataset(options: argparse.Namespace) -> int:
         disturbed = evaluate_variants(variants, dataset, execution, disturbances, options.ablate)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
-    scores = disturbed[disturbances[0].name]
     if not dataset.labelled_pixels and (dataset.labels or not dataset.is_video):
         raise CommandError(f"{options.dataset} {options.split}: {'; '.join(dataset.notes)}")
     for note in dataset.notes:
         print(f"{options.dataset} {options.split}: {note}")
+    scores = disturbed[disturbances[0].name]
     titles = [TITLES[name] for name in scores] if len(variants) > 1 else names
-    if options.intervals:
-        print(interval_table(titles, disturbed) + "\n")
-    print(dataset_table(titles, list(scores.values())))
-    if options.robustness:
-        print("\nwith disturbed images")
-        print(dataset_table(list(disturbed), [variant["mar"] for variant in disturbed.values()]))
-    for name, variant_scores in disturbed.items() if len(variants) > 1 else ():
-        if len(disturbed) > 1:
-            print(f"\nimages: {name}")
-            print(dataset_table(titles, list(variant_scores.values())))
+    _print_tables(options, titles, disturbed)
     if options.json:
         content = variants_to_json(scores)
         if len(disturbed) > 1:
@@ -319,3 +325,21 @@ def _run_dataset(options: argparse.Namespace) -> int:
         except OSError as error:
             raise CommandError(f"--json {options.json} cannot be written: {error}") from error
     return 0
+
+
+def _print_tables(
+    options: argparse.Namespace, titles: Sequence[str], disturbed: dict[str, dict[str, Scores]]
+) -> None:
+    """Scores of variants by their titles, without disturbances, the first, and with them."""
+    from stmem_ros.evaluation.report.terminal import dataset_table, interval_table
+
+    if options.intervals:
+        print(interval_table(titles, disturbed) + "\n")
+    print(dataset_table(titles, list(next(iter(disturbed.values())).values())))
+    if options.robustness:
+        print("\nwith disturbed images")
+        print(dataset_table(list(disturbed), [variant["mar"] for variant in disturbed.values()]))
+    if len(titles) > 1 and len(disturbed) > 1:
+        for name, scores in disturbed.items():
+            print(f"\nimages: {name}")
+            print(dataset_table(titles, list(scores.values())))

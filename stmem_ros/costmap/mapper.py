@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +60,14 @@ class _CellLabels:
         """Those that a mask or indices choose."""
         return _CellLabels(self.cells[chosen], self.labels[chosen], self.weights[chosen])
 
+    def joined(self, other: _CellLabels) -> _CellLabels:
+        """These and others; cells are no longer unique."""
+        return _CellLabels(
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
 
 class SemanticMapper:
     """Fuses label images into a grid that rolls with the robot.
@@ -73,6 +82,11 @@ class SemanticMapper:
         self._motion = BaseMotion()
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
+
+    @property
+    def newest(self) -> float | None:
+        """Stamp of the newest labels that the grid followed the base to, s."""
+        return self._motion.stamp
 
     def reset(self) -> None:
         """Forget the grid."""
@@ -92,6 +106,7 @@ class SemanticMapper:
         camera_from_base: np.ndarray,
         odom_from_base: np.ndarray | None,
         depth: np.ndarray | None = None,
+        between: Sequence[tuple[float, np.ndarray]] = (),
     ) -> MapUpdate:
         """Fuse one label image.
 
@@ -102,6 +117,8 @@ class SemanticMapper:
             camera_from_base: 4 x 4, base frame to the camera's optical frame.
             odom_from_base: 4 x 4, or None without odometry.
             depth: H x W float32, m along the optical axis, NaN where not known; None without depth.
+            between: stamps in s and ``odom_from_base`` since ``newest``, oldest first, as far as
+                they are known: by them a jump in a pause between images is told from driving.
 
         Raises:
             ValueError: camera model or depth do not fit the image, a pose is not finite, the camera
@@ -125,7 +142,9 @@ class SemanticMapper:
             view, pose = view.in_frame(base_from_level), pose @ base_from_level
         check_ground_in_view(view, self.grid.config.max_range)
         check_optical_frame(camera_from_base)
-        self._follow_base(stamp, pose, has_odometry=odom_from_base is not None)
+        newest = self.newest
+        self._follow_between(between)
+        self._follow_base(stamp, pose, newest, has_odometry=odom_from_base is not None)
 
         add = self._add_contacts if depth is None else self._add_depth
         update = add(view, stamp, pose)
@@ -135,13 +154,30 @@ class SemanticMapper:
             update = replace(update, cloud=turn_image(update.cloud, -turns))
         return update
 
-    def _follow_base(self, stamp: float, pose: np.ndarray, has_odometry: bool) -> None:
+    def _follow_between(self, poses: Sequence[tuple[float, np.ndarray]]) -> None:
+        """Forget a grid of before a jump of odometry."""
+        for stamp, odom_from_base in poses:
+            try:
+                level = self.grid.config.level_ground
+                pose = (
+                    odom_from_base @ _base_from_level(odom_from_base) if level else odom_from_base
+                )
+                if self._motion.begins_anew(stamp, pose):
+                    self._clear_grid()
+            except ValueError:  # it may have jumped just now: the next pose tells
+                continue
+            self._motion.follow(stamp, pose)
+
+    def _follow_base(
+        self, stamp: float, pose: np.ndarray, newest: float | None, has_odometry: bool
+    ) -> None:
         """Let the grid age and roll along with the base, or begin anew.
+
+        ``newest``: stamp of the newest labels before, s.
 
         Raises:
             ValueError: odometry jumped just now.
         """
-        newest = self._motion.stamp
         if not has_odometry:
             self.reset()
         elif self._motion.begins_anew(stamp, pose) or newest is None:
@@ -160,6 +196,9 @@ class SemanticMapper:
         seen = observe_ground(view, self._centres(pose), grid.rules, grid.config.max_range)
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
         occupied = self._cells_of(obstacles, pose, seen.contact_labels, seen.contact_weights)
+        occupied = _strongest(
+            occupied.joined(_CellLabels(seen.feet, seen.foot_labels, seen.foot_weights))
+        )
         grid.forget_free(seen.hidden)
         grid.forget_free(seen.covered)
         grid.weaken_obstacles(seen.covered)
@@ -226,7 +265,8 @@ def _check_inputs(view: LabelledView, pose: np.ndarray) -> None:
     if label.shape != (camera.height, camera.width):
         raise ValueError(
             f"camera_info is for {camera.width} x {camera.height} pixels but the image has "
-            f"{label.shape[1]} x {label.shape[0]}: they must be of one size"
+            f"{label.shape[1]} x {label.shape[0]}: they must be of one size; "
+            "what resizes images must resize camera_info with them"
         )
     if not (np.isfinite(pose).all() and np.isfinite(view.camera_from_base).all()):
         raise ValueError("a transform holds values that are not finite")

@@ -63,6 +63,7 @@ class BaseMotion:
     def __init__(self) -> None:
         self._history: deque[_Pose] = deque()  # the newest last, as many as tell a velocity
         self._jumped_to: _Pose | None = None  # until it is sure that odometry stays there
+        self._settled: float | None = None  # stamp of the first pose after the newest jump
 
     @property
     def stamp(self) -> float | None:
@@ -71,7 +72,7 @@ class BaseMotion:
     def reset(self) -> None:
         """Forget where the base was."""
         self._history.clear()
-        self._jumped_to = None
+        self._jumped_to = self._settled = None
 
     def begins_anew(self, stamp: float, odom_from_base: np.ndarray) -> bool:
         """Whether nothing leads from the newest pose to this one.
@@ -83,10 +84,15 @@ class BaseMotion:
             odom_from_base: 4 x 4.
 
         Raises:
-            ValueError: odometry jumped just now; the next pose tells whether it stays there.
+            ValueError: odometry jumped just now, and the next pose tells whether it stays there; or
+                the pose is one of before the newest jump.
         """
         if not self._history:
             return True
+        if self._settled is not None and stamp < self._settled:
+            raise ValueError(
+                f"the image is {self._settled - stamp:.2f} s older than the newest jump of odometry"
+            )
         pose, newest, velocity = _Pose(stamp, odom_from_base), self._history[-1], self._velocity()
         error, jumped_to = _error(newest, velocity, pose), self._jumped_to
         goes_on = _is_reachable(error, velocity, stamp - newest.stamp)
@@ -102,7 +108,7 @@ class BaseMotion:
             from_there = _error(jumped_to, None, pose)
             if _is_reachable(from_there, None, stamp - jumped_to.stamp):
                 self._history = deque([jumped_to] if jumped_to.stamp < stamp else [])
-                self._jumped_to = None
+                self._jumped_to, self._settled = None, min(jumped_to.stamp, stamp)
                 return True
         self._jumped_to = pose
         raise ValueError(

@@ -21,6 +21,7 @@ from stmem_ros.geometry.ground import meet_ground, squared_norms
 
 EDGE_MARGIN = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
 DIRECTIONS = 160  # at most, in which bodies are looked for
+SURE_GROUND = 250  # confidence from which on ground beside something living is taken for ground
 LOW_BODY = 0.3  # m; a body that hangs lower surely joins the wheels beside it
 
 
@@ -41,6 +42,9 @@ class GroundObservation:
             meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
         contact_weights: how much to trust each, 0..1; 0 where it is not sure that a body hangs.
+        feet: indices of cells that show ground, or seem to, on which something slender that moves
+            may stand: of all who are in the way, these must not be overlooked.
+        foot_labels, foot_weights: as of the contacts.
     """
 
     cells: np.ndarray
@@ -53,6 +57,9 @@ class GroundObservation:
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
+    feet: np.ndarray
+    foot_labels: np.ndarray
+    foot_weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -124,13 +131,18 @@ def observe_ground(
     projected, hidden = _project(view, image, centres, rules, max_range, edge_margin)
     ground = projected.select(image.kind[projected.row, projected.column] == Kind.GROUND)
     edges = _lower_edges(view, image, rules)
-    covered = _lies_under_body(view, image, ground, centres[ground.cells], edges)
+    edge_row = _nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
+    covered = _lies_under_body(view, image, ground, centres[ground.cells], edges, edge_row)
+    may_hold_foot = _may_hold_foot(image, ground, edge_row, rules, edge_margin)
+    at_edge = edge_row[may_hold_foot], ground.column[may_hold_foot]
     near_edge = _dilate(image.kind == Kind.OBSTACLE, edge_margin)[ground.row, ground.column]
     clear = ~(covered | near_edge)
     weights = image.confidence[ground.row, ground.column] * sharpness(
         centres[ground.cells], view.camera, view.camera_from_base
     )
-    contacts, contact_labels, contact_weights = _contacts(view, image, edges, max_range)
+    contacts, contact_labels, contact_weights = _contacts(
+        view, image, edges, rules, max_range, edge_margin
+    )
     return GroundObservation(
         cells=ground.cells[clear],
         labels=image.label[ground.row, ground.column][clear],
@@ -142,6 +154,9 @@ def observe_ground(
         contacts=contacts,
         contact_labels=contact_labels,
         contact_weights=contact_weights,
+        feet=ground.cells[may_hold_foot],
+        foot_labels=image.label[at_edge],
+        foot_weights=_body_confidence(image, *at_edge, edge_margin),
     )
 
 
@@ -187,27 +202,78 @@ def _lies_under_body(
     ground: _ProjectedCells,
     centres: np.ndarray,
     edges: _Edges,
+    edge_row: np.ndarray,
 ) -> np.ndarray:
-    """Whether ground cells (centres N x 2, base frame, m) may lie under the body above them."""
+    """Whether ground cells may lie under the body above them.
+
+    Args:
+        centres: N x 2 of the cells, base frame, m.
+        edge_row: row of the lower edge above each, -1 where there is none.
+    """
     free_to = np.full(image.kind.shape, np.inf, np.float32)
     free_to[edges.row, edges.column] = edges.free_to
-    edge_row = _nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
     distance = np.sqrt(squared_norms(centres - view.eye[:2]))
     return (edge_row >= 0) & (distance > free_to[edge_row, ground.column])
 
 
+def _may_hold_foot(
+    image: _GroundImage,
+    ground: _ProjectedCells,
+    edge_row: np.ndarray,
+    rules: CostRules,
+    edge_margin: int,
+) -> np.ndarray:
+    """Whether something slender that moves may stand on ground cells, right below its lower edge.
+
+    Feet and tyres are thinner than a pixel where they touch the ground, so one row is theirs in any
+    case; labels of a network end higher, and are not sure of the ground below.
+    """
+    below = ground.row - edge_row
+    unsure = image.confidence[ground.row, ground.column] < SURE_GROUND
+    label = image.label[edge_row, ground.column]
+    is_near = (edge_row >= 0) & (below <= np.where(unsure, edge_margin, 1))
+    return is_near & (rules.slender & rules.moving)[label]
+
+
+def _body_confidence(
+    image: _GroundImage, row: np.ndarray, column: np.ndarray, edge_margin: int
+) -> np.ndarray:
+    """How sure it is that something is there whose lower edge pixels are at, 0..1 float32.
+
+    Labels are never sure of an edge itself: the surest pixel of the same class tells, as far above
+    as edges are unsure.
+    """
+    label, surest = image.label[row, column], image.confidence[row, column]
+    for step in range(1, edge_margin + 1):
+        above = np.maximum(row - step, 0)
+        same = image.label[above, column] == label
+        surest = np.maximum(surest, np.where(same, image.confidence[above, column], 0))
+    return surest / np.float32(255)
+
+
 def _contacts(
-    view: LabelledView, image: _GroundImage, edges: _Edges, max_range: float
+    view: LabelledView,
+    image: _GroundImage,
+    edges: _Edges,
+    rules: CostRules,
+    max_range: float,
+    edge_margin: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ground points N x 2 of obstacles' near sides (m, base frame), their labels and weights."""
+    """Ground points N x 2 of obstacles' near sides (m, base frame), their labels and weights.
+
+    Something slender is trusted as much as its body, however far it is: there are too few pixels
+    to wait for sure ones.
+    """
     chosen = np.flatnonzero(contact_line(image.kind)[edges.row, edges.column])
     points = view.eye[:2] + edges.direction[chosen] * edges.distance[chosen, None]
     in_range = squared_norms(points) <= max_range**2
     chosen, points = chosen[in_range], points[in_range]
     row, column = edges.row[chosen], edges.column[chosen]
     weights = image.confidence[row, column] * sharpness(points, view.camera, view.camera_from_base)
-    weights = np.where(edges.certain[chosen], weights, np.float32(0))
-    return points, image.label[row, column], weights
+    labels = image.label[row, column]
+    slender = np.flatnonzero(rules.slender[labels])
+    weights[slender] = _body_confidence(image, row[slender], column[slender], edge_margin)
+    return points, labels, np.where(edges.certain[chosen], weights, np.float32(0))
 
 
 def _lower_edges(view: LabelledView, image: _GroundImage, rules: CostRules) -> _Edges:
@@ -233,7 +299,7 @@ def _lower_edges(view: LabelledView, image: _GroundImage, rules: CostRules) -> _
     nearest = seen_at * (1 - np.minimum(lift / eye[2], 1))
 
     distance = _distances_of_bodies(column, view.camera.width, feet, seen_at, nearest, on_wheels)
-    reach = rules.overhangs[classes] + _footprint(distance**2, view.camera, eye[2])
+    reach = rules.overhangs[classes] + pixel_footprint(distance**2, view.camera, eye[2])
     free_to = np.maximum(seen_at * (1 - clearance / eye[2]), distance - reach)
     free_to = np.minimum(free_to, distance)
     return _Edges(
@@ -292,11 +358,11 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     camera of height h: at one metre per pixel, trust is half of that close by.
     """
     eye = np.linalg.inv(camera_from_base)[:3, 3]
-    footprint = _footprint(squared_norms(points - eye[:2]), camera, eye[2])
+    footprint = pixel_footprint(squared_norms(points - eye[:2]), camera, eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
 
 
-def _footprint(squared_distance: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
+def pixel_footprint(squared_distance: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
     """Metres of ground a pixel covers along the view, at squared distances over the ground."""
     return (squared_distance + height**2) / (camera.matrix[1][1] * height)
 

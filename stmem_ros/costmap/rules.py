@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
-from stmem_ros.configuration import ConfigurationError, read_configuration, shown_name
+from stmem_ros.configuration import ConfigurationError, Range, read_configuration, shown_name
 from stmem_ros.resources import resource
 
 LAYER_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*_?")  # what a part of a topic's name may be
-Cost = Annotated[int, Meta(ge=-1, le=100)]
+Cost = Annotated[int, Range(ge=-1, le=100)]
 
 
 class Kind(IntEnum):
@@ -36,6 +35,7 @@ class ClassRule:
         cost: 0..100; -1 for ignored classes.
         layer: name of its layer.
         moving: it may drive or walk away.
+        slender: it stands on feet, wheels or a trunk of few pixels, which labels draw too short.
         clearance: how far over the ground its body may end between its wheels, m.
         overhang: how far its body may reach out over them, m.
     """
@@ -44,8 +44,9 @@ class ClassRule:
     cost: Cost = -1
     layer: str = ""
     moving: bool = False
-    clearance: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
-    overhang: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0
+    slender: bool = False
+    clearance: Annotated[float, Range(ge=0.0, le=2.0)] = 0.0
+    overhang: Annotated[float, Range(ge=0.0, le=5.0)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,13 @@ class CostRules:
         """Whether a label value is of a moving obstacle, 256 bool."""
         table = np.zeros(256, bool)
         table[: len(self.rules)] = [r.moving and r.kind is Kind.OBSTACLE for r in self.rules]
+        return table
+
+    @property
+    def slender(self) -> np.ndarray:
+        """Whether a label value is of a slender obstacle, 256 bool."""
+        table = np.zeros(256, bool)
+        table[: len(self.rules)] = [r.slender and r.kind is Kind.OBSTACLE for r in self.rules]
         return table
 
     @property

@@ -12,7 +12,7 @@ from stmem_ros.geometry.rays import ray_table
 
 MIN_CAMERA_HEIGHT = 0.05  # m over the ground
 HIGHEST_VIEW = 30.0  # degrees that a camera may look up
-LEVEL = 1e-3  # sine of the angle from which on down a camera looks down
+HIGHEST_SIDE_VIEW = 5.0  # degrees that a camera on its side may look up
 OPTICAL_FRAME = (
     "images must name the camera's optical frame (z forward, y down; REP-103), not its body's"
 )
@@ -75,19 +75,20 @@ def turns_upright(camera_from_base: np.ndarray) -> int:
 def check_optical_frame(camera_from_base: np.ndarray) -> None:
     """Refuse a frame that is a camera body's: x forward, y left, z up.
 
-    Taken for an optical frame, it looks up, and where the body looks down steeply it is turned by a
-    quarter besides: its x points down. A camera that is mounted on its side like that, and does not
-    look down, has the same frame, and is refused too.
+    Taken for an optical frame, it looks up; where the body looks down steeply, it looks up a little
+    and is on its side: its x points down. A camera that is mounted on its side like that is told
+    from it where it is level or looks down. A body that looks straight down, to five degrees, has
+    the frame of such a camera: that cannot be told.
 
     Raises:
-        ValueError: it is, or may be.
+        ValueError: it is.
     """
     right, down, ahead = np.linalg.inv(camera_from_base)[2, :3]  # how far each axis points up
     looks_up = np.degrees(np.arcsin(np.clip(ahead, -1, 1)))
-    is_body = bool(ahead > -LEVEL and right < -abs(down))
-    if looks_up > HIGHEST_VIEW or is_body:
+    is_on_side = bool(right < -abs(down))
+    if looks_up > (HIGHEST_SIDE_VIEW if is_on_side else HIGHEST_VIEW):
         raise ValueError(
-            f"the camera looks up by {looks_up:.0f} degrees{' on its side' * is_body}, as the "
+            f"the camera looks up by {looks_up:.0f} degrees{' on its side' * is_on_side}, as the "
             f"frame of a body does that is taken for an optical one: {OPTICAL_FRAME}; check its "
             "transform to the base frame"
         )
@@ -110,9 +111,9 @@ def check_ground_in_view(view: LabelledView, max_range: float) -> None:
     rays = view.lower_rays[::rows, ::columns].reshape(-1, 3)
     points, meets = meet_ground(rays, view.camera_from_base)
     if not (meets & (squared_norms(points) <= max_range**2)).any():
-        pitch = np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1)))
+        looks_up = round(np.degrees(np.arcsin(np.clip(base_from_camera[2, 2], -1, 1))))
+        advice = f": {OPTICAL_FRAME}" if looks_up > 0 else ", and its calibration"
         raise ValueError(
             f"the camera sees no ground within {max_range:.0f} m: it lies {height:.2f} m over it "
-            f"and looks up by {pitch:.0f} degrees; check its transform to the base frame: "
-            f"{OPTICAL_FRAME}"
+            f"and looks up by {looks_up} degrees; check its transform to the base frame{advice}"
         )

@@ -11,10 +11,9 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-from msgspec import Meta
 
 from stmem_ros.classes import UNLABELLED
-from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability
+from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability, Range
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
 from stmem_ros.data.weather import change_weather
 from stmem_ros.io.images import jpeg_coded
@@ -60,7 +59,7 @@ class Augmentation:
     contrast: NotNegative = 0.35
     saturation: NotNegative = 0.35
     motion: NotNegative = 0.025
-    zoom: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.02
+    zoom: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.02
     noise: NotNegative = 8.0
     occluder: Probability = 0.3
     degrade: Probability = 0.0

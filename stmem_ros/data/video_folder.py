@@ -3,7 +3,7 @@
 root/dataset.yaml                 rate: 10.0
                                   classes: [{name: road, colour: [128, 64, 128]}, ...]
 root/SPLIT/SEQUENCE/images/*.jpg  or .png; in the order of the numbers in their names
-root/SPLIT/SEQUENCE/labels/*.png  8-bit class ids (or a palette image), 255 unlabelled; of any
+root/SPLIT/SEQUENCE/labels/*.png  class ids (grey or a palette image), 255 unlabelled; of any
                                   frames, named as their images
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from stmem_ros.classes import GreyLevel, SemanticClass
 from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.image_folder import ImageFolderError, image_paths, is_hidden
 from stmem_ros.io.images import IMAGE_SUFFIXES, read_label, read_rgb
 
@@ -67,6 +68,7 @@ class VideoFolder:
             raise DatasetError(
                 f"no {', '.join(IMAGE_SUFFIXES)} files in {self._folder}/SEQUENCE/images"
             )
+        self._bit_depths = {sequence.name: BitDepth() for sequence in sequences}
         self.clips = tuple(
             Clip(
                 sequence.name,
@@ -78,7 +80,7 @@ class VideoFolder:
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""
-        return read_rgb(self._paths[name])
+        return read_rgb(self._paths[name], self._bit_depths[name.split("/")[0]])
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W, 255 unlabelled; None for a frame without labels."""

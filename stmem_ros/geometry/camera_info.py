@@ -41,6 +41,17 @@ def to_camera(info: Any, rectified: bool, size: Size | None = None) -> CameraMod
     return replace(whole, width=width, height=height, matrix=as_matrix(image_from_whole @ matrix))
 
 
+def other_frame(info: Any, frame_id: str) -> str:
+    """Why a calibration may be another camera's, by the frame of its images; empty if it is not."""
+    of_info, of_images = (name.lstrip("/") for name in (info.header.frame_id, frame_id))
+    if not of_info or of_info == of_images:
+        return ""
+    return (
+        f"camera_info is of the frame {of_info!r}, its images of {of_images!r}: is it the "
+        "calibration of this camera? the images' frame is used"
+    )
+
+
 def _matrix(info: Any, rectified: bool) -> np.ndarray:
     """The 3 x 3 matrix of the image, from K or P."""
     names = ("d", "k", "r", "p") if hasattr(info, "k") else ("D", "K", "R", "P")

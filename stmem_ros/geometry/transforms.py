@@ -14,6 +14,7 @@ from pytransform3d.transformations import pq_slerp, transform_from_pq
 
 from stmem_ros.stamps import CLOCK_RESET, nanoseconds
 
+SHOWN = 8  # frames that a message names
 CACHE_TIME = 10.0  # s; as long as tf2 keeps transforms
 
 
@@ -23,6 +24,20 @@ class TransformError(Exception):
 
 class FramesNotConnectedError(TransformError):
     """No chain of transforms joins the two frames (yet)."""
+
+
+def frame_name(frame_id: str) -> str:
+    """The name of an image's frame, without the slash of ROS 1 before it.
+
+    Raises:
+        FramesNotConnectedError: the message names none.
+    """
+    if not (name := frame_id.lstrip("/")):
+        raise FramesNotConnectedError(
+            "images name no frame (header.frame_id is empty): the driver must name the camera's "
+            "optical frame"
+        )
+    return name
 
 
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
@@ -35,11 +50,10 @@ def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
 class TransformSource(Protocol):
     """Tells where frames are at a time."""
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         """The 4 x 4 matrix that takes points of ``source`` to ``target`` at ``stamp`` ns.
 
-        Waits up to ``timeout`` seconds for transforms that are late, but for no frames that are not
-        connected at all.
+        It does not wait for transforms that are late.
 
         Raises:
             FramesNotConnectedError: the frames are not joined by known transforms.
@@ -96,18 +110,17 @@ class TransformBuffer:
     def __init__(self, keep: float = CACHE_TIME) -> None:
         self._keep = keep
         self._edges: dict[str, _Edge] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     def add(self, parent: str, child: str, stamp: int, pose: np.ndarray, static: bool) -> None:
         """Add a pose x y z qw qx qy qz of ``child`` in ``parent`` at ``stamp`` ns."""
         if not np.isfinite(pose).all() or not np.linalg.norm(pose[3:]) > 0.5:
             return
-        with self._changed:
+        with self._lock:
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static, self._keep)
             edge.add(stamp, pose)
-            self._changed.notify_all()
 
     def add_message(self, message: Any, static: bool) -> None:
         """Add the transforms of a tf2_msgs/TFMessage, of ROS or of a bag."""
@@ -117,16 +130,16 @@ class TransformBuffer:
             pose = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
             self.add(parent, child, nanoseconds(t.header.stamp), pose, static)
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         """See :meth:`TransformSource.lookup`."""
-        with self._changed:
-            matrices = self._changed.wait_for(lambda: self._find(target, source, stamp), timeout)
-            if not matrices:
+        with self._lock:
+            matrix = self._find(target, source, stamp)
+            if matrix is None:
                 raise TransformError(
                     f"no transform from {source!r} to {target!r} at {stamp / 1e9:.3f} s: "
                     f"{self._known_times(target, source)}"
                 )
-            return matrices[0]
+            return matrix
 
     def time_went_back(self) -> None:
         """Nothing to do: a transform that goes back in time replaces what was later."""
@@ -144,16 +157,22 @@ class TransformBuffer:
         for frame in self._chain(source):
             if frame in target_chain:
                 return frame
-        raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
+        names = sorted(
+            {name for child, edge in self._edges.items() for name in (child, edge.parent)}
+        )
+        known = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        raise FramesNotConnectedError(
+            f"no transforms connect {source!r} to {target!r}; known frames are {known or 'none'}"
+        )
 
-    def _find(self, target: str, source: str, stamp: int) -> list[np.ndarray]:
-        """The matrix, or none where the time is not known."""
+    def _find(self, target: str, source: str, stamp: int) -> np.ndarray | None:
+        """The matrix, None where the time is not known."""
         ancestor = self._ancestor(target, source)
         ancestor_from_source = self._pose_in(ancestor, source, stamp)
         ancestor_from_target = self._pose_in(ancestor, target, stamp)
         if ancestor_from_source is None or ancestor_from_target is None:
-            return []
-        return [np.linalg.inv(ancestor_from_target) @ ancestor_from_source]
+            return None
+        return np.linalg.inv(ancestor_from_target) @ ancestor_from_source
 
     def _pose_in(self, ancestor: str, frame: str, stamp: int) -> np.ndarray | None:
         """4 x 4, a frame in one of its ancestors; None outside the known time."""

@@ -13,7 +13,13 @@ from stmem_ros.geometry.camera import CameraModel, Mounting
 from stmem_ros.io.bags import BAG_MESSAGES, CAMERA_INFO, COMPRESSED, RAW, TF, BagError, BagWriter
 from stmem_ros.io.compressed_format import RGB_JPEG
 from stmem_ros.io.image_folder import ImageFolderError, image_paths, read_names, without_suffix
-from stmem_ros.io.images import IMAGE_SUFFIXES, encode_jpeg, read_header, read_label
+from stmem_ros.io.images import (
+    IMAGE_SUFFIXES,
+    encode_jpeg,
+    encoded_size,
+    read_header,
+    read_label,
+)
 from stmem_ros.io.video import Video
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
@@ -82,6 +88,8 @@ def create_bag(
             stamp = START + round(seconds * 1e9)
             header = BAG_MESSAGES.header(stamp, CAMERA_FRAME)
             if camera is not None:
+                if not count:
+                    _check_size(camera, frame.data)
                 info = BAG_MESSAGES.camera_info(camera, header)
                 bag.write("/camera/camera_info", CAMERA_INFO, info, stamp)
             if frame.label is not None:
@@ -91,6 +99,15 @@ def create_bag(
             bag.write("/camera/image_raw/compressed", COMPRESSED, message, stamp)
             count += 1
     return count
+
+
+def _check_size(camera: CameraModel, data: bytes) -> None:
+    """Refuse a calibration of images of another size: no grid would come of them."""
+    if (size := encoded_size(data)) != (camera.width, camera.height):
+        raise BagError(
+            f"the calibration is of {camera.width} x {camera.height} pixels, the images have "
+            f"{size[0]} x {size[1]} as stored: calibrate the camera at this size"
+        )
 
 
 def image_files(images: Path, labels: Path | None, names: Path | None) -> list[ImageFile]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from stmem_ros.configuration import yaml_problem
 from stmem_ros.io import mcap_file, ros1_file, sqlite_file
 from stmem_ros.io.bag_channel import (
     YAML_LOADER,
@@ -110,13 +111,14 @@ def open_bag(path: Path, stack: ExitStack) -> OpenBag:
 
 def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[str]]:
     """The files of a bag's folder in order, and names of those that are missing."""
-    if metadata is not None:
-        named = [folder / PurePath(name).name for name in metadata.files]
-        there = [path for path in named if path.is_file()]
-        if there:
-            return there, [path.name for path in named if path not in there]
+    names = () if metadata is None else metadata.files
+    named = [folder / PurePath(name).name for name in names]
+    there = [path for path in named if path.is_file()]
+    missing = [path.name for path in named if path not in there]
+    if there:
+        return there, missing
     found = (p for p in folder.iterdir() if p.is_file() and NAMES.search(p.name))
-    return sorted(found, key=lambda path: natural_key(path.name)), []
+    return sorted(found, key=lambda path: natural_key(path.name)), missing
 
 
 def _open_file(path: Path, stack: ExitStack) -> BagFile:
@@ -165,10 +167,10 @@ def _read_metadata(path: Path) -> Metadata | None:
         topics = information.get("topics_with_message_count") or []
         named = {str(topic["topic_metadata"]["name"]): topic for topic in topics}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BagFileError(
-            f"metadata.yaml is not used, it cannot be understood: {type(error).__name__} {reason}"
-        ) from error
+        reason = "it lists no files and topics, as rosbag2 does"
+        if isinstance(error, (OSError, UnicodeDecodeError, yaml.YAMLError)):
+            reason = yaml_problem(error)
+        raise BagFileError(f"metadata.yaml is not used: {reason}") from error
     details: dict[str, dict[str, Any]] = {name: t["topic_metadata"] for name, t in named.items()}
     counts = {name: topic.get("message_count") for name, topic in named.items()}
     return Metadata(

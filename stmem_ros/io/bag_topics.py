@@ -20,6 +20,7 @@ OUTPUTS = ("stmem_ros/msg/LabelInfo", "stmem_ros/msg/FrameStatistics")  # a node
 BESIDE = frozenset(
     ("label", "confidence", "overlay", "vision_info", "costmap", "layers", "points")
 )  # what a node publishes beside them
+WITH_LABELS = ("statistics", "label_info", "confidence")  # that no reference has beside it
 
 
 def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> Topic:
@@ -34,13 +35,17 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
     """
     images = [t for t in topics if t.type in (RAW, COMPRESSED)]
     if wanted is not None:
-        return _with_messages(_named(images, wanted, "image"))
+        topic = _named(images, wanted, "image")
+        if why := _no_pictures(topic):
+            raise BagError(f"{topic.name} {why}")
+        return topic
     why_not = {t.name: why for t in images if (why := _no_camera(t, topics))}
     cameras = [t for t in images if t.name not in why_not]
     if not cameras:
         if why_not:
             listed = "; ".join(f"{name} {why}" for name, why in why_not.items())
-            raise BagError(f"there are no camera images: {listed}; choose one with --topic")
+            advice = "; choose one with --topic" if not all(map(_no_pictures, images)) else ""
+            raise BagError(f"there are no camera images: {listed}{advice}")
         have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
         raise BagError(f"the bag holds no camera images; it holds {have}")
     cameras = _narrowed(cameras, topics)
@@ -84,27 +89,42 @@ def is_output(topic: Topic, topics: tuple[Topic, ...]) -> bool:
     """Whether a segmentation node published it: under its name, or beside what it alone sends."""
     if f"{NODE}/" in topic.name or topic.type.startswith("stmem_ros/msg/"):
         return True
-    parents = {t.name.rpartition("/")[0] for t in topics if t.type in OUTPUTS} - {""}
     return any(
-        topic.name.startswith(f"{parent}/")
-        and BESIDE.intersection(topic.name.removeprefix(parent).split("/"))
-        for parent in parents
+        topic.name.startswith(f"{node}/")
+        and BESIDE.intersection(topic.name.removeprefix(node).split("/"))
+        for node in _node_names(topics)
     )
 
 
-def _no_camera(topic: Topic, topics: tuple[Topic, ...]) -> str:
-    """Why a topic of images is no camera, empty if it may be one."""
+def _node_names(topics: tuple[Topic, ...]) -> set[str]:
+    """Names under which a segmentation node published, told by what it alone sends."""
+    names = {topic.name for topic in topics}
+    labels = {name.removesuffix("/label") for name in names if name.endswith("/label")}
+    found = {t.name.rpartition("/")[0] for t in topics if t.type in OUTPUTS}
+    found |= {name for name in labels if any(f"{name}/{other}" in names for other in WITH_LABELS)}
+    return found - {""}
+
+
+def _no_pictures(topic: Topic) -> str:
+    """Why a topic of images holds nothing that people could look at, empty if it may."""
     if not topic.count:
         return "has no messages"
     if topic.problem:
         return f"is not readable: {topic.problem}"
-    if is_output(topic, topics):
-        return "is a segmentation node's output"
     encoding = "" if topic.image is None else topic.image.encoding
     if "compressedDepth" in encoding or topic.name.endswith("/compressedDepth"):
         return "holds depth (compressedDepth)"
     if encoding.partition(";")[0].strip() in _DEPTH:
         return f"holds depth ({encoding})"
+    return ""
+
+
+def _no_camera(topic: Topic, topics: tuple[Topic, ...]) -> str:
+    """Why a topic of images is no camera, empty if it may be one."""
+    if why := _no_pictures(topic):
+        return why
+    if is_output(topic, topics):
+        return "is a segmentation node's output"
     if found := _NO_CAMERA.intersection(last_part(topic.name).lower().split("_")):
         return f"shows {min(found)}, by the last part of its name"
     return ""
@@ -136,14 +156,6 @@ def _is_grey(topic: Topic) -> bool:
     return topic.image is not None and topic.image.encoding.partition(";")[0].strip() in _GREY
 
 
-def _with_messages(topic: Topic) -> Topic:
-    if not topic.count:
-        raise BagError(f"{topic.name} has no messages")
-    if topic.problem:
-        raise BagError(f"{topic.name} is not readable: {topic.problem}")
-    return topic
-
-
 def namespace(image: Topic) -> str:
     """Where a camera's topics lie: what comes before the last part of its images' name."""
     name, _, last = image.name.rpartition("/")
@@ -160,22 +172,17 @@ def find_label_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
 
     The last part of its name is ``label``, or holds that as a word.
 
-    What a segmentation node published is no reference. It is known by the node's name, or by what
-    else the node publishes beside its labels.
+    What a segmentation node published (:func:`is_output`) is no reference.
 
     Raises:
         BagError: the wanted topic is not in the bag.
     """
     if wanted is not None:
         return _named([t for t in topics if t.type == RAW], wanted, "label")
-    names = {topic.name for topic in topics}
     for topic in topics:
-        beside = topic.name.rpartition("/")[0]
-        by_node = is_output(topic, topics) or any(
-            f"{beside}/{name}" in names for name in ("statistics", "label_info", "confidence")
-        )
         words = last_part(topic.name).lower().split("_")
-        if topic.type == RAW and {"label", "labels"}.intersection(words) and not by_node:
+        is_named = topic.type == RAW and bool({"label", "labels"}.intersection(words))
+        if is_named and not is_output(topic, topics):
             return topic
     return None
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from stmem_ros.configuration import ConfigurationError, read_yaml
+import numpy as np
+
+from stmem_ros.configuration import read_yaml
 from stmem_ros.geometry.camera import CameraModel, as_matrix
 from stmem_ros.geometry.lens import read_lens
+
+# Names of width, height, matrix and distortion.
+_YAML = ("image_width", "image_height", "camera_matrix", "distortion_coefficients")
+_JSON = ("width", "height", "K", "D")
+ALLOWED = (
+    "a camera_calibration YAML (image_width, image_height, camera_matrix, distortion_model, "
+    "distortion_coefficients), or JSON with width, height, K and D"
+)
 
 
 def read_calibration(path: Path) -> CameraModel:
@@ -15,24 +27,43 @@ def read_calibration(path: Path) -> CameraModel:
     Raises:
         ValueError: missing, or no calibration; one line names the file and the problem.
     """
+    raw = read_yaml(path, "calibration")
     try:
-        raw = read_yaml(path, "calibration")
-        if "camera_matrix" in raw:
-            k = [float(v) for v in raw["camera_matrix"]["data"]]
-            rows = [k[0:3], k[3:6], k[6:9]]
-            distortion = raw.get("distortion_coefficients", {}).get("data", [])
-            size = raw["image_width"], raw["image_height"]
-        else:
-            rows = raw["K"]
-            distortion = raw.get("D", [])
-            size = raw["width"], raw["height"]
-        model, coefficients = read_lens(str(raw.get("distortion_model", "")), distortion)
-        return CameraModel(int(size[0]), int(size[1]), as_matrix(rows), coefficients, model)
-    except ConfigurationError:
-        raise
-    except (AttributeError, LookupError, ArithmeticError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"calibration {path} cannot be used ({type(error).__name__}: {reason}); it must be a "
-            "camera_calibration YAML, or JSON with width, height, K and D"
-        ) from error
+        return _camera(raw)
+    except ValueError as error:
+        raise ValueError(f"calibration {path} cannot be used: {error}") from error
+
+
+def _camera(raw: Any) -> CameraModel:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"it holds no names of values; allowed: {ALLOWED}")
+    names = _YAML if _YAML[2] in raw else _JSON
+    missing = [name for name in names[:3] if name not in raw]
+    if missing:
+        have = ", ".join(str(key) for key in raw)
+        raise ValueError(f"{', '.join(missing)} missing, it has {have}; allowed: {ALLOWED}")
+    width, height = _pixels(raw, names[0]), _pixels(raw, names[1])
+    matrix = _numbers(raw, names[2])
+    if matrix.size != 9:
+        raise ValueError(f"{names[2]} has {matrix.size} numbers; it must have 9")
+    distortion = _numbers(raw, names[3]).tolist() if names[3] in raw else []
+    model, coefficients = read_lens(str(raw.get("distortion_model") or ""), distortion)
+    return CameraModel(width, height, as_matrix(matrix.reshape(3, 3)), coefficients, model)
+
+
+def _numbers(raw: Mapping[str, Any], name: str) -> np.ndarray:
+    """The numbers of an entry, which may be a list, or a mapping with ``data``."""
+    value = raw[name]
+    if isinstance(value, Mapping):
+        value = value.get("data")
+    try:
+        return np.array(value or [], float).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {value!r:.60}; it must be a list of numbers") from error
+
+
+def _pixels(raw: Mapping[str, Any], name: str) -> int:
+    try:
+        return int(raw[name])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is {raw[name]!r:.60}; it must be pixels") from error

@@ -20,8 +20,7 @@ class Encoding:
         dtype: of one number.
         channels: numbers per pixel.
         to_rgb: OpenCV's conversion of 8-bit pixels; None: they are RGB already.
-        bits: of each number that count; None: as many as the brightest pixel of the image needs,
-            as cameras of 10 and 12 bits send 16.
+        bits: of each number that count; None: told by the brightest pixel (:class:`BitDepth`).
         planar: rows with colour at half the size follow those of the image (4:2:0).
     """
 
@@ -69,7 +68,25 @@ ENCODINGS: dict[str, Encoding] = {
     "i420": Encoding(np.uint8, 1, cv2.COLOR_YUV2RGB_I420, planar=True),
 }
 DEPTH: dict[str, type] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
-CONTAINER_BITS = (10, 12, 16)  # of cameras that send 16
+BIT_DEPTHS = (10, 12, 14, 16)  # of cameras that send 16
+
+
+class BitDepth:
+    """How many bits the numbers of one camera have, which sends 16 whatever it measures.
+
+    Told by its brightest pixel so far: it does not go back with a darker image, so that brightness
+    does not jump from image to image.
+    """
+
+    def __init__(self) -> None:
+        self._bits = BIT_DEPTHS[0]
+
+    def of(self, pixels: np.ndarray) -> int:
+        """The bits, with the pixels (uint16) of one more image."""
+        brightest = int(pixels.max(initial=0))
+        while brightest >> self._bits:
+            self._bits = BIT_DEPTHS[BIT_DEPTHS.index(self._bits) + 1]
+        return self._bits
 
 
 def encoding_of(name: str) -> Encoding:
@@ -86,14 +103,16 @@ def encoding_of(name: str) -> Encoding:
     return ENCODINGS[name]
 
 
-def to_rgb(pixels: np.ndarray, name: str) -> np.ndarray:
+def to_rgb(pixels: np.ndarray, name: str, depth: BitDepth) -> np.ndarray:
     """Pixels of an encoding, H x W (x channels), as RGB uint8 H x W x 3.
+
+    ``depth``: of the camera.
 
     Raises:
         ImageError: the image has a size that this encoding cannot have.
     """
     encoding = encoding_of(name)
-    pixels = to_8_bits(pixels, encoding.bits)
+    pixels = to_8_bits(pixels, depth, encoding.bits)
     if encoding.to_rgb is None:
         return pixels
     try:
@@ -105,11 +124,9 @@ def to_rgb(pixels: np.ndarray, name: str) -> np.ndarray:
         ) from error
 
 
-def to_8_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
+def to_8_bits(pixels: np.ndarray, depth: BitDepth, bits: int | None = None) -> np.ndarray:
     """Pixels of 8 or 16 bits as uint8; ``bits`` as of :class:`Encoding`."""
     if pixels.dtype != np.uint16:
         return pixels
-    brightest = int(pixels.max(initial=0))
-    if bits is None:
-        bits = next(b for b in CONTAINER_BITS if brightest < 1 << b)
+    bits = bits or depth.of(pixels)
     return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)

@@ -12,7 +12,10 @@ _MAGIC = (
     (b"\x1f\x8b", "is compressed by gzip: unpack it"),
     (b"7z\xbc\xaf", "is a 7z archive: unpack it"),
     (b"Rar!", "is a RAR archive: unpack it"),
+    (b"\xff\x0a", "is a JPEG XL image: convert it to JPEG or PNG"),
 )
+_ZIP = b"PK\x03\x04"
+_IN_TORCH = b"data.pkl"  # begins what torch.save writes, which is a ZIP archive too
 
 
 def what_it_is(path: Path) -> str:
@@ -45,4 +48,11 @@ def kind_of(start: bytes) -> str:
         return "is a web page, as a download gives that asks to sign in: download the file itself"
     if text.startswith((b"{", b"[")):
         return "is JSON, as a download gives that failed: download the file itself"
+    if start.startswith(_ZIP) and _IN_TORCH not in start[:START]:
+        of_numpy = b".npy" in start[:START]
+        return "is an archive of numpy arrays" if of_numpy else "is a ZIP archive: unpack it"
+    if start[4:8] == b"ftyp":  # the family of MP4
+        if start[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
+            return "is a HEIC or AVIF image: convert it to JPEG or PNG"
+        return "is a video: `stmem bag create BAG --video FILE` makes a bag of it"
     return next((kind for magic, kind in _MAGIC if start.startswith(magic)), "")

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.compressed_format import CompressedFormat, read_format
-from stmem_ros.io.encodings import DEPTH, ImageError, encoding_of, to_8_bits, to_rgb
+from stmem_ros.io.encodings import DEPTH, BitDepth, ImageError, encoding_of, to_8_bits, to_rgb
 from stmem_ros.io.file_kind import kind_of
 
 
@@ -41,21 +42,24 @@ _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIEN
 _DEPTH_HEADER = struct.Struct("<iff")  # of compressedDepth: codec, and A and B of A / (value - B)
 
 
-def decode_image(message: Any) -> np.ndarray:
+def decode_image(message: Any, depth: BitDepth | None = None) -> np.ndarray:
     """A sensor_msgs/Image or CompressedImage as RGB uint8 H x W x 3.
+
+    Args:
+        depth: of the camera, for all of its images; None: this one tells it.
 
     Raises:
         ImageError: the image cannot be decoded.
     """
     if hasattr(message, "encoding"):
-        return decode_colour(message)
-    return decode_compressed(message.data, message.format)
+        return decode_colour(message, depth)
+    return decode_compressed(message.data, message.format, depth)
 
 
-def decode_colour(image: RawImage) -> np.ndarray:
+def decode_colour(image: RawImage, depth: BitDepth | None = None) -> np.ndarray:
     """A sensor_msgs/Image as RGB uint8 H x W x 3; row padding (``step``) is honoured.
 
-    The result may share memory with the message.
+    The result may share memory with the message. ``depth`` as of :func:`decode_image`.
 
     Raises:
         ImageError: unsupported encoding, or sizes that contradict each other.
@@ -68,7 +72,8 @@ def decode_colour(image: RawImage) -> np.ndarray:
         if image.height % 2:
             raise ImageError(f"{image.encoding} image is {rows} pixels high; it must be even")
         rows += image.height // 2
-    return to_rgb(_pixels(image, encoding.dtype, encoding.channels, rows), image.encoding)
+    pixels = _pixels(image, encoding.dtype, encoding.channels, rows)
+    return to_rgb(pixels, image.encoding, depth or BitDepth())
 
 
 def decode_depth(message: Any) -> np.ndarray:
@@ -132,12 +137,15 @@ def decode_label(image: RawImage) -> np.ndarray:
     return _pixels(image, np.uint8, 1)
 
 
-def decode_compressed(data: object, format_text: str = "") -> np.ndarray:
+def decode_compressed(
+    data: object, format_text: str = "", depth: BitDepth | None = None
+) -> np.ndarray:
     """The data of a sensor_msgs/CompressedImage (JPEG, PNG, ...) as RGB uint8 H x W x 3.
 
     Args:
         data: the bytes of an image file.
         format_text: ``format`` of the message (:mod:`stmem_ros.io.compressed_format`).
+        depth: as of :func:`decode_image`.
 
     Raises:
         ImageError: the data are no complete image, or no picture by their format.
@@ -147,28 +155,33 @@ def decode_compressed(data: object, format_text: str = "") -> np.ndarray:
     encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
     named = f" and format {said.text!r}" if said.text else ""
     title = f"compressed image of {len(encoded)} bytes{named}"
-    return _rgb(_decoded(encoded, title), said, title)
+    return _rgb(_decoded(encoded, title), said, depth, title)
 
 
-def read_rgb(path: Path) -> np.ndarray:
+def read_rgb(path: Path, depth: BitDepth | None = None) -> np.ndarray:
     """An image file as RGB uint8 H x W x 3, pixels as they are stored, whatever EXIF says.
+
+    ``depth`` as of :func:`decode_image`.
 
     Raises:
         ImageError: missing or damaged.
     """
-    return _rgb(_decoded(_bytes_of(path), str(path)), read_format(""), str(path))
+    return _rgb(_decoded(_bytes_of(path), str(path)), read_format(""), depth, str(path))
 
 
-def _rgb(pixels: np.ndarray, said: CompressedFormat, title: str) -> np.ndarray:
+def _rgb(
+    pixels: np.ndarray, said: CompressedFormat, depth: BitDepth | None, title: str
+) -> np.ndarray:
     """Pixels of a file, grey or in OpenCV's order, 8 or 16 bits, as RGB uint8."""
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{title} holds {pixels.dtype} numbers; pictures have 8 or 16 bits")
-    pixels = to_8_bits(pixels)
+    depth = depth or BitDepth()
+    pixels = to_8_bits(pixels, depth)
     if said.bayer:
         if pixels.ndim == 3 and not said.has_colours and (pixels == pixels[..., :1]).all():
             pixels = np.ascontiguousarray(pixels[..., 0])  # a mosaic in a colour file
         if pixels.ndim == 2:
-            return to_rgb(pixels, said.bayer)
+            return to_rgb(pixels, said.bayer, depth)
     if pixels.ndim == 2:
         if said.encoding.startswith(("yuv", "uyvy", "yuyv", "nv")):
             raise ImageError(f"{title} holds grey pixels, which cannot be {said.encoding}")
@@ -215,17 +228,20 @@ def _is_cut_jpeg(encoded: np.ndarray) -> bool:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """A label file (8-bit grey, or a palette image whose indices are the ids) as uint8 H x W.
+    """A label file as uint8 H x W: grey of 1, 8 or 16 bits, or a palette whose indices are the ids.
 
     Raises:
-        ImageError: missing, damaged, or a colour image.
+        ImageError: missing, damaged, a colour image, or one with numbers that are no ids.
     """
     with _opened(path, str(path)) as image:
-        if image.mode not in ("P", "L"):
+        if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
             raise ImageError(
-                f"{path} has mode {image.mode}; labels are class ids: 8-bit grey or palette"
+                f"{path} has mode {image.mode}; labels are class ids: grey or palette images"
             )
-        return np.array(image)
+        label = np.array(image)
+    if label.max(initial=0) > UNLABELLED:
+        raise ImageError(f"label {path} holds the value {label.max()}; ids are 0 to {UNLABELLED}")
+    return label.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
@@ -266,6 +282,16 @@ def read_header(path: Path) -> ImageHeader:
             text = known.get((image.mode, deep), codec)
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
         return ImageHeader(image.width, image.height, orientation, text)
+
+
+def encoded_size(data: bytes) -> tuple[int, int]:
+    """Width and height, pixels as they are stored, of the bytes of an image file.
+
+    Raises:
+        ImageError: they are no image.
+    """
+    with _opened(io.BytesIO(data), f"image of {len(data)} bytes") as image:
+        return image.width, image.height
 
 
 @contextmanager

@@ -28,9 +28,13 @@ class Ros1File:
         try:
             self._reader.open()
         except Exception as error:  # damaged bytes make it fail in many ways
-            reason = " ".join(str(error).split()).rstrip(".")
-            advice = "; mend it with `rosbag reindex`" if "index" in reason else ""
-            raise BagFileError(f"{reason or type(error).__name__}{advice}") from error
+            reason = one_line(error)
+            if "index" in reason:
+                reason = (
+                    "its index is missing or damaged, as where a recording was cut off; mend it "
+                    "with `rosbag reindex`"
+                )
+            raise BagFileError(reason) from error
         self.channels = tuple(
             Channel(
                 id=connection.id,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stmem_ros.io.file_kind import what_it_is
+
 try:
     import av
 except ImportError:  # an extra of its own
@@ -26,6 +28,17 @@ class VideoFrame:
 
     bgr: np.ndarray
     time: float
+
+
+def _what(path: Path) -> str:
+    """What a file is that is no video, for people."""
+    try:
+        kind = what_it_is(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not kind or kind.startswith("is a video"):
+        return "is no video that can be read, or one that was cut off"
+    return kind
 
 
 class Video:
@@ -50,9 +63,12 @@ class Video:
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
-        except (OSError, IndexError, ValueError) as error:  # errors of PyAV are among these
-            reason = getattr(error, "strerror", None) or "it holds no video stream"
-            raise VideoError(f"{path} is missing or no readable video: {reason}") from error
+        except FileNotFoundError as error:
+            raise VideoError(f"video {path} is missing") from error
+        except IndexError as error:
+            raise VideoError(f"{path} holds no video stream") from error
+        except (OSError, ValueError) as error:  # errors of PyAV are among these
+            raise VideoError(f"{path} {_what(path)}") from error
         self.announced = self._stream.frames
 
     def frames(self) -> Iterator[VideoFrame]:

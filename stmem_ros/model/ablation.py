@@ -24,7 +24,7 @@ from stmem_ros.model.bundle import (
     BundleError,
     bundle_folder,
     load_bundle,
-    read_tensors,
+    read_weights,
     stored,
 )
 from stmem_ros.model.tensor_file import write_tensors
@@ -82,7 +82,7 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
             "make one of a training run with `stmem model assemble`"
         )
     full = load_bundle(folder, device)
-    extra = read_tensors(folder / ABLATION)
+    extra = read_weights(folder / ABLATION)
     models = {}
     for name, (stf, mar) in VARIANTS.items():
         architecture = dataclasses.replace(full.architecture, stf=stf, mar=mar)

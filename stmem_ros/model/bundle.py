@@ -13,17 +13,19 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load
 from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
-from stmem_ros.io.file_kind import why_unreadable
 from stmem_ros.io.whole_output import whole_file, whole_folder
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
-from stmem_ros.model.tensor_file import write_tensors
+from stmem_ros.model.tensor_file import (
+    TensorFileError,
+    read_tensor_header,
+    read_tensors,
+    write_tensors,
+)
 
 DESCRIPTION = "model.yaml"
 WEIGHTS = "weights.safetensors"
@@ -140,7 +142,7 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     info = read_info(folder)
     _check_shapes(folder, info)
     model = BundledSegmenter(info)
-    state = read_tensors(folder / WEIGHTS)
+    state = read_weights(folder / WEIGHTS)
     if model.mar is not None:
         bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
@@ -152,11 +154,15 @@ def _check_shapes(folder: Path, info: ModelInfo) -> None:
     """Look at the header of the weights before a network of the described size is made.
 
     Raises:
-        BundleError: they are of another network.
+        BundleError: they are missing, damaged, or of another network.
     """
+    try:
+        stored = read_tensor_header(folder / WEIGHTS).tensors
+    except TensorFileError as error:
+        raise BundleError(str(error)) from error
     with torch.device("meta"):  # has shapes and no memory
         model = BundledSegmenter(info)
-        state = {key: torch.empty(shape) for key, shape in tensor_shapes(folder / WEIGHTS).items()}
+        state = {key: torch.empty(tensor.shape) for key, tensor in stored.items()}
     others = ("mar.keys", "mar.values", "num_batches_tracked")  # in another file, or nowhere
     state |= {key: value for key, value in model.state_dict().items() if key.endswith(others)}
     try:
@@ -301,29 +307,16 @@ def stored(key: str, value: Tensor) -> Tensor:
     return value.half() if value.ndim > 1 and key not in ("mar.keys", "mar.values") else value
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a bundle's file.
 
     Raises:
         BundleError: it is missing or damaged.
     """
     try:
-        return load(path.read_bytes())  # `load_file` leaks something of each tensor (0.8)
-    except (OSError, SafetensorError) as error:
-        raise BundleError(why_unreadable(path, error)) from error
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """The shapes of the tensors of a safetensors file; nothing else is read.
-
-    Raises:
-        BundleError: it is missing or damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise BundleError(why_unreadable(path, error)) from error
+        return read_tensors(path)
+    except TensorFileError as error:
+        raise BundleError(str(error)) from error
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.io.file_kind import why_unreadable
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.model.checkpoint_file import CheckpointError, read_state
 from stmem_ros.model.memory import MemoryBank, item_classes
@@ -83,8 +84,8 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
     for path in (keys, values):
         try:
             array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read as a numpy array: {error}") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise CheckpointError(why_unreadable(path, error)) from error
         if array.ndim not in (2, 3):
             raise CheckpointError(f"{path} has shape {array.shape}; it must be items x channels")
         arrays.append(torch.from_numpy(array.reshape(-1, array.shape[-1])).float())

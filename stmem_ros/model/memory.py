@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stmem_ros.io.file_kind import why_unreadable
-from stmem_ros.model.tensor_file import write_tensors
+from stmem_ros.model.tensor_file import (
+    TensorFileError,
+    read_tensor_header,
+    read_tensors,
+    write_tensors,
+)
 
 
 def item_classes(classes: int, items_per_class: int) -> Tensor:
@@ -72,16 +75,15 @@ class MemoryBank:
             ValueError: the file is missing, damaged, or no memory bank; one line names it.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                names = set(file.keys())
-                if missing := {"keys", "values", "classes"} - names:
-                    raise ValueError(f"{path} is no memory bank: it lacks {sorted(missing)}")
-                return MemoryBank(
-                    keys=file.get_tensor("keys").float(),
-                    values=file.get_tensor("values").float(),
-                    classes=file.get_tensor("classes").long(),
-                    rule=(file.metadata() or {}).get("rule", "unknown"),
-                    places=file.get_tensor("places") if "places" in names else None,
-                )
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"memory bank {why_unreadable(path, error)}") from error
+            header, tensors = read_tensor_header(path), read_tensors(path)
+        except TensorFileError as error:
+            raise ValueError(f"memory bank {error}") from error
+        if missing := {"keys", "values", "classes"} - tensors.keys():
+            raise ValueError(f"{path} is no memory bank: it lacks {sorted(missing)}")
+        return MemoryBank(
+            keys=tensors["keys"].float(),
+            values=tensors["values"].float(),
+            classes=tensors["classes"].long(),
+            rule=header.metadata.get("rule", "unknown"),
+            places=tensors.get("places"),
+        )

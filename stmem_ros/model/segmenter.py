@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
-from msgspec import Meta
 from torch import Tensor, nn
 
-from stmem_ros.configuration import check_values
+from stmem_ros.configuration import Range, check_values
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
 from stmem_ros.model.layers import resample
@@ -22,7 +21,7 @@ from stmem_ros.model.stf import SpatialTemporalFusion
 
 FORMS = ("published", "light")
 BACKBONES = (*REPEATS, "resnet50", "resnet101")
-Size = Annotated[int, Meta(ge=1, le=4096)]
+Size = Annotated[int, Range(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,10 @@ class Architecture:
         mar: memory refinement is part of the network.
     """
 
-    classes: Annotated[int, Meta(ge=2, le=255)]
+    classes: Annotated[int, Range(ge=2, le=255)]
     backbone: str = "efficientnet_lite0"
     channels: Size = 128
-    window: Annotated[int, Meta(ge=1, le=64)] = 3
+    window: Annotated[int, Range(ge=1, le=64)] = 3
     causal: bool = True
     heads: Size = 2
     hidden: Size = 256
@@ -60,8 +59,8 @@ class Architecture:
     positions: tuple[Size, Size] = (24, 32)
     items_per_class: Size = 10
     form: str = "published"
-    zoom: Annotated[float, Meta(ge=0.25, le=4.0)] = 1.0
-    reach: Annotated[int, Meta(ge=0, le=64)] = 4
+    zoom: Annotated[float, Range(ge=0.25, le=4.0)] = 1.0
+    reach: Annotated[int, Range(ge=0, le=64)] = 4
     stf: bool = True
     mar: bool = True
 

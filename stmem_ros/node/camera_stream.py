@@ -17,6 +17,7 @@ from stmem_ros.drawing import overlay
 from stmem_ros.frames import LabelledFrame
 from stmem_ros.health import CameraHealth
 from stmem_ros.io.compressed_format import RGB_JPEG
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.fingerprint import fingerprint
 from stmem_ros.io.images import encode_jpeg
 from stmem_ros.model.bundle import BundledSegmenter
@@ -34,7 +35,7 @@ class Arrival:
     """An image, and the depth image of the same moment where depth is used."""
 
     image: Image | CompressedImage
-    depth: Image | None = None
+    depth: Image | CompressedImage | None = None
 
 
 class CameraStream:
@@ -51,6 +52,7 @@ class CameraStream:
     Attributes:
         info: the newest camera_info; None: none has come.
         health: since activation.
+        bit_depth: of the images.
         paired_with: what an image needs beside it, for diagnostics.
     """
 
@@ -65,6 +67,7 @@ class CameraStream:
     ) -> None:
         self.name = name
         self.info: CameraInfo | None = None
+        self.bit_depth = BitDepth()
         # Not the model: the executor may keep the stream for a while after it was destroyed.
         self._stride, self._classes = model.architecture.stride, model.info.classes
         self._on_image = on_image
@@ -87,7 +90,9 @@ class CameraStream:
         self._pairs: PairedSubscriptions | None = None
         self.paired_with = ""
         if parameters.depth:
-            depth = (Image, f"{inputs}depth")
+            packed = parameters.depth_transport == "compressedDepth"
+            name = f"{inputs}depth" + ("/compressedDepth" if packed else "")
+            depth = (CompressedImage if packed else Image, name)
             slop = f"{DEPTH_SLOP / 1e6:.0f} ms"
             self.paired_with = f" with a depth image of the same moment (to {slop}) on {depth[1]}"
             self._pairs = PairedSubscriptions(node, (image, depth), newest, self._arrived)
@@ -151,7 +156,9 @@ class CameraStream:
                 data = encode_jpeg(picture)
                 self.overlay_jpeg.publish(ROS_MESSAGES.compressed_image(data, RGB_JPEG, header))
 
-    def _arrived(self, image: Image | CompressedImage, depth: Image | None = None) -> None:
+    def _arrived(
+        self, image: Image | CompressedImage, depth: Image | CompressedImage | None = None
+    ) -> None:
         clock = self._clock.now().nanoseconds / SECOND
         stamp = nanoseconds(image.header.stamp) / SECOND
         self.health.image_came(self._now(), clock, stamp, fingerprint(image.data))

@@ -14,6 +14,7 @@ from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.messages import obstacle_cloud, occupancy_grid, semantic_grid
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.frames import LabelledFrame, MapProblem, MapResult
+from stmem_ros.geometry.camera_info import other_frame
 from stmem_ros.health import GridHealth
 from stmem_ros.msg import SemanticGrid
 from stmem_ros.node.camera_stream import CameraStream
@@ -88,7 +89,9 @@ class CostmapOutput:
             self.fail(stream, result.text)
         if placed is None:
             return
-        self.health.updated(stream.name, self._now(), result.text)
+        foreign = "" if stream.info is None else other_frame(stream.info, labelled.frame.frame_id)
+        problem = "; ".join(filter(None, (result.text, foreign)))
+        self.health.updated(stream.name, self._now(), problem)
         stamp = labelled.frame.source.arrival.image.header.stamp
         if self._points.get_subscription_count():
             base = Header(stamp=stamp, frame_id=self._parameters.base_frame)

@@ -59,8 +59,8 @@ class PublishedLabels:
 class ImageWorker:
     """Works on the newest image of each camera, from :meth:`start` to :meth:`stop`.
 
-    Images of all cameras that wait go through the pipeline together. The thread of the costmap may
-    wait for late transforms; then it goes on with each camera's newest labels.
+    Images of all cameras that wait go through the pipeline together. Labels whose transforms are
+    late wait beside those of the other cameras; then each goes on with its newest labels.
 
     Args:
         log: of what goes wrong.
@@ -139,7 +139,7 @@ class ImageWorker:
         started = time.perf_counter()
         header = arrival.image.header
         try:
-            rgb = to_rgb(arrival.image)
+            rgb = to_rgb(arrival.image, stream.bit_depth)
         except Exception as error:  # whatever a decoder raises, the image alone is lost
             self._refuse(stream, str(error) or type(error).__name__)
             return None
@@ -203,7 +203,7 @@ class ImageWorker:
     def _map_labels(self) -> None:
         while True:
             last = not self._labelling.is_alive()
-            taken = self._labels.take(timeout=0.1)
+            taken = self._labels.take(0.1, self._is_due)
             if self._pipeline.expire_grid(self._now()):
                 self._costmap.take_back()
             if taken is None:
@@ -219,12 +219,15 @@ class ImageWorker:
                 self._costmap.fail(published.stream, f"{type(error).__name__}: {error}")
                 self._log(published.stream.name, Fault.COSTMAP, traceback.format_exc())
 
+    def _is_due(self, labelled: LabelledFrame, waited: float) -> bool:
+        """While the node stops nothing takes in the transforms that labels may wait for."""
+        return self._stopping.is_set() or self._pipeline.is_due(labelled, waited)
+
     def _map(self, published: PublishedLabels, labelled: LabelledFrame | None) -> None:
         """Fuse labels that are still wanted, and publish the statistics of their frame."""
         started = time.perf_counter()
         stream, statistics = published.stream, published.statistics
         try:
-            # While the node stops nothing takes in the transforms that labels may wait for.
             if labelled is not None and not self._stopping.is_set():
                 depth = labelled.frame.source.arrival.depth
                 result = self._pipeline.fuse(labelled, stream.info, depth, self._now())

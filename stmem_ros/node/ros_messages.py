@@ -15,6 +15,7 @@ from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.geometry.camera import resizing
 from stmem_ros.geometry.camera_info import read_out
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import decode_compressed
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
@@ -50,15 +51,17 @@ def _to_array(values: np.ndarray) -> array:
 ROS_MESSAGES = MessageFactory(message_type, _to_array)
 
 
-def to_rgb(message: Image | CompressedImage) -> np.ndarray:
+def to_rgb(message: Image | CompressedImage, depth: BitDepth) -> np.ndarray:
     """An image message as RGB uint8 H x W x 3.
+
+    ``depth``: of the camera.
 
     Raises:
         ImageError: the image cannot be decoded.
     """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.data, message.format)
-    return image_to_rgb(message)
+        return decode_compressed(message.data, message.format, depth)
+    return image_to_rgb(message, depth)
 
 
 def scaled_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:

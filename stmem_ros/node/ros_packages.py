@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
@@ -24,7 +23,7 @@ from stmem_ros.geometry.transforms import (
     TransformError,
     TransformSource,
 )
-from stmem_ros.io.encodings import ENCODINGS, ImageError
+from stmem_ros.io.encodings import ENCODINGS, BitDepth, ImageError
 from stmem_ros.io.images import decode_colour
 from stmem_ros.pipeline import DEPTH_SLOP
 from stmem_ros.stamps import CLOCK_RESET, nanoseconds
@@ -81,14 +80,16 @@ def listen_to_transforms(node: Node) -> Transforms:
     return _InstalledTransforms(node) if tf2_ros is not None else _OwnTransforms(node)
 
 
-def image_to_rgb(message: Image) -> np.ndarray:
+def image_to_rgb(message: Image, depth: BitDepth) -> np.ndarray:
     """An image message as RGB uint8 H x W x 3; cv_bridge helps with encodings that are not ours.
+
+    ``depth``: of the camera.
 
     Raises:
         ImageError: the image cannot be decoded.
     """
     if cv_bridge is None or message.encoding in ENCODINGS:
-        return decode_colour(message)
+        return decode_colour(message, depth)
     try:
         return cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     except Exception as error:  # it raises errors of many kinds, of damaged images too
@@ -206,13 +207,11 @@ class _InstalledTransforms:
     def close(self) -> None:
         self._listener.unregister()
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
         if not self._buffer.can_transform(target, source, Time()):
             raise FramesNotConnectedError(f"no transforms connect {source!r} to {target!r}")
         try:
-            found = self._buffer.lookup_transform(
-                target, source, Time(nanoseconds=stamp), Duration(seconds=timeout)
-            )
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
         except tf2_ros.TransformException as error:
             raise TransformError(str(error)) from error
         from pytransform3d.transformations import transform_from_pq

@@ -7,19 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stmem_ros.node.security import DOCUMENT, ENABLE, SecurityError, asked_security
+from stmem_ros.online.middleware import (
+    FAST_DDS_PROFILE,
+    FAST_DDS_PROFILE_OF_HUMBLE,
+    NETWORK_PROFILE,
+    large_image_environment,
+)
 from stmem_ros.resources import resource
 
 
-def middleware_environment() -> dict[str, str]:
-    """Variables that let large images through Fast DDS, unless the user has set their own."""
-    profile = str(resource("config", "fastdds_large_images.xml"))
-    defaults = {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
-    return {key: os.environ.get(key, value) for key, value in defaults.items()}
-
-
 def private_environment(logs: Path) -> dict[str, str]:
-    """The same, a domain of this machine alone that no other ROS programs are likely to use, and a
-    folder for ROS's log files.
+    """Variables of processes that talk among themselves: large images get through, on a domain of
+    this machine alone that no other ROS programs are likely to use; ROS's log files go to ``logs``.
 
     Raises:
         SecurityError: security is on; no enclave has permissions for a domain that is chosen here.
@@ -35,7 +34,12 @@ def private_environment(logs: Path) -> dict[str, str]:
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     chosen = {key: os.environ.get(key, value) for key, value in defaults.items()}
-    return middleware_environment() | chosen
+    variables = large_image_environment()
+    this_machine = str(resource("config", "fastdds_this_machine.xml"))
+    for name in (FAST_DDS_PROFILE, FAST_DDS_PROFILE_OF_HUMBLE):
+        if Path(variables[name]).name == NETWORK_PROFILE:
+            variables[name] = this_machine
+    return variables | chosen
 
 
 def middleware_name() -> str:

@@ -43,7 +43,7 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
     """Send rgb8 images to another process, with the environment of this one.
 
     Raises:
-        RuntimeError: the other process did not appear.
+        RuntimeError: the other process did not appear, or did not end as it should.
     """
     command = [sys.executable, "-m", "stmem_ros.online.image_probe", str(width), str(height)]
     command += ["reliable"] if reliable else []
@@ -63,6 +63,10 @@ def probe(width: int, height: int, reliable: bool) -> ProbeResult:
             publisher.publish(message)
             time.sleep(PERIOD)
         output, _ = receiver.communicate(timeout=TIMEOUT)
+        if receiver.returncode:
+            raise RuntimeError(f"the receiving process ended with code {receiver.returncode}")
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError("the receiving process did not end") from error
     finally:
         receiver.kill()
         rclpy.try_shutdown()

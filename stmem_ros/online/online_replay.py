@@ -35,7 +35,6 @@ from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
 from stmem_ros.online.player import BagPlayer, PlayOptions
 from stmem_ros.online.recorder import Recorder
-from stmem_ros.online.stamp_clock import StampClock
 from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
 
@@ -78,17 +77,19 @@ def replay_online(
     os.environ.update(private_environment(out / "log"))
     compressed = topics.image.type == COMPRESSED
     (camera,) = node.parameters.cameras
+    packed = topics.depth is not None and topics.depth.type == COMPRESSED
     values = parameter_values(node.parameters) | {
         "use_sim_time": True,
         "autostart": True,
         "image_transport": "compressed" if compressed else "raw",
+        "depth_transport": "compressedDepth" if packed else "raw",
         "image_reliability": "reliable",
         "label_size": "image",
     }
     inputs = {
         "image_raw/compressed" if compressed else "image_raw": topics.image,
         "camera_info": topics.info,
-        "depth": topics.depth,
+        "depth/compressedDepth" if packed else "depth": topics.depth,
     }
     prefix = f"{camera}/" if camera else ""
     remaps = {prefix + name: topic.name for name, topic in inputs.items() if topic is not None}
@@ -138,9 +139,8 @@ def _play_and_record(
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
-            start = StampClock(bag).at(bag.data_start)
-            run = _Run(node, writer, start, image, camera, layers, check)
             player = BagPlayer(node, bag, options)
+            run = _Run(node, writer, player.start, image, camera, layers, check)
             _wait_until_found(player, image, check)
             run.play(player, rate)
     if not run.latencies:

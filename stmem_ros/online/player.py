@@ -61,6 +61,7 @@ class BagPlayer:
 
     Attributes:
         played: messages so far.
+        start: what the clock shows where the data begin, ns.
 
     Raises:
         BagError: a topic is not in the bag, or no message can be played.
@@ -77,6 +78,8 @@ class BagPlayer:
             if name not in have:
                 raise BagError(f"{bag.path} has no topic {name!r}; it has: {', '.join(have)}")
         self._clock = node.create_publisher(Clock, CLOCK, 10)
+        self._time = StampClock(bag)
+        self.start = self._time.at(bag.data_start)
         self._publishers: dict[str, Publisher] = {}
         for name in sorted(have):
             if why := self._why_not(have[name], bag.topics):
@@ -111,8 +114,8 @@ class BagPlayer:
             rate: speed, 1 is real time.
             before: called before a message is published; may block, which stops the clock.
         """
-        begin = self._bag.data_start
-        clock = StampClock(self._bag)
+        begin, clock = self._bag.data_start, self._time
+        clock.begin()
         started, newest = time.monotonic(), begin
         silence = 0.0  # ns that were cut out
         for record in self._bag.records(set(self._publishers) | clock.sources):

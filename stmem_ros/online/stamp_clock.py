@@ -18,7 +18,7 @@ SAME_TIME = 10 * SECOND  # ns; a stamp farther from the newest tells another tim
 
 
 class StampClock:
-    """Turns times of recording into those of the clock; it never goes back.
+    """Turns times of recording into those of the clock; it never goes back, until it begins anew.
 
     Args:
         bag: open; its first messages are looked at.
@@ -39,6 +39,10 @@ class StampClock:
         self.is_of_stamps = abs(self._offset) > SAME_SCALE
         clocks = {topic.name for topic in bag.topics if topic.type == CLOCK and topic.count}
         self.sources = clocks if self.is_of_stamps else set()  # topics to hear, played or not
+        self.begin()
+
+    def begin(self) -> None:
+        """The bag begins, or begins again."""
         self._newest: tuple[int, int] | None = None  # a stamp, and when it was recorded, ns
         self._shown: int | None = None
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from stmem_ros.configuration import (
     Count,
     CountFromOne,
     NotNegative,
     Positive,
     Probability,
+    Range,
     read_configuration,
 )
 from stmem_ros.data.augment import Augmentation
@@ -56,7 +55,7 @@ class StageConfig:
     """
 
     epochs: Count
-    batch: Annotated[int, Meta(ge=2)]
+    batch: Annotated[int, Range(ge=2)]
     learning_rate: NotNegative
     backbone_rate: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4
@@ -67,9 +66,9 @@ class StageConfig:
     consistency: NotNegative = 0.0
     paste: Probability = 0.0
     calm_epochs: Count = 0
-    average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    average: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.0
     frozen_norms: bool = False
-    start_share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    start_share: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -104,7 +103,7 @@ class CoarseConfig:
 
     dataset: str = "idd_lite"
     split: str = "train"
-    share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    share: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.0
     height: CountFromOne = 360
     teacher: str = "onboard"
 

@@ -26,6 +26,7 @@ def few_timed_updates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_drives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costmap_bench, "FRAMES", SHORT_DRIVE)
+    monkeypatch.setattr(costmap_bench, "CROWD_FRAMES", SHORT_DRIVE)
 
 
 @pytest.fixture
@@ -37,16 +38,22 @@ def test_geometry_alone_keeps_what_is_promised(
     short_turns: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(costmap_bench, "FRAMES", 10)
-    scores = bench_costmap(default_rules(CAMVID), seeds=[701, 702, 703])
+    monkeypatch.setattr(costmap_bench, "CROWD_FRAMES", 16)
+    scores = bench_costmap(default_rules(CAMVID), seeds=[701, 702, 703], crowds=[720])
     assert scores.occupied_not_free >= 0.99
     assert scores.drivable_iou >= 0.95
     assert scores.front_edge_error_m <= 0.15
     assert scores.seen >= 0.97
     assert scores.sure >= 0.87
+    assert scores.lethal_road <= 0.005
+    shares = [s for row in scores.sightings if row.name != "car" for s in row.at.values()]
+    shares = [share for share in shares if share.sightings]
+    seen = sum(share.sightings for share in shares)
+    assert seen > 10 and sum(s.sightings * s.barred for s in shares) >= 0.9 * seen
 
 
 def test_geometry_alone_keeps_what_is_promised_after_a_turn(short_drives: None) -> None:
-    assert bench_costmap(default_rules(CAMVID), seeds=[701]).turn_iou >= 0.92
+    assert bench_costmap(default_rules(CAMVID), seeds=[701], crowds=[720]).turn_iou >= 0.92
 
 
 @pytest.mark.usefixtures("short_drives", "short_turns")
@@ -55,16 +62,18 @@ def test_a_labeller_that_takes_all_for_road_is_found_out() -> None:
         road = np.full_like(frame.source.view.label, ID["road"])
         return pipeline.labelled_frame(frame, road, np.full_like(road, 255))
 
-    scores = bench_costmap(default_rules(CAMVID), labeller=careless, seeds=[702])
+    scores = bench_costmap(default_rules(CAMVID), labeller=careless, seeds=[702], crowds=[720])
     assert scores.occupied_not_free < 0.05
+    assert not any(s.barred > 0 for row in scores.sightings for s in row.at.values())
 
 
 @pytest.mark.usefixtures("short_drives", "short_turns")
 def test_the_command_writes_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> None:
-    one_scene = partial(bench_costmap, seeds=[702])
+    one_scene = partial(bench_costmap, seeds=[702], crowds=[720])
     monkeypatch.setattr(costmap_bench, "bench_costmap", one_scene)
     out = tmp_path / "scores.json"
     assert main(["bench", "costmap", "--json", str(out)]) == 0
+    assert {row["name"] for row in json.loads(out.read_text())["sightings"]} >= {"bicyclist"}
     assert set(json.loads(out.read_text())) >= {
         "occupied_not_free", "drivable_iou", "front_edge_error_m", "turn_iou", "update_ms_median",
     }  # fmt: skip

@@ -204,3 +204,15 @@ def test_cameras_whose_images_come_in_turn_go_on_and_see_a_jump() -> None:
         assert found[:20] == ["anew", *["on"] * 19]
         assert found[20] == "refused" and found.count("anew") == 2
         assert set(found[24:]) == {"on"}
+
+
+def test_images_of_before_a_jump_are_refused_after_it_however_short_it_was(
+    motion: BaseMotion,
+) -> None:
+    """Three cameras, the third of which is late: its pose could be reached from the new place."""
+    times = [(10.2, 10.2, 10.0), (10.4, 10.4, 10.2), (10.6, 10.6, 10.4), (10.8, 10.8, 10.6)]
+    images = [(at, pose(3.0 if at >= 10.6 else 0.0)) for moment in times for at in moment]
+    assert fates(motion, images) == [
+        *("on", "on", "on"), *("on", "on", "on"),
+        *("refused", "anew", "refused"), *("on", "on", "on"),
+    ]  # fmt: skip

@@ -42,11 +42,8 @@ def table(outcomes: Outcomes) -> str:
 
 
 def _row(fault: Fault, outcomes: Outcomes) -> str:
-    grid = "either" if fault.grid is None else fault.grid.value
-    if not fault.is_seen:
-        grid += ", and is wrong: nothing tells"
     said = {None: "perhaps something", "": "nothing"}.get(fault.told, f"“{fault.told}”")
-    words = [NAMES[fault.sensor], fault.name, fault.labels.value, grid, said]
+    words = [NAMES[fault.sensor], fault.name, fault.labels.value, fault.grid.value, said]
     for cameras in (1, 2):
         problems = outcomes[cameras, key(fault)]
         words.append("; ".join(problems).replace("|", "/") if problems else "as expected")

@@ -31,7 +31,7 @@ from stmem_ros.node.ros_messages import ROS_MESSAGES
 from stmem_ros.stamps import SECOND
 
 CAMERA = CameraModel(320, 240, ((250.0, 0.0, 159.5), (0.0, 250.0, 113.0), (0.0, 0.0, 1.0)))
-YAWS = {"front": 0.0, "right": -1.0}  # of the cameras, rad
+YAWS = {"front": 0.0, "rear": math.pi}  # of the cameras, rad
 ROUND_TRIP = 6.0  # s
 RATE = 5.0  # Hz, of images, unless told
 MIDDLE, SWING = 8.0, 1.5  # along the street, m

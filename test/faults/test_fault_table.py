@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from catalogue import FAULTS, Fault
@@ -25,14 +25,24 @@ def outcomes() -> Iterator[dict[tuple[int, str], list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def trial(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trial]:
-    with running(request.param, tmp_path_factory.mktemp("faults")) as trial:
-        yield trial
+def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Setup], Trial]]:
+    """The trial of a setup; it goes on as long as that is the same."""
+    with ExitStack() as stack:
+        setups: list[Setup] = []
+        trials: list[Trial] = []
+
+        def trial_of(setup: Setup) -> Trial:
+            if setups[-1:] != [setup]:
+                stack.close()
+                trials.append(
+                    stack.enter_context(running(setup, tmp_path_factory.mktemp("faults")))
+                )
+                setups.append(setup)
+            return trials[-1]
+
+        yield trial_of
 
 
-@cache  # pytest starts a node anew for each setup that is not the same object
 def setup_of(sensor: Sensor, cameras: int) -> Setup:
     return Setup(cameras, sensor is Sensor.DEPTH, sensor is Sensor.CLOCK)
 
@@ -43,12 +53,17 @@ CELLS.sort(key=lambda cell: (cell[0].cameras, cell[0].depth, cell[0].simulated))
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("trial", "fault"),
+    ("setup", "fault"),
     CELLS,
     ids=[f"{s.cameras} {f.sensor.name.lower()} {f.name}".replace("/", "") for s, f in CELLS],
-    indirect=["trial"],
 )
-def test_fault(trial: Trial, fault: Fault, outcomes: dict[tuple[int, str], list[str]]) -> None:
+def test_fault(
+    trial_of: Callable[[Setup], Trial],
+    setup: Setup,
+    fault: Fault,
+    outcomes: dict[tuple[int, str], list[str]],
+) -> None:
+    trial = trial_of(setup)
     trial.wait_until_well(10.0)
     problems = trial.problems_of(fault)
     outcomes[len(trial.watch.labels), key(fault)] = problems

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trial import Setup, Trial, running, start
+from trial import WRONG, Setup, Trial, running, start
 
 from stmem_ros.model.bundle import bundle_folder
 
@@ -46,7 +46,7 @@ def test_a_second_node_of_the_same_name_does_not_disturb_the_first(
         assert trial.labels_come() and trial.grid_comes()
         began = trial.robot.seconds() - 5.0
         grids = [g for g in list(trial.watch.grids) if g.at > began and not g.is_unknown]
-        assert max(trial.truth.wrong_share(g, np.eye(4)) for g in grids) <= trial.usual + 0.02
+        assert max(trial.truth.wrong_cells(g, np.eye(4)) for g in grids) <= trial.usual + WRONG
         second.interrupt()
         assert second.exit_code(10.0) == 0, second.text()
     finally:

@@ -10,19 +10,20 @@ import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import OccupancyGrid
-from robot import LATCHED, Robot, base_pose, still_street
+from robot import LATCHED, MIDDLE, Robot, base_pose, still_street
 from sensor_msgs.msg import Image
 from support.ros import NODE, Peer
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.rules import Kind, default_rules
+from stmem_ros.data.synthetic.drive import LANE
 from stmem_ros.data.synthetic.scene import ground_truth
 from stmem_ros.stamps import SECOND
 
 LETHAL, FREE, UNKNOWN = 100, 0, -1
 MARGIN = 0.6  # m, by which a cell may be off
-FEW = 200  # cells; of fewer a share tells little
-NEAR = 10.0  # m from the base that is looked at
+NEAR = 20.0  # m from the base that is looked at
+REACH, STEP = 25.0, 0.05  # m, of the truth about the middle of the drive; of its raster
 KEPT = 2000  # messages
 
 
@@ -102,23 +103,26 @@ class Truth:
     """What of a grid is wrong by the street."""
 
     def __init__(self) -> None:
-        self._scene = still_street()
-        self._blocks = default_rules(CAMVID).kinds == Kind.OBSTACLE
-
-    def wrong_share(self, grid: SeenGrid, street_from_odom: np.ndarray) -> float:
-        """Of the cells that are lethal or free: those that are wrong by more than a margin."""
-        rows, columns = np.mgrid[: grid.cost.shape[0], : grid.cost.shape[1]] + 0.5
-        x = grid.origin[0] + columns * grid.resolution
-        y = grid.origin[1] + rows * grid.resolution
-        points = street_from_odom[:2, :2] @ np.stack([x.ravel(), y.ravel()])
-        points += street_from_odom[:2, 3:4]
-        label = ground_truth(self._scene, 0.0, *points.reshape(2, *x.shape))
-        blocked = self._blocks[label].astype(np.uint8)
-        size = 2 * round(MARGIN / grid.resolution) + 1
+        axis = np.arange(-REACH, REACH, STEP) + STEP / 2
+        x, y = np.meshgrid(MIDDLE + axis, LANE + axis)
+        is_obstacle = default_rules(CAMVID).kinds == Kind.OBSTACLE
+        blocked = is_obstacle[ground_truth(still_street(), 0.0, x, y)].astype(np.uint8)
+        size = 2 * round(MARGIN / STEP) + 1
         kernel = np.ones((size, size), np.uint8)
-        base = base_pose(grid.seconds)[:2, 3]
-        near = np.hypot(*(points - base[:, None])).reshape(x.shape) < NEAR
-        lethal, free = near & (grid.cost == LETHAL), near & (grid.cost == FREE)
-        wrong = lethal & (cv2.dilate(blocked, kernel) == 0)
-        wrong |= free & (cv2.erode(blocked, kernel) == 1)
-        return float(wrong.sum() / max(FEW, (lethal | free).sum()))
+        # Rows (y) x columns (x) of the street: no obstacle is near; it is well inside of one.
+        self._clear = cv2.dilate(blocked, kernel) == 0
+        self._solid = cv2.erode(blocked, kernel) == 1
+
+    def wrong_cells(self, grid: SeenGrid, street_from_odom: np.ndarray) -> int:
+        """Cells that are lethal far from any obstacle, or free well inside of one.
+
+        They are counted: as a share of all, most of which are road, obstacles would hardly matter.
+        """
+        rows, columns = np.nonzero((grid.cost == LETHAL) | (grid.cost == FREE))
+        places = np.stack([columns, rows], axis=1) * grid.resolution + grid.resolution / 2
+        places = (places + grid.origin) @ street_from_odom[:2, :2].T + street_from_odom[:2, 3]
+        near = np.hypot(*(places - base_pose(grid.seconds)[:2, 3]).T) < NEAR
+        x, y = ((places[near] - (MIDDLE - REACH, LANE - REACH)) / STEP).astype(int).T
+        is_lethal = (grid.cost[rows, columns] == LETHAL)[near]
+        wrong = np.where(is_lethal, self._clear[y, x], self._solid[y, x])
+        return int(wrong.sum())

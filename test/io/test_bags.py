@@ -12,7 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera import Mounting
 from stmem_ros.io import bag_create
-from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, find_label_topic
+from stmem_ros.io.bag_contents import ImageForm
+from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, find_label_topic, is_output
 from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagError, BagReader, BagWriter, Topic, types
 from stmem_ros.io.bounded_inflation import InflationError, inflate, zstd
 from stmem_ros.io.calibration import read_calibration
@@ -167,6 +168,15 @@ def test_what_a_segmentation_node_published_is_no_reference() -> None:
         assert find_label_topic((Topic(name, RAW, 1),)) is None
     renamed = [Topic(f"/eyes/{name}", RAW, 1) for name in ("confidence", "label")]
     assert find_label_topic(tuple(renamed)) is None
+    assert all(is_output(topic, tuple(renamed)) for topic in renamed)  # nor is it played again
     reference = Topic("/truth/label", RAW, 1)
     assert find_label_topic((*own, reference)) == reference
     assert find_label_topic(tuple(own), own[0].name) == own[0]  # where it is asked for
+
+
+@pytest.mark.parametrize("wanted", [None, "/camera/image_raw"])
+def test_where_all_images_are_depth_none_is_to_be_chosen(wanted: str | None) -> None:
+    depth = Topic("/camera/image_raw", RAW, 3, image=ImageForm("16UC1", 8, 6))
+    with pytest.raises(BagError, match=r"/camera/image_raw holds depth \(16UC1\)") as error:
+        find_image_topic((depth,), wanted)
+    assert "--topic" not in str(error.value)

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import (
     ImageError,
     decode_colour,
@@ -159,6 +161,17 @@ def test_other_kinds_of_compressed_images_are_refused() -> None:
             decode_compressed(cv2.imencode(suffix, RGB)[1].tobytes())
 
 
+def test_labels_of_1_and_16_bits_are_read_as_ids(tmp_path: Path) -> None:
+    ids = np.array([[0, 1], [1, 0]], np.uint8)
+    for name, image in (("1", ids.astype(bool)), ("16", ids.astype(np.uint16))):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+        label = read_label(tmp_path / f"{name}.png")
+        assert label.dtype == np.uint8 and np.array_equal(label, ids)
+    Image.fromarray(ids.astype(np.uint16) * 300).save(tmp_path / "high.png")
+    with pytest.raises(ImageError, match=r"high\.png.*300"):
+        read_label(tmp_path / "high.png")
+
+
 def test_palette_labels_are_read_as_indices(tmp_path) -> None:
     ids = np.array([[0, 3], [10, 255]], np.uint8)
     image = Image.fromarray(ids, "P")
@@ -241,8 +254,10 @@ def test_compressed_depth_is_metres() -> None:
             decode_depth(compressed(data, text))
 
 
-@pytest.mark.parametrize(("name", "bits"), [("mono10", 10), ("mono12", 12), ("mono16", 10),
-                                            ("mono16", 12), ("mono16", 16)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [("mono10", 10), ("mono12", 12), *(("mono16", bits) for bits in (10, 12, 14, 16))],
+)
 def test_grey_of_10_and_12_bits_is_as_bright_as_that_of_8(name: str, bits: int) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint16), (4, 1))
     want = np.dstack([ramp.astype(np.uint8)] * 3)
@@ -250,6 +265,18 @@ def test_grey_of_10_and_12_bits_is_as_bright_as_that_of_8(name: str, bits: int) 
 
 
 # sensor_msgs/image_encodings.hpp of Kilted, and names that drivers use besides.
+def test_brightness_stays_where_a_cameras_image_gets_darker() -> None:
+    bright = np.full((4, 6), 3000, np.uint16)
+    dark = bright // 5  # alone it could be of 10 bits
+    raw, file, depth = BitDepth(), BitDepth(), BitDepth()
+    assert decode_colour(message("mono16", bright), raw).max() == 3000 >> 4
+    assert decode_colour(message("mono16", dark), raw).max() == 600 >> 4
+    for pixels in (bright, dark):
+        png = cv2.imencode(".png", pixels)[1].tobytes()
+        want = decode_colour(message("mono16", pixels), depth)
+        assert np.array_equal(decode_compressed(png, "mono16; png compressed ", file), want)
+
+
 NUMBERS = [f"{bits}C{n}" for bits in ("8U", "8S", "16U", "16S", "32S", "32F", "64F")
            for n in range(1, 5)]  # fmt: skip
 BAYER = [f"bayer_{order}{bits}" for order in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]

@@ -91,6 +91,20 @@ def test_counts_that_differ_from_the_metadata_are_told(drive: Path, more: int) -
     assert len(notes) == 1 and f"{FRAMES + more} " in notes[0] and f"{FRAMES}" in notes[0]
 
 
+def test_a_file_that_was_renamed_is_read_and_told(drive: Path) -> None:
+    next(drive.glob("*.mcap")).rename(drive / "other.mcap")
+    counts, notes = read(drive)
+    assert counts == IMAGES and any("metadata.yaml names drive" in note for note in notes)
+
+
+@pytest.mark.parametrize("content", ["no: [bag", "", "- 1", "rosbag2_bagfile_information: 3"])
+def test_metadata_that_is_none_is_told_in_plain_words(drive: Path, content: str) -> None:
+    (drive / "metadata.yaml").write_text(content)
+    _, notes = read(drive)
+    assert "metadata.yaml is not used" in notes[0]
+    assert "Error" not in notes[0] and "<unicode string>" not in notes[0]
+
+
 def test_a_folder_without_usable_metadata_is_read(drive: Path) -> None:
     (drive / "metadata.yaml").write_text("no: [bag")
     counts, notes = read(drive)

@@ -90,3 +90,18 @@ def test_a_whole_video_has_no_problem(tmp_path: Path) -> None:
         video = Video(write_video(tmp_path / f"a{suffix}"))
         frames = list(video.frames())
         assert len(frames) == len(TIMES) and not video.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"hello " * 50, "no video"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path: Path, content: bytes, named: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=rf"a\.mp4.*{named}"):
+        Video(tmp_path / "a.mp4")

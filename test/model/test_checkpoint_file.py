@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stmem_ros.model.bundle import BundleError, read_tensors
+from stmem_ros.model.bundle import BundleError, read_weights
 from stmem_ros.model.checkpoint_file import CheckpointError, read_state
 from stmem_ros.model.convert import convert_checkpoint
 
@@ -37,6 +37,7 @@ def named(prefix: str) -> dict[str, torch.Tensor]:
         named("model."),
         named("_orig_mod.module."),
         {"state_dict": named("ema.")},
+        {"model": named("student.")},
         {"n_averaged": torch.tensor(3), **named("module.")},
     ],
 )
@@ -56,6 +57,19 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert set(read_state(tmp_path / "a.safetensors")) == set(STATE)
 
 
+def test_safetensors_are_known_by_their_bytes(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "a.pth")
+    assert set(read_state(tmp_path / "a.pth")) == set(STATE)
+
+
+@pytest.mark.parametrize("content", [{}, [STATE], torch.zeros(3), torch.nn.Linear(2, 2)])
+def test_what_holds_no_weights_says_how_to_save_them(tmp_path, content, recwarn) -> None:
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth.*model\.state_dict\(\)"):
+        read_state(tmp_path / "a.pth")
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -64,7 +78,9 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
         (b'{"error": "not found"}', "JSON"),
         (b"", "empty"),
         (b"\x89HDF\r\n", "HDF5"),
-        (b"PK\x03\x04 cut off", "cut off"),
+        (b"PK\x03\x04 a/data.pkl, cut off", "cut off"),
+        (b"PK\x03\x04 a.pth", "ZIP archive"),
+        (b"PK\x03\x04 a.npy", "numpy"),
     ],
 )
 def test_what_is_no_checkpoint_is_named_with_what_to_do(tmp_path, content, words) -> None:
@@ -78,7 +94,7 @@ def test_what_is_no_checkpoint_is_named_with_what_to_do(tmp_path, content, words
 def test_a_bundles_weights_that_are_a_pointer_are_named(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(BundleError, match="git lfs pull"):
-        read_tensors(tmp_path / "weights.safetensors")
+        read_weights(tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from nav_msgs.msg import OccupancyGrid
 from support.ros import LATCHED, Peer, image_message
 
@@ -14,6 +15,7 @@ from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
 from stmem_ros.data.synthetic.scene import ID
 from stmem_ros.frames import CameraFrame, LabelledFrame
+from stmem_ros.health import Level
 from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.node.camera_stream import Arrival
 from stmem_ros.node.costmap_output import CostmapOutput
@@ -42,7 +44,7 @@ def test_what_was_fused_before_a_reset_is_not_published_after_it(peer: Peer) -> 
         None, RULES, PipelineConfig(), KnownPoses(np.linalg.inv(MOUNTING.base_from_camera()))
     )
     output = CostmapOutput(peer.node, node_parameters({}), RULES, PassedTime(lambda: None))
-    stream = SimpleNamespace(name="", info_topic="camera_info")
+    stream = SimpleNamespace(name="", info_topic="camera_info", info=INFO)
     costmaps = peer.collect(OccupancyGrid, "~/costmap", LATCHED)
 
     before = road(pipeline, 10.0)
@@ -72,8 +74,20 @@ def test_a_reset_before_the_first_grid_publishes_none(peer: Peer) -> None:
     )
     pipeline.reset()
     first = road(pipeline, 10.0)
-    output.publish(
-        SimpleNamespace(name="", info_topic="camera_info"), first, pipeline.fuse(first, INFO)
-    )
+    stream = SimpleNamespace(name="", info_topic="camera_info", info=INFO)
+    output.publish(stream, first, pipeline.fuse(first, INFO))
     peer.wait(lambda: costmaps, "the first grid")
     assert len(costmaps) == 1 and is_known(costmaps[0])
+
+
+@pytest.mark.parametrize(("frame", "named"), [("optical", ""), ("/optical", ""), ("left", "left")])
+def test_a_calibration_of_another_frame_is_told(peer: Peer, frame: str, named: str) -> None:
+    output = CostmapOutput(peer.node, node_parameters({}), RULES, PassedTime(lambda: None))
+    info = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, frame))
+    poses = KnownPoses(np.linalg.inv(MOUNTING.base_from_camera()))
+    pipeline = Pipeline(None, RULES, PipelineConfig(), poses)
+    labelled = road(pipeline, 10.0)
+    stream = SimpleNamespace(name="", info_topic="camera_info", info=info)
+    output.publish(stream, labelled, pipeline.fuse(labelled, info))
+    status = output.health.status(0.0, {})
+    assert named in status.message and (status.level is Level.WARN) == bool(named)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -15,6 +16,7 @@ from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import OccupancyGrid
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
 from support.ros import LATCHED, NODE, PATIENCE, Peer, image_message
@@ -228,14 +230,23 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
     push_until(camera_info(), lambda: len(costmaps) > count, "a costmap when all is well again")
 
 
-def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> None:
-    start_node("-p", "depth:=true")
+def packed_depth(millimetres: np.ndarray, header: Header) -> CompressedImage:
+    """As image_transport's compressedDepth sends it: a header of 12 bytes, and a PNG."""
+    data = bytes(12) + cv2.imencode(".png", millimetres)[1].tobytes()
+    return ROS_MESSAGES.compressed_image(data, "16UC1; compressedDepth png", header)
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressedDepth"])
+def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node, transport: str) -> None:
+    start_node("-p", "depth:=true", "-p", f"depth_transport:={transport}")
     costmaps = peer.collect(OccupancyGrid, f"{NODE}/costmap", LATCHED)
     points = peer.collect(PointCloud2, f"{NODE}/points")
     diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
     peer.wait_until_active()
     images = peer.node.create_publisher(Image, "/image_raw", 5)
-    depths = peer.node.create_publisher(Image, "/depth", 5)
+    packed = transport == "compressedDepth"
+    depth_topic = (CompressedImage, "/depth/compressedDepth") if packed else (Image, "/depth")
+    depths = peer.node.create_publisher(*depth_topic, 5)
     infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
     mount_camera(peer)
     info = camera_info()
@@ -252,7 +263,8 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node) -> N
             infos.publish(info)
             images.publish(image_message(frame.view.rgb, stamp))
             if depth is not None:
-                depths.publish(image_message(depth, stamp + 0.005, "16UC1"))
+                message = image_message(depth, stamp + 0.005, "16UC1")
+                depths.publish(packed_depth(depth, message.header) if packed else message)
             time.sleep(0.2)
 
     push_until(
@@ -323,8 +335,9 @@ def test_labels_do_not_wait_for_the_costmap(peer: Peer, start_node) -> None:
     odometry.publish(transform("odom", "base_footprint", np.eye(4), stamp + 1))
     peer.wait(lambda: len(statistics) == counted + 4, "statistics of all")
     assert [seconds(s.header.stamp) for s in statistics[counted:]] == pytest.approx(late)
-    first, *replaced, newest = [s.costmap for s in statistics[counted:]]
-    assert first > newest > 0 and not any(replaced)
+    first, *replaced, newest = statistics[counted:]
+    assert first.costmap > 0 and newest.costmap > 0 and first.total > newest.total
+    assert not any(s.costmap for s in replaced)
 
 
 def test_labels_of_feature_size_have_a_camera_info_of_their_own(

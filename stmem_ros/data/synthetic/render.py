@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import NamedTuple
@@ -63,6 +64,24 @@ def render(
     grain = 3 * noise.standard_normal((height, width, 1), dtype=np.float32)
     depth[sky] = np.nan
     return View(np.clip(smooth + grain, 0, 255).astype(np.uint8), label, depth.astype(np.float32))
+
+
+def depth_of(
+    bodies: Sequence[Solid], camera: CameraModel, world_from_camera: np.ndarray
+) -> np.ndarray:
+    """Depth of bodies as if nothing else were there, H x W, m; inf beside them."""
+    rays = _rays(camera) @ world_from_camera[:3, :3].T
+    eye = world_from_camera[:3, 3]
+    screen = _Screen(camera, np.linalg.inv(world_from_camera))
+    depth = np.full(rays.shape[:2], np.inf)
+    for body in bodies:
+        if (box := screen.box(body)) is not None:
+            part = box.rows, box.columns
+            half, rotation = np.asarray(body.size) / 2, _rotation(body.yaw)
+            start = (eye - body.centre) @ rotation / half
+            distance, hit = _intersect(body.shape, start, rays[part] @ rotation / half)
+            depth[part] = np.where(hit, np.fmin(depth[part], distance), depth[part])
+    return depth
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from stmem_ros.geometry.camera_info import other_frame
 from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bag_topics import (
     find_depth_topic,
@@ -181,7 +182,7 @@ class BagMoments:
         self._unread: dict[str, tuple[int, str]] = {}  # by topic: how many, the first reason
         self._unmatched: dict[str, int] = {}  # by topic: references without an image
         self._stamps: dict[str, int] = {}  # the newest of each image topic, ns
-        self._foreign: dict[str, str] = {}  # by topic of camera_info: whose frame it names
+        self._foreign: dict[str, str] = {}  # by topic of camera_info: that its frame is another
         self._standing: dict[str, int] = {}  # by topic: images with the stamp of the one before
         self._static = {t.name: t.name.endswith("static") for t in bag.topics if t.type == TF}
 
@@ -272,8 +273,9 @@ class BagMoments:
             _, reference = self._references.pop((topics.label.name, stamp), (0, None))
         depth, depth_problem = self._depth(topics.depth, stamp)
         info = None if topics.info is None else self._infos.get(topics.info.name)
-        if topics.info is not None and info is not None:
-            self._compare_frames(topics.info.name, info.header.frame_id, message.header.frame_id)
+        foreign = "" if info is None else other_frame(info, message.header.frame_id)
+        if topics.info is not None and foreign:
+            self._foreign[topics.info.name] = f"{topics.info.name}: {foreign}"
         return Moment(
             camera=camera,
             index=index,
@@ -286,14 +288,6 @@ class BagMoments:
             depth=depth,
             depth_problem=depth_problem,
         )
-
-    def _compare_frames(self, topic: str, of_info: str, of_image: str) -> None:
-        """Take note of a calibration that may be another camera's."""
-        if of_info and of_info.lstrip("/") != of_image.lstrip("/"):
-            self._foreign[topic] = (
-                f"camera_info on {topic} is of the frame {of_info!r}, its images of {of_image!r}: "
-                "is it the calibration of this camera? the images' frame is used"
-            )
 
     def _depth(self, topic: Topic | None, stamp: int) -> tuple[Any, str]:
         """The depth image of a moment, or why there is none."""

@@ -46,6 +46,7 @@ from stmem_ros.geometry.rays import ray_table
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
 from stmem_ros.io.bag_topics import is_rectified
 from stmem_ros.io.bags import POINTS, BagReader
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
@@ -108,6 +109,7 @@ class BagReplay:
         self.cameras: dict[str, CameraTopics] = find_cameras(
             bag.topics, config.cameras, options.topics
         )
+        self._bit_depths = {camera: BitDepth() for camera in self.cameras}
         self._transforms = TransformBuffer()
         begin = bag.data_start + round(1e9 * options.start)
         length = options.duration
@@ -210,7 +212,7 @@ class BagReplay:
             yield unlabelled(moment, FrameState.DROPPED, moment.depth_problem)
             return
         try:
-            rgb = writeable(decode_image(moment.message))
+            rgb = writeable(decode_image(moment.message, self._bit_depths[moment.camera]))
         except Exception as error:  # whatever a decoder raises, the image alone is lost
             reason = str(error) or type(error).__name__
             yield unlabelled(moment, FrameState.INVALID, reason)
@@ -315,7 +317,7 @@ class BagReplay:
             if abs(stamp - moment.stamp) > SAME_MOMENT:
                 return None
             frame = moment.points.header.frame_id.lstrip("/")
-            grid_from_points = self._transforms.lookup(placed.frame, frame, stamp, 0)
+            grid_from_points = self._transforms.lookup(placed.frame, frame, stamp)
             base_from_points = np.linalg.inv(placed.grid_from_base) @ grid_from_points
             points = decode_points(moment.points)
             return points @ base_from_points[:3, :3].T + base_from_points[:3, 3]

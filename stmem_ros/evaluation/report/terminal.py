@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from stmem_ros.evaluation.evaluate_bags import Evaluation
 from stmem_ros.evaluation.evaluate_dataset import Scores
@@ -87,8 +88,12 @@ def fault_lines(evaluation: Evaluation) -> Iterator[str]:
             yield f"{result.bag}: {note}"
         if result.faulty:
             yield f"{result.bag}: {result.faulty} frames with something wrong"
-        for fault in result.faults[:SHOWN]:
-            yield f"  frame {fault.index} at {fault.stamp / 1e9:.3f} s: {fault.reason}"
+        for reason, group in groupby(result.faults[:SHOWN], lambda fault: fault.reason):
+            first, *others = group
+            number = f"frame {first.index}"
+            if others:
+                number = f"{1 + len(others)} frames from {first.index} on, the first"
+            yield f"  {number} at {first.stamp / 1e9:.3f} s: {reason}"
         if result.faulty > SHOWN:
             yield f"  ... and {result.faulty - SHOWN} more, in frames.parquet"
 
