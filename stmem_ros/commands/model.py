@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     assemble.set_defaults(run_command=run_assemble)
     calibrate = actions.add_parser(
         "calibrate",
-        help="learn on other streets how sure the model may be; written into its model.yaml",
+        help="learn on other streets how sure the model may be, and what is familiar to it",
         epilog="example: stmem model calibrate bundles/onboard --data camvid=camvid "
         "--data idd_lite=idd_lite",
     )
@@ -132,16 +132,18 @@ def run_calibrate(options: argparse.Namespace) -> int:
     import torch
 
     from stmem_ros.data.datasets import open_dataset
-    from stmem_ros.model.bundle import load_bundle, set_temperature
-    from stmem_ros.training.temperature import TEMPERATURES, temperature_losses
+    from stmem_ros.model.bundle import load_bundle, write_calibration
+    from stmem_ros.model.familiarity import Familiarity
+    from stmem_ros.training.calibration import TEMPERATURES, measure
 
     try:
         model = load_bundle(options.model, options.device)
         datasets = [open_dataset(name, root, options.split) for name, root in options.data]
-        losses = [temperature_losses(model, dataset) for dataset in datasets]
-        best = int(torch.stack(losses).sum(dim=0).argmin())
+        measured = [measure(model, dataset) for dataset in datasets]
+        familiarity = Familiarity.of(torch.cat([of_data.means for of_data in measured]))
+        best = int(torch.stack([of_data.losses for of_data in measured]).sum(dim=0).argmin())
         temperature = round(float(TEMPERATURES[best]), 3)
-        set_temperature(options.model, temperature)
+        write_calibration(options.model, temperature, familiarity)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(
@@ -149,7 +151,8 @@ def run_calibrate(options: argparse.Namespace) -> int:
     )
     print("mean -log probability of the right label at 1 / at this temperature / at its own best")
     plain = int((TEMPERATURES - 1).abs().argmin())
-    for (name, _), loss in zip(options.data, losses, strict=True):
+    for (name, _), of_data in zip(options.data, measured, strict=True):
+        loss = of_data.losses
         print(f"  {name:<12} {loss[plain]:.4f} / {loss[best]:.4f} / {loss.min():.4f}")
     return 0
 

@@ -29,6 +29,7 @@ class GridConfig:
             body's; else it is the base's plane z = 0, and they are the ground's.
         stale_after: what nothing has reached for longer shows the past and is forgotten, s; 0:
             never.
+        strangeness_limit: labels of images that are stranger to the model are left out; 0: none.
     """
 
     size: float = 40.0
@@ -42,6 +43,7 @@ class GridConfig:
     max_height: float = 2.5
     level_ground: bool = False
     stale_after: float = 2.0
+    strangeness_limit: float = 0.0
 
     @property
     def cells(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
 from stmem_ros.io.whole_output import whole_file, whole_folder
+from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import (
@@ -31,7 +32,8 @@ DESCRIPTION = "model.yaml"
 WEIGHTS = "weights.safetensors"
 MEMORY = "memory.safetensors"
 ABLATION = "ablation.safetensors"  # written and read by ablation.py
-FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION)  # of a bundle
+FAMILIARITY = "familiarity.safetensors"  # of a calibrated model
+FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION, FAMILIARITY)  # of a bundle
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
 REASON_LENGTH = 300  # characters of another library's message
@@ -95,11 +97,17 @@ class ModelDescription:
 
 
 class BundledSegmenter(Segmenter):
-    """A :class:`Segmenter` that knows the bundle it came from (``info``)."""
+    """A :class:`Segmenter` that knows the bundle it came from.
+
+    Attributes:
+        info: what its ``model.yaml`` says.
+        familiarity: what known images are like; None if it was not calibrated.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__(info.architecture)
         self.info = info
+        self.familiarity: Familiarity | None = None
 
 
 def shipped_bundles() -> list[str]:
@@ -147,7 +155,27 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
         bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
     model.load_state_dict({key: value.float() for key, value in state.items()})
+    if (folder / FAMILIARITY).is_file():
+        model.familiarity = load_familiarity(folder / FAMILIARITY, info).to(target)
     return model.eval().to(target)
+
+
+def load_familiarity(path: Path, info: ModelInfo) -> Familiarity:
+    """Read what images are familiar, and check that it fits the model.
+
+    Raises:
+        BundleError: it cannot be read, or has another size than the model's features.
+    """
+    try:
+        familiarity = Familiarity.load(path)
+    except TensorFileError as error:
+        raise BundleError(str(error)) from error
+    if len(familiarity.mean) != info.architecture.channels:
+        raise BundleError(
+            f"{path} is of {len(familiarity.mean)} channels; "
+            f"this model has {info.architecture.channels}"
+        )
+    return familiarity
 
 
 def _check_shapes(folder: Path, info: ModelInfo) -> None:
@@ -204,9 +232,10 @@ def save_bundle(
         (part / DESCRIPTION).write_text(_description_text(info))
 
 
-def set_temperature(folder: Path, temperature: float) -> None:
-    """Have the probabilities of a bundle's model be those of another temperature."""
+def write_calibration(folder: Path, temperature: float, familiarity: Familiarity) -> None:
+    """Have the model in a bundle's folder be calibrated so."""
     info = dataclasses.replace(read_info(folder), temperature=temperature)
+    familiarity.save(folder / FAMILIARITY)
     with whole_file(folder / DESCRIPTION) as part:
         part.write_text(_description_text(info))
 

@@ -79,6 +79,8 @@ class Segmentation:
         window: how many different frames the temporal fusion looked at.
         memory_share: the weight of earlier frames in the fused features, mean of all pixels, 0 to
             1: low where they show other things; None if the network cannot tell.
+        strangeness: how unlike known streets the frame is (stmem_ros.model.familiarity): about
+            0.6 on streets, 1.3 and more elsewhere; None of a model that was not calibrated.
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
     """
@@ -88,6 +90,7 @@ class Segmentation:
     stamp: float
     window: int
     memory_share: float | None
+    strangeness: float | None
     timings: StageTimings
     restart: Restart | None = None
 
@@ -245,6 +248,7 @@ def _push_batch(
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")
     features = network.features(batch)
+    strangeness = _strangeness(streams[0].model, features)
     clock.stage_ends("backbone")
 
     restarts, targets, fused, shares = [], [], [], []
@@ -281,19 +285,28 @@ def _push_batch(
             stamp=target.stamp,
             window=len(stream.ring),
             memory_share=_memory_share(share, len(stream.ring)),
+            strangeness=strange,
             timings=timings,
             restart=restart,
         )
-        for label, confidence, target, stream, share, restart in zip(
+        for label, confidence, target, stream, share, strange, restart in zip(
             labels,
             confidences,
             targets,
             streams,
             torch.cat(shares).tolist(),
+            strangeness,
             restarts,
             strict=True,
         )
     ]
+
+
+def _strangeness(model: BundledSegmenter, features: torch.Tensor) -> list[float | None]:
+    """Of the features of some images."""
+    if model.familiarity is None:
+        return [None] * len(features)
+    return [*model.familiarity.strangeness(features).tolist()]
 
 
 def _memory_share(share: float, frames: int) -> float | None:

@@ -253,6 +253,7 @@ class BagReplay:
             confidence=labelled.confidence,
             window=labelled.window,
             memory_share=labelled.memory_share,
+            strangeness=labelled.strangeness,
             reference=reference,
             reference_problem=problem,
             map=placed,

@@ -139,6 +139,7 @@ class OnlineComparison:
             confidence=None if confidence is None else decode_label(confidence),
             window=0 if statistics is None else statistics.ring_length,
             memory_share=None if statistics is None else none_if_nan(statistics.memory_share),
+            strangeness=None if statistics is None else none_if_nan(statistics.strangeness),
             map=placed,
             map_problem=frame.map_problem if placed is not None else "",
             latency=self._played.latencies.get(frame.stamp),

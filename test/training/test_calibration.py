@@ -1,4 +1,4 @@
-"""The temperature of a model: found from labels, stored in its bundle, told by its confidence."""
+"""Calibration: found from labels, stored in the bundle, told by confidence and strangeness."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from PIL import Image
 from stmem_ros.classes import CAMVID, IDD_LITE
 from stmem_ros.commands.stmem import main
 from stmem_ros.data.label_sets import allowed_classes
-from stmem_ros.model.bundle import load_bundle, save_bundle, set_temperature
+from stmem_ros.model.bundle import BundleError, load_bundle, save_bundle, write_calibration
+from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -40,7 +41,7 @@ def clip(root: Path, frames: list[np.ndarray], labels: list[np.ndarray]) -> Path
 
 def test_a_temperature_moves_confidence_and_no_label(bundle: Path, frames) -> None:
     plain = StreamingSegmenter(load_bundle(bundle, "cpu")).push(frames[0], 0.0)
-    set_temperature(bundle, 4.0)
+    write_calibration(bundle, 4.0, Familiarity(torch.zeros(32), torch.eye(32)))
     model = load_bundle(bundle, "cpu")
     assert model.info.temperature == 4.0
     cooled = StreamingSegmenter(model).push(frames[0], 0.0)
@@ -81,3 +82,21 @@ def test_what_coarse_labels_allow_is_known_both_ways() -> None:
     coarse = allowed_classes(IDD_LITE, CAMVID)
     assert np.array_equal(allowed_classes(CAMVID, IDD_LITE), coarse.T)
     assert torch.from_numpy(coarse).any(dim=0).all()
+
+
+def test_what_is_unlike_all_that_was_seen_is_strange(bundle: Path, frames, tmp_path: Path) -> None:
+    labels = [np.zeros(frames[0].shape[:2], np.uint8)] * len(frames)
+    stream = StreamingSegmenter(load_bundle(bundle, "cpu"))
+    assert stream.push(frames[0], 0.0).strangeness is None
+    root = clip(tmp_path / "clip", frames, labels)
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}"]) == 0
+    stream = StreamingSegmenter(load_bundle(bundle, "cpu"))
+    known = [stream.push(x, i / 10).strangeness for i, x in enumerate(frames)]
+    covered = stream.push(np.full_like(frames[0], 20), 1.0).strangeness
+    assert max(known) < 1.5 < covered / 3
+
+
+def test_another_models_familiarity_is_refused(bundle: Path) -> None:
+    write_calibration(bundle, 1.0, Familiarity(torch.zeros(8), torch.eye(8)))
+    with pytest.raises(BundleError, match=r"familiarity.* 8 channels"):
+        load_bundle(bundle, "cpu")

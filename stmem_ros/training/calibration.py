@@ -1,12 +1,14 @@
-"""A model's temperature: how sure it may be, learned on streets that it was not trained on.
+"""Calibration on streets that a model was not trained on: how sure it may be, what is familiar.
 
-Guo et al., On calibration of modern neural networks, ICML 2017. Where labels are coarser than the
-model's classes, what counts is the probability of all the classes that a label allows.
+The temperature is that of Guo et al., On calibration of modern neural networks, ICML 2017. Where
+labels are coarser than the model's classes, what counts is the probability of all the classes that
+a label allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,8 +27,21 @@ PIXELS = 2000  # of a frame that are looked at
 TEMPERATURES = torch.logspace(-2, 3, 251, base=2, dtype=torch.float64)  # 1/4 to 8
 
 
-def temperature_losses(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
-    """What each of ``TEMPERATURES`` costs on a data set: mean of -log of the right probability.
+@dataclass(frozen=True)
+class Measured:
+    """What a data set tells of a model.
+
+    Attributes:
+        losses: what each of ``TEMPERATURES`` costs: mean of -log of the right label's probability.
+        means: of each labelled frame's features, frames x C.
+    """
+
+    losses: Tensor
+    means: Tensor
+
+
+def measure(model: BundledSegmenter, dataset: SegmentationDataset) -> Measured:
+    """Label the frames of a data set, and see how sure the model may be.
 
     Frames are streamed as a camera gives them; runs whose frames lie far apart, each on its own.
 
@@ -35,17 +50,18 @@ def temperature_losses(model: BundledSegmenter, dataset: SegmentationDataset) ->
     """
     allowed = torch.from_numpy(_allowed(model, dataset))
     total = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
-    pixels = 0
-    for scores, label in _labelled_scores(model, dataset):
+    pixels, means = 0, []
+    for scores, label, mean in _labelled_frames(model, dataset):
         right = allowed[label]
         for i, temperature in enumerate(TEMPERATURES):
             log_probability = (scores / temperature).log_softmax(dim=1)
             of_right = log_probability.masked_fill(~right, -torch.inf).logsumexp(dim=1)
             total[i] -= of_right.sum()
         pixels += len(label)
+        means.append(mean)
     if not pixels:
         raise ValueError("no frame of the data set has a labelled pixel")
-    return total / pixels
+    return Measured(total / pixels, torch.stack(means))
 
 
 def _allowed(model: BundledSegmenter, dataset: SegmentationDataset) -> np.ndarray:
@@ -55,10 +71,10 @@ def _allowed(model: BundledSegmenter, dataset: SegmentationDataset) -> np.ndarra
     return allowed_classes(dataset.classes, model.info.classes)
 
 
-def _labelled_scores(
+def _labelled_frames(
     model: BundledSegmenter, dataset: SegmentationDataset
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each labelled frame some pixels: scores P x classes, float64, and labels P."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of each labelled frame some pixels, scores P x classes and labels P; features' mean C."""
     random = np.random.default_rng(0)
     stream = StreamingSegmenter(model)
     with tqdm(total=sum(len(clip.names) for clip in dataset.clips), unit="frame") as progress:
@@ -68,7 +84,7 @@ def _labelled_scores(
                 progress.update()
                 if not clip.is_video:
                     stream.reset()
-                scores = _scores(stream, dataset.image(name))
+                scores, mean = _push(stream, dataset.image(name))
                 label = dataset.label(name)
                 if label is None:
                     continue
@@ -78,14 +94,17 @@ def _labelled_scores(
                 yield (
                     scores[0].flatten(1).T[places].double().cpu(),
                     torch.from_numpy(label.flatten()[places].astype(np.int64)),
+                    mean,
                 )
 
 
 @torch.inference_mode()
-def _scores(stream: StreamingSegmenter, rgb: np.ndarray) -> Tensor:
-    """Scores of the next frame, 1 x classes x h x w."""
+def _push(stream: StreamingSegmenter, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Scores of the next frame, 1 x classes x h x w, and the mean of its features, C."""
     info = stream.model.info
     image = torch.from_numpy(rgb)[None].to(stream.device)
     features = stream.runner.features(normalise(image, info.mean, info.std))
     fused, _ = stream.fusion.push(features)
-    return stream.core.classify(stream.runner.refine(fused)).float()
+    scores = stream.core.classify(stream.runner.refine(fused)).float()
+    mean = features[0, : info.architecture.channels].float().mean(dim=(1, 2))
+    return scores, mean.cpu()
