@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated
 
 import torch
@@ -215,7 +216,15 @@ def normalise(
     rgb: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
     """uint8 images N x H x W x 3 (RGB) to normalised floats N x 3 x H x W."""
-    scale = torch.tensor(std, device=rgb.device).reciprocal()
-    offset = torch.tensor(mean, device=rgb.device) * scale
+    scale, offset = _scale_and_offset(mean, std, rgb.device)
     x = rgb.to(torch.float32, copy=True).mul_(scale).sub_(offset)  # one array, in order
     return x.permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=64)  # else each frame copies them to its device, and waits for that
+def _scale_and_offset(
+    mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(mode=False):  # for training too
+        scale = torch.tensor(std, device=device).reciprocal()
+        return scale, torch.tensor(mean, device=device) * scale

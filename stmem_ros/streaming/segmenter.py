@@ -267,15 +267,20 @@ def _push_batch(
     refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
     label, probability = network.decode(refined, *size)
-    if not torch.isfinite(probability.sum(dtype=torch.float32)):  # one such pixel makes it so
+    confidence = (probability * 255).round_().to(torch.uint8)
+    total = probability.sum(dtype=torch.float32)[None]  # one pixel that is not finite makes it so
+    maps, (sums, memory_shares, how_strange) = _to_host(
+        torch.stack([label, confidence]), (total, torch.cat(shares), strangeness)
+    )
+    if not np.isfinite(sums).all():
         raise NotFiniteError(
             f"the network's values are not finite in {network.execution.precision}: weights may be "
             "damaged, or precision float32 be needed"
         )
-    confidence = (probability * 255).round_().to(torch.uint8)
     sizes = [target.size for target in targets]
-    labels = [_restore(*pair) for pair in zip(label.cpu().numpy(), sizes, strict=True)]
-    confidences = [_restore(*pair) for pair in zip(confidence.cpu().numpy(), sizes, strict=True)]
+    labels, confidences = (
+        [_restore(*pair) for pair in zip(values, sizes, strict=True)] for values in maps
+    )
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
@@ -285,7 +290,7 @@ def _push_batch(
             stamp=target.stamp,
             window=len(stream.ring),
             memory_share=_memory_share(share, len(stream.ring)),
-            strangeness=strange,
+            strangeness=None if math.isnan(strange) else strange,
             timings=timings,
             restart=restart,
         )
@@ -294,19 +299,30 @@ def _push_batch(
             confidences,
             targets,
             streams,
-            torch.cat(shares).tolist(),
-            strangeness,
+            memory_shares.tolist(),
+            how_strange.tolist(),
             restarts,
             strict=True,
         )
     ]
 
 
-def _strangeness(model: BundledSegmenter, features: torch.Tensor) -> list[float | None]:
-    """Of the features of some images."""
+def _strangeness(model: BundledSegmenter, features: torch.Tensor) -> torch.Tensor:
+    """Of the features of some images; not a number where the model cannot tell."""
     if model.familiarity is None:
-        return [None] * len(features)
-    return [*model.familiarity.strangeness(features).tolist()]
+        return features.new_full((len(features),), torch.nan, dtype=torch.float32)
+    return model.familiarity.strangeness(features)
+
+
+def _to_host(
+    maps: torch.Tensor, numbers: tuple[torch.Tensor, ...]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Bytes and some float32 numbers, by one copy: each waits for the GPU."""
+    tails = torch.cat([n.float() for n in numbers])
+    packed = torch.cat([maps.flatten(), tails.view(torch.uint8)]).cpu().numpy()
+    values = packed[maps.numel() :].copy().view(np.float32)
+    ends = np.cumsum([len(n) for n in numbers])[:-1]
+    return packed[: maps.numel()].reshape(maps.shape), np.split(values, ends)
 
 
 def _memory_share(share: float, frames: int) -> float | None:

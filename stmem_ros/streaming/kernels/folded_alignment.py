@@ -27,7 +27,7 @@ from stmem_ros.model.aligned_fusion import (
     LocalMatching,
 )
 from stmem_ros.model.layers import ConvNormAct
-from stmem_ros.streaming.kernels.chunks import chunk_length
+from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 from stmem_ros.streaming.kernels.cuda_graph import recorded
 from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
@@ -89,7 +89,7 @@ class FoldedAlignment:
         )
         earlier = [frame.flatten(0, 1) for frame in earlier]
         parts = [self._fuse_pixels(earlier, *chunk) for chunk in chunks]
-        fused = torch.cat([part for part, _ in parts]).unflatten(0, newest.shape[:2])
+        fused = joined([part for part, _ in parts]).unflatten(0, newest.shape[:2])
         own = torch.stack([share for _, share in parts]).sum(dim=0, keepdim=True)
         residual = newest[..., : self._channels] - fused
         area = _inverse_area(residual, DETAIL_SIZE)[..., None]
@@ -281,7 +281,8 @@ def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
     left, top = columns.floor(), rows.floor()
     x1, y1 = columns - left, rows - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
-    left, top = left.long(), top.long()
+    # Clamped once more: what is not finite is no number of a pixel, and kills a GPU's context.
+    left, top = left.long().clamp(0, width - 1), top.long().clamp(0, height - 1)
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
