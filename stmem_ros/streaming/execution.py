@@ -6,8 +6,10 @@ is chosen (stmem_ros.model.segmenter).
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -68,6 +70,10 @@ class Runner:
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
         self.device = next(model.parameters()).device
+        # Results of graphs lie where the next frame's will: threads take turns.
+        self.turn: AbstractContextManager = (
+            threading.RLock() if execution.cuda_graphs else nullcontext()
+        )
         # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
         plain = execution.precision == "float32" and not execution.compile
         self.core = StreamingCore(model, cpu_kernels=plain and self.device.type == "cpu")

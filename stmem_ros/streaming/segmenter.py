@@ -220,12 +220,13 @@ def push_together(
     try:
         for size in dict.fromkeys(sizes):
             members = [i for i, other in enumerate(sizes) if other == size]
-            batch = _push_batch(
-                size,
-                [streams[i] for i in members],
-                [images[i] for i in members],
-                [stamps[i] for i in members],
-            )
+            with streams[0].runner.turn:
+                batch = _push_batch(
+                    size,
+                    [streams[i] for i in members],
+                    [images[i] for i in members],
+                    [stamps[i] for i in members],
+                )
             results.update(zip(members, batch, strict=True))
     except Exception:
         for stream in streams:  # some may have come half way
