@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from stmem_ros.costmap.grid_time import OtherTimeError
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.geometry.camera import CameraModel
+from stmem_ros.geometry.odometry import LostOdometryError
+from stmem_ros.geometry.transforms import TransformError
 from stmem_ros.stamps import CLOCK_RESET
 from stmem_ros.streaming.segmenter import Restart, StageTimings
 
@@ -46,6 +49,7 @@ class LabelledFrame:
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
         epoch: the pipeline's when the frame came in.
+        memory_share, strangeness: as in ``Segmentation``; None if not known.
     """
 
     frame: CameraFrame
@@ -55,6 +59,8 @@ class LabelledFrame:
     timings: StageTimings
     restart: Restart | None
     epoch: int
+    memory_share: float | None = None
+    strangeness: float | None = None
 
 
 class Refusal(Enum):
@@ -136,7 +142,39 @@ class MapProblem(Enum):
     LOST_ODOMETRY = "odometry was there and is not any more"
     NO_ODOMETRY = "no odometry: the grid holds the newest image alone"
     NO_RULES = "the model's classes have no cost rules"
+    STRANGE = "the image is unlike all that the model knows"
     NOT_USABLE = "labels, calibration, depth or pose cannot be used"
+
+    @staticmethod
+    def of(error: OtherTimeError | TransformError | ValueError) -> MapProblem:
+        """The kind of an error that kept labels from the grid."""
+        return next(problem for kind, problem in _PROBLEMS if isinstance(error, kind))
+
+
+class StrangeImageError(ValueError):
+    """An image is unlike all that the model knows: its labels are not to be relied on."""
+
+
+_PROBLEMS: tuple[tuple[type[Exception], MapProblem], ...] = (
+    (OtherTimeError, MapProblem.OTHER_TIME),
+    (LostOdometryError, MapProblem.LOST_ODOMETRY),
+    (TransformError, MapProblem.NO_TRANSFORM),
+    (StrangeImageError, MapProblem.STRANGE),
+    (ValueError, MapProblem.NOT_USABLE),
+)
+
+
+def check_familiar(labelled: LabelledFrame, limit: float) -> None:
+    """Refuse labels of an image whose strangeness is above a limit; 0: of none.
+
+    Raises:
+        StrangeImageError: it is.
+    """
+    if limit and labelled.strangeness is not None and labelled.strangeness > limit:
+        raise StrangeImageError(
+            f"the image is unlike all that the model knows: its strangeness is "
+            f"{labelled.strangeness:.1f}, costmap.strangeness_limit is {limit}"
+        )
 
 
 def no_odometry_text(base: str, odom: str) -> str:

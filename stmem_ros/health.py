@@ -25,13 +25,14 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class HealthLimits:
-    """Above the first of each pair a status is WARN, above the second ERROR; s.
+    """Above the first of each pair a status is WARN, above the second ERROR; s where not said.
 
     Attributes:
         age_warn, age_error: since a camera's newest image came, or its labels reached the grid.
         latency_warn, latency_error: from the stamp of an image until its labels are published.
         still_warn, still_error: in which images have the same pixels, or the same stamp.
         future_warn, future_error: by which a stamp lies ahead of the node's clock.
+        strange_warn, strange_error: how unlike all that the model knows images are; no unit.
     """
 
     age_warn: float = 1.0
@@ -42,6 +43,8 @@ class HealthLimits:
     still_error: float = 10.0
     future_warn: float = 0.2
     future_error: float = 1.0
+    strange_warn: float = 1.3
+    strange_error: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class CameraHealth:
         self._pixels_since = self._stamp_since = now
         self._latency = 0.0  # the worst since the last status, as the next one
         self._ahead = 0.0
+        self._strangeness: float | None = None
         self._last_error = self._last_late = ""
         self._reported = now, 0, 0, 0, 0  # time, received, labelled, late, invalid; last status
 
@@ -125,9 +129,14 @@ class CameraHealth:
         """A camera_info came."""
         self._infos += 1
 
-    def image_labelled(self, latency: float) -> None:
-        """Labels were published so many seconds after the stamp of their image."""
+    def image_labelled(self, latency: float, strangeness: float | None) -> None:
+        """Labels were published so many seconds after the stamp of their image.
+
+        ``strangeness``: of the image, to the model; None if it cannot tell.
+        """
         self.labelled += 1
+        if strangeness is not None:
+            self._strangeness = min(strangeness, self._strangeness or strangeness)
         self._latency = max(self._latency, latency)
         self._oldest_waiting = None
 
@@ -153,6 +162,7 @@ class CameraHealth:
         )
         latency, self._latency = self._latency, 0.0
         ahead, self._ahead = self._ahead, 0.0
+        strangeness, self._strangeness = self._strangeness, None
         if (waiting := self._oldest_waiting) is not None:
             latency = max(latency, now - waiting)
         age = now - (self._began if self._last_image is None else self._last_image)
@@ -177,6 +187,11 @@ class CameraHealth:
             judge(ahead, limits.future_warn, limits.future_error),
             f"stamps lie {ahead:.1f} s ahead of the node's clock",
         )
+        findings.add(
+            judge(strangeness or 0.0, limits.strange_warn, limits.strange_error),
+            f"images are unlike all that the model knows (strangeness {strangeness or 0.0:.1f}): "
+            "labels are not to be relied on",
+        )
         self._add_still(findings)
         self._judge_loss(topic)
         findings.add(Level.WARN if self.lost else Level.OK, self.lost)
@@ -190,6 +205,7 @@ class CameraHealth:
             "label_rate_hz": f"{labelled / seconds if seconds > 0 else 0.0:.1f}",
             "image_age_s": "never" if self._last_image is None else f"{age:.2f}",
             "latency_s": f"{latency:.3f}",
+            "strangeness": "unknown" if strangeness is None else f"{strangeness:.2f}",
         }
         return findings.status(figures | dict(values))
 

@@ -307,9 +307,28 @@ PARAMETERS = (
         "robot drove, until it is seen otherwise: auto, a polygon [[x, y], ...] in base_frame, m, "
         "or empty: none.",
     ),
+    Parameter(
+        "costmap.strangeness_limit",
+        GridConfig.strangeness_limit,
+        "Labels of images that are stranger than this to the model (night, snow, a covered lens, a "
+        "place of another kind) are not fused; about 0.6 is usual, 1.3 strange; 0: all are fused.",
+        lowest=0.0,
+        highest=1e6,
+    ),
     *_limits("age", "since a camera's newest image came, or its labels reached the grid"),
     *_limits("latency", "from the stamp of an image until its labels are published"),
     *_limits("still", "in which images have had the same pixels, or the same stamp"),
     *_limits("future", "by which stamps lie ahead of the node's clock"),
+    *(
+        Parameter(
+            f"diagnostics.strange_{level.lower()}",
+            getattr(HealthLimits, f"strange_{level.lower()}"),
+            "How unlike all that the model knows an image may be before the status is "
+            f"{level}; about 0.6 is usual.",
+            lowest=0.0,
+            highest=1e6,
+        )
+        for level in ("WARN", "ERROR")
+    ),
 )
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}

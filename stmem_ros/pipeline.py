@@ -48,12 +48,12 @@ from stmem_ros.frames import (
     Refusal,
     RefusedFrame,
     View,
+    check_familiar,
     late_text,
     no_odometry_text,
 )
 from stmem_ros.geometry.calibrations import Calibrations
 from stmem_ros.geometry.image_poses import ImagePoses
-from stmem_ros.geometry.odometry import LostOdometryError
 from stmem_ros.geometry.transforms import TransformError, TransformSource
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
@@ -296,6 +296,8 @@ class Pipeline:
             timings=segmentation.timings,
             restart=segmentation.restart,
             epoch=camera.epoch,
+            memory_share=segmentation.memory_share,
+            strangeness=segmentation.strangeness,
         )
 
     # Labels to the grid
@@ -338,14 +340,8 @@ class Pipeline:
                 self._forget_grid()
                 self._transforms.time_went_back()
             result = self._place(self._mapper, labelled, camera_info, depth)
-        except OtherTimeError as error:
-            return MapResult(None, MapProblem.OTHER_TIME, str(error))
-        except LostOdometryError as error:
-            return MapResult(None, MapProblem.LOST_ODOMETRY, str(error))
-        except TransformError as error:
-            return MapResult(None, MapProblem.NO_TRANSFORM, str(error))
-        except ValueError as error:
-            return MapResult(None, MapProblem.NOT_USABLE, str(error))
+        except (OtherTimeError, TransformError, ValueError) as error:
+            return MapResult(None, MapProblem.of(error), str(error))
         self._staleness.renew(now)
         return result
 
@@ -368,6 +364,7 @@ class Pipeline:
         self, mapper: SemanticMapper, labelled: LabelledFrame, camera_info: Any, depth: Any
     ) -> MapResult:
         frame, base, odom = labelled.frame, self.config.base_frame, self.config.odom_frame
+        check_familiar(labelled, self.config.grid.strangeness_limit)
         camera = self._calibrations.camera(frame.camera, camera_info, *labelled.label.shape)
         camera_from_base, odom_from_base = self._poses.lookup(frame.frame_id, frame.stamp)
         self._still_images.check(frame.camera, frame.rgb, odom_from_base)

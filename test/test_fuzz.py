@@ -30,7 +30,7 @@ from stmem_ros.configuration import ConfigurationError
 from stmem_ros.costmap.rules import load_rules
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.geometry.camera_info import to_camera
-from stmem_ros.geometry.rays import rays_on
+from stmem_ros.geometry.rays import newton_rays
 from stmem_ros.io.bags import BAG_MESSAGES, BagError, BagReader
 from stmem_ros.io.calibration import read_calibration
 from stmem_ros.io.images import (
@@ -161,7 +161,6 @@ def camera_infos() -> Iterator[tuple[str, Target]]:
     infos = st.builds(damage, edits, st.sampled_from(sorted(CAMERAS)))
 
     def use(info: Any) -> None:
-        import torch
 
         for rectified in (False, True):
             try:
@@ -171,7 +170,7 @@ def camera_infos() -> Iterator[tuple[str, Target]]:
                 continue
             pixels = np.array([[0.0, 0.0], [300.0, 200.0], [1e4, 1e4]])
             camera.project(np.nan_to_num(camera.rays(pixels)))
-            rays_on(torch.device("cpu"), camera, pixels)
+            newton_rays(camera, pixels)
             camera.scaled(camera.width, camera.height)
 
     yield "camera_info", Target(infos, use, (ValueError,))

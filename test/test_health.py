@@ -25,6 +25,7 @@ class Drive:
         self.health = CameraHealth(LIMITS, 0.0)
         self.now = 0.0
         self.count = 0
+        self.strangeness: float | None = None
 
     def go_on(self, seconds: float, **image: object) -> Status:
         """Images for a while; ``image``: what is other than usual of each. The status then."""
@@ -34,7 +35,7 @@ class Drive:
             given = {"stamp": CLOCK + self.now - 0.02, "pixels": self.count} | image
             self.health.image_came(self.now, CLOCK + self.now, **given)
             self.health.info_came()
-            self.health.image_labelled(0.05)
+            self.health.image_labelled(0.05, self.strangeness)
         return self.status()
 
     def status(self, after: float = 0.0) -> Status:
@@ -68,7 +69,7 @@ def test_a_camera_that_falls_silent_is_an_error_until_images_come_again(drive: D
     ("latency", "level"), [(0.4, Level.OK), (0.6, Level.WARN), (2.1, Level.ERROR)]
 )
 def test_labels_that_come_late_are_told(drive: Drive, latency: float, level: Level) -> None:
-    drive.health.image_labelled(latency)
+    drive.health.image_labelled(latency, None)
     status = drive.status()
     assert status.level is level and status.values["latency_s"] == f"{latency:.3f}"
     assert drive.go_on(1.0).level is Level.OK
@@ -137,7 +138,7 @@ def test_where_fewer_images_than_camera_info_are_right_no_loss_is_told() -> None
     for _ in range(60):
         health.info_came()
     health.image_came(0.1, CLOCK, CLOCK, 1)
-    health.image_labelled(0.01)
+    health.image_labelled(0.01, None)
     assert health.status(0.2, TOPIC, {}).level is Level.OK
 
 
@@ -189,3 +190,18 @@ def test_a_simulations_clock_that_stands_still_is_told() -> None:
     status = health.status(101.5 + LIMITS.age_error, 5.1)
     assert status.level is Level.ERROR and "/clock" in status.message
     assert health.status(110.0, 5.2).level is Level.OK
+
+
+def test_images_unlike_all_that_the_model_knows_are_told_while_they_come(drive: Drive) -> None:
+    for strangeness, level in ((0.6, Level.OK), (1.6, Level.WARN), (4.0, Level.ERROR)):
+        drive.strangeness = strangeness
+        status = drive.go_on(1.0)
+        assert status.level is level and status.values["strangeness"] == f"{strangeness:.2f}"
+    drive.strangeness = 0.6
+    assert drive.go_on(1.0).level is Level.OK
+
+
+def test_one_strange_image_among_others_is_no_news(drive: Drive) -> None:
+    drive.health.image_labelled(0.05, 4.0)
+    drive.strangeness = 0.6
+    assert drive.go_on(0.9).level is Level.OK

@@ -533,3 +533,17 @@ def test_a_grid_is_never_stale_where_that_is_asked_for(poses: KnownPoses) -> Non
     pipeline = Pipeline(None, RULES, config, poses)
     pipeline.fuse(road(pipeline, 0.0), INFO, now=0.0)
     assert not pipeline.expire_grid(1e9)
+
+
+def test_labels_of_strange_images_are_kept_from_the_grid_where_that_is_asked_for(
+    poses: KnownPoses,
+) -> None:
+    careful = dataclasses.replace(CONFIG.grid, strangeness_limit=1.3)
+    pipeline = Pipeline(None, RULES, dataclasses.replace(CONFIG, grid=careful), poses)
+    night = dataclasses.replace(road(pipeline, 1.0), strangeness=1.6)
+    result = pipeline.fuse(night, INFO)
+    assert result is not None and result.placed is None and result.problem is MapProblem.STRANGE
+    day = dataclasses.replace(road(pipeline, 1.1), strangeness=0.6)
+    assert free_cells(pipeline.fuse(day, INFO)) > 0
+    careless = Pipeline(None, RULES, CONFIG, poses)
+    assert free_cells(careless.fuse(night, INFO)) > 0

@@ -110,6 +110,12 @@ def bench_core(
     )
 
 
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done all that it was given; for clocks."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class _Forms:
     """The forms of a network, which take turns frame by frame.
 
@@ -132,8 +138,9 @@ class _Forms:
         """Push a frame through the stream, and through those of several cameras together."""
         network = self.stream.runner
         with torch.inference_mode():
-            fused = self._fusion.push(network.features(prepared(self._model, image)))
+            fused, _ = self._fusion.push(network.features(prepared(self._model, image)))
             self._logits = self.stream.core.classify(network.refine(fused))
+        wait_for(self.stream.device)
         started = time.perf_counter()
         self._segmentation = self.stream.push(image, stamp)
         pushed = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 def image_size(text: str) -> tuple[int, int]:
     """``HEIGHTxWIDTH`` in pixels, as networks name it."""
     return _pair(text, "HEIGHTxWIDTH")
+
+
+def dataset_root(text: str) -> tuple[str, Path]:
+    """``NAME=FOLDER`` of a data set."""
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"data is {text!r}; it must be NAME=FOLDER")
+    return name, Path(folder)
 
 
 def camera_size(text: str) -> tuple[int, int]:

@@ -63,7 +63,7 @@ def run_build(options: argparse.Namespace) -> int:
     try:
         config = load_config(options.config)
         check_output_file(path, force=options.force)
-        model = load_bundle(options.run / BEFORE[options.stage], "cpu")
+        model = load_bundle(options.run / BEFORE[options.stage])
         samples = Samples(config, options.data, *config.window(options.stage))
         bank = build_memory(model, samples, config.memory_rule)
         bank.save(path)

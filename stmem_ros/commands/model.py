@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stmem_ros.commands.arguments import add_force, image_size
+from stmem_ros.commands.arguments import add_force, dataset_root, image_size
 from stmem_ros.commands.errors import CommandError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
-        "model", help="look into a model bundle; convert a checkpoint; export to ONNX"
+        "model", help="look into a model bundle; convert a checkpoint; calibrate; export to ONNX"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser(
@@ -39,6 +39,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     assemble.add_argument("out", type=Path, help="folder of the new bundle")
     add_force(assemble)
     assemble.set_defaults(run_command=run_assemble)
+    calibrate = actions.add_parser(
+        "calibrate",
+        help="learn on other streets how sure the model may be, and what is familiar to it",
+        epilog="example: stmem model calibrate bundles/onboard --data camvid=camvid "
+        "--data idd_lite=idd_lite",
+    )
+    calibrate.add_argument("model", type=Path, help="a bundle's folder")
+    calibrate.add_argument(
+        "--data",
+        type=dataset_root,
+        action="append",
+        required=True,
+        metavar="NAME=FOLDER",
+        help="labelled frames that it was not trained on; several count alike",
+    )
+    calibrate.add_argument("--split", default="val", help="of the data (default: val)")
+    calibrate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    calibrate.set_defaults(run_command=run_calibrate)
     export = actions.add_parser(
         "export",
         help="the step of a stream as an ONNX graph",
@@ -107,6 +125,35 @@ def run_assemble(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(f"bundle written to {options.out}")
+    return 0
+
+
+def run_calibrate(options: argparse.Namespace) -> int:
+    import torch
+
+    from stmem_ros.data.datasets import open_dataset
+    from stmem_ros.model.bundle import load_bundle, write_calibration
+    from stmem_ros.model.familiarity import Familiarity
+    from stmem_ros.training.calibration import TEMPERATURES, measure
+
+    try:
+        model = load_bundle(options.model, options.device)
+        datasets = [open_dataset(name, root, options.split) for name, root in options.data]
+        measured = [measure(model, dataset) for dataset in datasets]
+        familiarity = Familiarity.of(torch.cat([of_data.means for of_data in measured]))
+        best = int(torch.stack([of_data.losses for of_data in measured]).sum(dim=0).argmin())
+        temperature = round(float(TEMPERATURES[best]), 3)
+        write_calibration(options.model, temperature, familiarity)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    print(
+        f"temperature {temperature} (was {model.info.temperature}), in {options.model}/model.yaml"
+    )
+    print("mean -log probability of the right label at 1 / at this temperature / at its own best")
+    plain = int((TEMPERATURES - 1).abs().argmin())
+    for (name, _), of_data in zip(options.data, measured, strict=True):
+        loss = of_data.losses
+        print(f"  {name:<12} {loss[plain]:.4f} / {loss[best]:.4f} / {loss.min():.4f}")
     return 0
 
 

@@ -32,6 +32,7 @@ class GridConfig:
             never.
         blind_zone: ground around the base that is free until it is seen otherwise; see
             ``BlindZone``.
+        strangeness_limit: labels of images that are stranger to the model are left out; 0: none.
     """
 
     size: float = 40.0
@@ -46,6 +47,7 @@ class GridConfig:
     level_ground: bool = False
     stale_after: float = 2.0
     blind_zone: str = ""
+    strangeness_limit: float = 0.0
 
     @property
     def cells(self) -> int:

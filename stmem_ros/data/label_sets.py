@@ -79,9 +79,13 @@ def allowed_classes(
 ) -> np.ndarray:
     """Which fine classes each coarse label allows, bool, coarse x fine.
 
+    The other way round too: which coarse classes a fine label may be.
+
     Raises:
         ValueError: it is not known for these label sets; the message names both.
     """
+    if (_names(fine), _names(coarse)) == (_names(IDD_LITE), _names(CAMVID)):
+        return allowed_classes(fine, coarse).T
     if (_names(coarse), _names(fine)) != (_names(IDD_LITE), _names(CAMVID)):
         raise ValueError(
             f"labels {list(_names(coarse))} are not known as sets of {list(_names(fine))}; "

@@ -1,7 +1,8 @@
-"""The rays of a camera's pixels: a table made once per calibration, on the GPU where there is one.
+"""The rays of a camera's pixels: a table made once per calibration, on the CPU.
 
-Both find them by Newton's method in double precision, so that grids do not depend on the device.
-OpenCV's iteration has not converged near the edge of a wide lens.
+They are found by Newton's method in double precision: OpenCV's iteration has not converged near the
+edge of a wide lens. A GPU is left out of it: memory, and a context on a device that may not be the
+network's, for a table that is made once.
 """
 
 from __future__ import annotations
@@ -24,31 +25,29 @@ COEFFICIENTS = 12  # of Brown-Conrady: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4
 def ray_table(camera: CameraModel, below: float = 0.0) -> np.ndarray:
     """Rays of all pixels, H x W x 3 float32, z = 1; computed once per calibration.
 
-    Through the points ``below`` pixels under the centres; NaN where no ray meets one. By the GPU,
-    if this process already uses one.
+    Through the points ``below`` pixels under the centres; NaN where no ray meets one.
     """
     column, row = np.meshgrid(np.arange(camera.width), np.arange(camera.height) + below)
     pixels = np.stack([column, row], axis=-1).reshape(-1, 2)
     if len(camera.distortion) <= COEFFICIENTS:
-        device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
         parts = np.array_split(pixels, -(-len(pixels) // CHUNK))
-        rays = np.concatenate([rays_on(device, camera, part) for part in parts])
+        rays = np.concatenate([newton_rays(camera, part) for part in parts])
     else:  # a tilted sensor
         rays = camera.rays(pixels)
     return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
 
 
-def rays_on(device: torch.device, camera: CameraModel, pixels: np.ndarray) -> np.ndarray:
-    """:meth:`CameraModel.rays`, all pixels N x 2 at once on a device."""
+def newton_rays(camera: CameraModel, pixels: np.ndarray) -> np.ndarray:
+    """:meth:`CameraModel.rays`, all pixels N x 2 at once."""
     (fx, skew, cx), (_, fy, cy), _ = camera.matrix
-    u, v = torch.as_tensor(pixels, dtype=torch.float64, device=device).T
+    u, v = torch.as_tensor(pixels, dtype=torch.float64).T
     y = (v - cy) / fy
     distorted = torch.stack([(u - cx - skew * y) / fx, y])
     rays = _undistort(distorted, camera)
     error = (_distort(rays, camera) - distorted).abs() * distorted.new_tensor([[fx], [fy]])
     valid = (error.amax(dim=0) <= MAX_PIXEL_ERROR) & (rays.norm(dim=0) <= largest_radius(camera))
     rays = torch.where(valid, rays, torch.nan)
-    return torch.cat([rays, torch.ones_like(rays[:1])]).T.cpu().numpy()
+    return torch.cat([rays, torch.ones_like(rays[:1])]).T.numpy()
 
 
 @torch.enable_grad()

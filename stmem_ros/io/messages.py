@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +158,11 @@ class MessageFactory:
             data=self.sequence(_as_bytes(points)),
             is_dense=is_dense,
         )
+
+
+def nan_if_none(value: float | None) -> float:
+    """What a message holds for a number that is not known."""
+    return math.nan if value is None else value
 
 
 def _as_bytes(values: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 Attention in two steps, without optical flow. Each pixel first attends to the neighbourhood of its
 place in the frame before, by appearance; the expected place is where its things were. These places,
 followed from frame to frame, lead to its features in all of them; to those and to itself it attends
-in the second step, which weighs them by how well they fit. Looking up between pixels blurs: of
-its own detail it keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832,
-attention along trajectories of Patrick et al., NeurIPS 2021.
+in the second step, which weighs them by how well they fit. What fits may still be another thing,
+the more so the farther frames lie apart; so each, and the pixel itself, is also weighed by the
+probability that it is of the pixel's class. Looking up between pixels blurs: of its own detail a
+pixel keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832, attention along
+trajectories of Patrick et al., NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -100,7 +102,8 @@ class AlignedWindow:
     """A window's frames, and where the things of the newest one are in the others.
 
     Attributes:
-        frames: oldest first, each N x (C + D) x h x w: features, and what they are compared by.
+        frames: oldest first, each N x (C + D + K) x h x w: features, what they are compared by, and
+            class probabilities.
         paths: into each but the newest, N x 3 x h x w: shifts (x, y) in pixels, and how far the
             place was seen all the way, 0 to 1.
         descriptors: of the newest frame, for the matching.
@@ -119,7 +122,8 @@ class AlignedWindow:
 class AlignedFusion(nn.Module):
     """Fuses the features of a window into those of its newest frame.
 
-    The last ``appearance`` channels it is given are low-level ones: compared, not fused.
+    Beside the C fused channels it is given A low-level ones and the K class probabilities of each
+    frame alone: compared, not fused.
 
     Args:
         channels: C, fused channels.
@@ -131,6 +135,7 @@ class AlignedFusion(nn.Module):
     def __init__(self, channels: int, appearance: int, window: int, reach: int) -> None:
         super().__init__()
         self.channels = channels
+        self.appearance = appearance
         self.window = window
         self.matching = Matching(appearance, reach)
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
@@ -138,18 +143,20 @@ class AlignedFusion(nn.Module):
         self.closeness = nn.Parameter(torch.zeros(window))  # of each frame, whatever it shows
 
     def forward(self, window: Tensor) -> Tensor:
-        """N x (C + A) x T x h x w in, fused features of the newest frame N x C x h x w out."""
+        """N x (C + A + K) x T x h x w in, fused features of the newest frame N x C x h x w out."""
         aligned_window = None
         for features in window.unbind(dim=2):
             aligned_window = self.extend(aligned_window, features)
         assert aligned_window is not None
-        return self.fuse(aligned_window)
+        return self.fuse(aligned_window)[0]
 
     def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
-        """Take in the next frame, N x (C + A) x h x w; all paths now begin there."""
-        compared = F.normalize(self.compare(features), dim=1)
-        frame = torch.cat([features[:, : self.channels], compared], dim=1)
-        descriptors = self.matching.describe(features[:, self.channels :])
+        """Take in the next frame, N x (C + A + K) x h x w; all paths now begin there."""
+        first_class = self.channels + self.appearance
+        compared = F.normalize(self.compare(features[:, :first_class]), dim=1)
+        probability = features[:, first_class:]
+        frame = torch.cat([features[:, : self.channels], compared, probability], dim=1)
+        descriptors = self.matching.describe(features[:, self.channels : first_class])
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self.matching(descriptors, window.descriptors)
@@ -158,15 +165,19 @@ class AlignedFusion(nn.Module):
         paths = (*(_extend_path(step, path) for path in paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
 
-    def fuse(self, window: AlignedWindow) -> Tensor:
-        """Each pixel attends to itself and to its places in earlier frames: N x C x h x w."""
+    def fuse(self, window: AlignedWindow) -> tuple[Tensor, Tensor]:
+        """Each pixel attends to itself and to its places in earlier frames.
+
+        Returns:
+            fused features N x C x h x w, and the mean share of the earlier frames in them, N.
+        """
         *earlier, newest = window.frames
         sampled = [
             _sample(frame, path[:, :2]) for frame, path in zip(earlier, window.paths, strict=True)
         ]
-        values, keys = zip(
-            *(frame.split((self.channels, DIMENSIONS), 1) for frame in (*sampled, newest)),
-            strict=True,
+        sizes = self.channels, DIMENSIONS, newest.shape[1] - self.channels - DIMENSIONS
+        values, keys, probabilities = zip(
+            *(frame.split(sizes, 1) for frame in (*sampled, newest)), strict=True
         )
         scale = self.sharpness.exp()
         scores = [
@@ -174,13 +185,16 @@ class AlignedFusion(nn.Module):
             for key, bias in zip(keys, self.closeness, strict=True)
         ]
         weights = torch.cat(scores, dim=1).softmax(dim=1)
+        same_class = [(probabilities[-1] * p).sum(dim=1, keepdim=True) for p in probabilities]
         visibility = [path[:, 2:] for path in window.paths]
         weights = weights * torch.cat([*visibility, torch.ones_like(scores[-1])], dim=1)
+        weights = weights * torch.cat(same_class, dim=1)
         weights = weights / weights.sum(dim=1, keepdim=True)
         weighted = [w * v for w, v in zip(weights.split(1, 1), values, strict=True)]
         fused = torch.stack(weighted).sum(0)
         residual = values[-1] - fused
-        return fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
+        fused = fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
+        return fused, 1 - weights[:, -1].mean(dim=(1, 2))
 
 
 def _local_similarity(query: Tensor, key: Tensor, reach: int) -> Tensor:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stmem_ros.classes import SemanticClass
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
-from stmem_ros.io.whole_output import whole_folder
+from stmem_ros.io.whole_output import whole_file, whole_folder
+from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import (
@@ -31,7 +32,8 @@ DESCRIPTION = "model.yaml"
 WEIGHTS = "weights.safetensors"
 MEMORY = "memory.safetensors"
 ABLATION = "ablation.safetensors"  # written and read by ablation.py
-FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION)  # of a bundle
+FAMILIARITY = "familiarity.safetensors"  # of a calibrated model
+FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION, FAMILIARITY)  # of a bundle
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
 REASON_LENGTH = 300  # characters of another library's message
@@ -56,6 +58,9 @@ class ModelInfo:
         mean, std: RGB normalisation, grey levels.
         training: free-form summary of how it was trained, with measured scores.
         checked: precisions in which its labels were compared with those in float32.
+        temperature: what scores are divided by before they become probabilities, so that these
+            tell how often labels are right (Guo et al., On calibration of modern neural networks,
+            ICML 2017); labels are the same with any.
     """
 
     name: str
@@ -66,6 +71,7 @@ class ModelInfo:
     std: tuple[float, float, float] = IMAGENET_STD
     training: dict[str, Any] = field(default_factory=dict)
     checked: tuple[str, ...] = ("float32",)
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,21 @@ class ModelDescription:
     classes: tuple[SemanticClass, ...]
     training: dict[str, Any] = field(default_factory=dict)
     checked: tuple[str, ...] = ModelInfo.checked
+    temperature: Positive = ModelInfo.temperature
 
 
 class BundledSegmenter(Segmenter):
-    """A :class:`Segmenter` that knows the bundle it came from (``info``)."""
+    """A :class:`Segmenter` that knows the bundle it came from.
+
+    Attributes:
+        info: what its ``model.yaml`` says.
+        familiarity: what known images are like; None if it was not calibrated.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__(info.architecture)
         self.info = info
+        self.familiarity: Familiarity | None = None
 
 
 def shipped_bundles() -> list[str]:
@@ -142,7 +155,27 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
         bank = load_memory(folder / MEMORY, model)
         state |= {"mar.keys": bank.keys, "mar.values": bank.values}
     model.load_state_dict({key: value.float() for key, value in state.items()})
+    if (folder / FAMILIARITY).is_file():
+        model.familiarity = load_familiarity(folder / FAMILIARITY, info).to(target)
     return model.eval().to(target)
+
+
+def load_familiarity(path: Path, info: ModelInfo) -> Familiarity:
+    """Read what images are familiar, and check that it fits the model.
+
+    Raises:
+        BundleError: it cannot be read, or has another size than the model's features.
+    """
+    try:
+        familiarity = Familiarity.load(path)
+    except TensorFileError as error:
+        raise BundleError(str(error)) from error
+    if len(familiarity.mean) != info.architecture.channels:
+        raise BundleError(
+            f"{path} is of {len(familiarity.mean)} channels; "
+            f"this model has {info.architecture.channels}"
+        )
+    return familiarity
 
 
 def _check_shapes(folder: Path, info: ModelInfo) -> None:
@@ -189,15 +222,6 @@ def save_bundle(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
-    description = ModelDescription(
-        name=info.name,
-        architecture=info.architecture,
-        input=InputDescription(info.height, info.mean, info.std),
-        classes=info.classes,
-        training=info.training,
-        checked=info.checked,
-    )
-    content = yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
     with whole_folder(folder, FILES) as part:
         part.mkdir()
         write_tensors(part / WEIGHTS, state)
@@ -205,7 +229,29 @@ def save_bundle(
             dataclasses.replace(
                 bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
             ).save(part / MEMORY)
-        (part / DESCRIPTION).write_text(content)
+        (part / DESCRIPTION).write_text(_description_text(info))
+
+
+def write_calibration(folder: Path, temperature: float, familiarity: Familiarity) -> None:
+    """Have the model in a bundle's folder be calibrated so."""
+    info = dataclasses.replace(read_info(folder), temperature=temperature)
+    familiarity.save(folder / FAMILIARITY)
+    with whole_file(folder / DESCRIPTION) as part:
+        part.write_text(_description_text(info))
+
+
+def _description_text(info: ModelInfo) -> str:
+    """Content of ``model.yaml``."""
+    description = ModelDescription(
+        name=info.name,
+        architecture=info.architecture,
+        input=InputDescription(info.height, info.mean, info.std),
+        classes=info.classes,
+        training=info.training,
+        checked=info.checked,
+        temperature=info.temperature,
+    )
+    return yaml.safe_dump(_plain(dataclasses.asdict(description)), sort_keys=False)
 
 
 def load_memory(path: Path, model: Segmenter) -> MemoryBank:
@@ -261,6 +307,7 @@ def read_info(folder: Path) -> ModelInfo:
         std=description.input.std,
         training=description.training,
         checked=description.checked or ModelInfo.checked,
+        temperature=description.temperature,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated
 
 import torch
@@ -112,8 +113,8 @@ class Segmenter(nn.Module):
 
     Called on normalised float frames N x T x 3 x H x W it returns logits N x classes x H x W of the
     target frame: the plain form, every frame through the backbone. The parts are public so that a
-    stream can keep the features of earlier frames (for an aligned fusion C + A channels, the
-    appearance of the frame besides):
+    stream can keep the features of earlier frames (for an aligned fusion C + A + K channels: the
+    appearance of the frame and its class probabilities besides):
 
         features(images)   N x 3 x H x W       -> N x C x h x w, h = ceil(H / stride)
         fuse(window)       N x C x T x h x w   -> N x C x h x w
@@ -161,7 +162,7 @@ class Segmenter(nn.Module):
             self.head,
             images,
             self.architecture.zoom,
-            appearance=isinstance(self.stf, AlignedFusion),
+            self.classifier if isinstance(self.stf, AlignedFusion) else None,
         )
 
     def fuse(self, window: Tensor) -> Tensor:
@@ -194,25 +195,36 @@ class Segmenter(nn.Module):
 
 
 def frame_features(
-    backbone: nn.Module, head: nn.Module, images: Tensor, zoom: float, appearance: bool
+    backbone: nn.Module, head: nn.Module, images: Tensor, zoom: float, classifier: nn.Module | None
 ) -> Tensor:
     """Features of images N x 3 x H x W, enlarged first.
 
-    With ``appearance``, the backbone's at 1/4 ride along.
+    With a classifier, what an aligned fusion compares rides along: the backbone's features at 1/4,
+    and the class probabilities of the frame alone.
     """
     if zoom != 1:
         height, width = (math.ceil(side * zoom) for side in images.shape[-2:])
         images = resample(images, (height, width), (zoom, zoom))
     levels = backbone(images.contiguous(memory_format=torch.channels_last))
     features = head(levels)
-    return torch.cat([features, levels[1]], dim=1) if appearance else features
+    if classifier is None:
+        return features
+    return torch.cat([features, levels[1], classifier(features).softmax(dim=1)], dim=1)
 
 
 def normalise(
     rgb: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
     """uint8 images N x H x W x 3 (RGB) to normalised floats N x 3 x H x W."""
-    scale = torch.tensor(std, device=rgb.device).reciprocal()
-    offset = torch.tensor(mean, device=rgb.device) * scale
+    scale, offset = _scale_and_offset(mean, std, rgb.device)
     x = rgb.to(torch.float32, copy=True).mul_(scale).sub_(offset)  # one array, in order
     return x.permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=64)  # else each frame copies them to its device, and waits for that
+def _scale_and_offset(
+    mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(mode=False):  # for training too
+        scale = torch.tensor(std, device=device).reciprocal()
+        return scale, torch.tensor(mean, device=device) * scale

@@ -13,6 +13,7 @@ import torch
 from rclpy.node import Node
 
 from stmem_ros.frames import CameraFrame, LabelledFrame, Refusal
+from stmem_ros.io.messages import nan_if_none
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import CostmapOutput
@@ -178,7 +179,7 @@ class ImageWorker:
             self._node.get_logger().warning(f"ring emptied: {labelled.restart.text}")
         stream.publish_labels(labelled, header)
         latency = self._node.get_clock().now().nanoseconds / SECOND - labelled.frame.stamp / SECOND
-        stream.health.image_labelled(latency)
+        stream.health.image_labelled(latency, labelled.strangeness)
         statistics = FrameStatistics(
             header=header,
             **dataclasses.asdict(labelled.timings),
@@ -187,6 +188,8 @@ class ImageWorker:
             latency=latency,
             ring_length=labelled.window,
             ring_capacity=self._pipeline.window,
+            memory_share=nan_if_none(labelled.memory_share),
+            strangeness=nan_if_none(labelled.strangeness),
             frames_dropped=self._images.dropped(stream.name),
             frames_late=stream.health.late,
             frames_invalid=stream.health.invalid,

@@ -35,6 +35,7 @@ class StreamingCore:
 
     def __init__(self, model: BundledSegmenter, cpu_kernels: bool) -> None:
         self._classifier = model.classifier
+        self._temperature = model.info.temperature
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
         self.backbone = fold_batch_norms(model.backbone)
@@ -65,7 +66,7 @@ class StreamingCore:
             self.head,
             images,
             self._zoom,
-            appearance=isinstance(self._stf, FoldedAlignment),
+            self._classifier if isinstance(self._stf, FoldedAlignment) else None,
         )
 
     def fusion(self) -> StreamFusion:
@@ -84,9 +85,13 @@ class StreamingCore:
         """As ``Segmenter.classify``."""
         return self._classifier(features)
 
+    def calibrated(self, features: Tensor) -> Tensor:
+        """Scores whose softmax tells how often labels are right."""
+        return self.classify(features) / self._temperature
+
     def decode(self, features: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Labels 1 x H x W uint8 and their probabilities, of refined features."""
-        return decode(self.classify(features), self._stride, height, width)
+        return decode(self.calibrated(features), self._stride, height, width)
 
     def fold_memory(self) -> None:
         """Take over the model's memory as it is now; in place, where CUDA graphs find it."""

@@ -6,8 +6,10 @@ is chosen (stmem_ros.model.segmenter).
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -68,6 +70,10 @@ class Runner:
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
         self.device = next(model.parameters()).device
+        # Results of graphs lie where the next frame's will: threads take turns.
+        self.turn: AbstractContextManager = (
+            threading.RLock() if execution.cuda_graphs else nullcontext()
+        )
         # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
         plain = execution.precision == "float32" and not execution.compile
         self.core = StreamingCore(model, cpu_kernels=plain and self.device.type == "cpu")
@@ -141,18 +147,18 @@ class RunnerFusion:
         self._shape: torch.Size | None = None  # of the features
         self._stateless = runner.execution.compile or runner.execution.cuda_graphs
 
-    def push(self, features: Tensor) -> Tensor:
-        """Features 1 x C x h x w of the next frame in, fused features of the target out."""
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features 1 x C x h x w of the next frame in; as of :class:`StreamFusion`."""
         if self._state is not None:
-            fused, *state = self._call(self._step, features, *self._state)
+            fused, share, *state = self._call(self._step, features, *self._state)
             self._state = tuple(state)
-            return fused
-        fused = self._push(features)
+            return fused, share
+        fused, share = self._push(features)
         if self._stateless:
             if features.shape != self._shape:  # what was recorded uses tensors of that size
                 self._call, self._shape = self._runner.make_caller(), features.shape
             self._state = tuple(x.clone() for x in self._fusion.state())
-        return fused
+        return fused, share
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -161,7 +167,7 @@ class RunnerFusion:
 
     def _push_from_state(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         self._fusion.resume(state, (features.shape[-2], features.shape[-1]))
-        return (self._fusion.push(features), *self._fusion.state())
+        return (*self._fusion.push(features), *self._fusion.state())
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

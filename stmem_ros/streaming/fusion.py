@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import AlignedFusion, AlignedWindow, Descriptors
@@ -23,8 +24,12 @@ class StreamFusion(Protocol):
 
     needs_float32: bool
 
-    def push(self, features: Tensor) -> Tensor:
-        """Fused features of the window's target frame."""
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Fused features of the window's target frame, and the share of memory in them.
+
+        The share is one number: the weight of other frames, mean of all pixels, 0 to 1; not a
+        number where it cannot be told.
+        """
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -44,8 +49,8 @@ class SingleFrame:
 
     needs_float32 = False
 
-    def push(self, features: Tensor) -> Tensor:
-        return features
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return features, features.new_zeros(1)
 
     def reset(self) -> None:
         """There is nothing to forget."""
@@ -68,12 +73,13 @@ class TokenFusion:
         self._size: tuple[int, int] | None = None  # of the features
         self._positions: Positions | None = None  # of that size; held, so that they are kept
 
-    def push(self, features: Tensor) -> Tensor:
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
         frame = self._folded.project(features)
         self._ring.append(frame)
         if self._positions is None or frame.size != self._size:
             self._size, self._positions = frame.size, self._folded.positions(frame.size)
-        return self._folded.fuse(self._ring.window(), self._positions)
+        fused = self._folded.fuse(self._ring.window(), self._positions)
+        return fused, fused.new_full((1,), torch.nan)  # its attention does not tell its weights
 
     def reset(self) -> None:
         self._ring.clear()
@@ -99,7 +105,7 @@ class AlignedWindowFusion:
         self._fusion = fusion
         self._window: AlignedWindow | None = None
 
-    def push(self, features: Tensor) -> Tensor:
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
         for _ in range(1 if self._window else self._fusion.window):
             self._window = self._fusion.extend(self._window, features)
         assert self._window is not None

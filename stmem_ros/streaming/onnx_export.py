@@ -62,8 +62,8 @@ class StreamStep(nn.Module):
 
     def forward(self, image: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         self._fusion.resume(state, self._feature_size)
-        fused = self._fusion.push(self._features(image))
-        logits = self._core.classify(self._core.refine(fused))
+        fused, _ = self._fusion.push(self._features(image))
+        logits = self._core.calibrated(self._core.refine(fused))
         scores = F.interpolate(logits, self._score_size, mode="bilinear", align_corners=False)
         height, width = self._size
         probability, label = scores[..., :height, :width].softmax(dim=1).max(dim=1)

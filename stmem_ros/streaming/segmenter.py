@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ class Segmentation:
         confidence: largest class probability x 255, uint8 H x W.
         stamp: stamp of the frame the labels belong to, seconds.
         window: how many different frames the temporal fusion looked at.
+        memory_share: the weight of earlier frames in the fused features, mean of all pixels, 0 to
+            1: low where they show other things; None if the network cannot tell.
+        strangeness: how unlike known streets the frame is (stmem_ros.model.familiarity): about
+            0.6 on streets, 1.3 and more elsewhere; None of a model that was not calibrated.
         timings: seconds per stage.
         restart: why the stream began anew with this frame, None if it did not.
     """
@@ -84,6 +89,8 @@ class Segmentation:
     confidence: np.ndarray
     stamp: float
     window: int
+    memory_share: float | None
+    strangeness: float | None
     timings: StageTimings
     restart: Restart | None = None
 
@@ -213,12 +220,13 @@ def push_together(
     try:
         for size in dict.fromkeys(sizes):
             members = [i for i, other in enumerate(sizes) if other == size]
-            batch = _push_batch(
-                size,
-                [streams[i] for i in members],
-                [images[i] for i in members],
-                [stamps[i] for i in members],
-            )
+            with streams[0].runner.turn:
+                batch = _push_batch(
+                    size,
+                    [streams[i] for i in members],
+                    [images[i] for i in members],
+                    [stamps[i] for i in members],
+                )
             results.update(zip(members, batch, strict=True))
     except Exception:
         for stream in streams:  # some may have come half way
@@ -241,9 +249,10 @@ def _push_batch(
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")
     features = network.features(batch)
+    strangeness = _strangeness(streams[0].model, features)
     clock.stage_ends("backbone")
 
-    restarts, targets, fused = [], [], []
+    restarts, targets, fused, shares = [], [], [], []
     inputs = zip(streams, images, stamps, features.split(1), strict=True)
     for stream, image, stamp, frame_features in inputs:
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
@@ -252,20 +261,27 @@ def _push_batch(
             stream.reset()
         restarts.append(restart)
         targets.append(stream._append(frame))
-        fused.append(stream.fusion.push(frame_features))
+        of_stream, share = stream.fusion.push(frame_features)
+        fused.append(of_stream)
+        shares.append(share)
     clock.stage_ends("stf")
     refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
     clock.stage_ends("mar")
     label, probability = network.decode(refined, *size)
-    if not torch.isfinite(probability.sum(dtype=torch.float32)):  # one such pixel makes it so
+    confidence = (probability * 255).round_().to(torch.uint8)
+    total = probability.sum(dtype=torch.float32)[None]  # one pixel that is not finite makes it so
+    maps, (sums, memory_shares, how_strange) = _to_host(
+        torch.stack([label, confidence]), (total, torch.cat(shares), strangeness)
+    )
+    if not np.isfinite(sums).all():
         raise NotFiniteError(
             f"the network's values are not finite in {network.execution.precision}: weights may be "
             "damaged, or precision float32 be needed"
         )
-    confidence = (probability * 255).round_().to(torch.uint8)
     sizes = [target.size for target in targets]
-    labels = [_restore(*pair) for pair in zip(label.cpu().numpy(), sizes, strict=True)]
-    confidences = [_restore(*pair) for pair in zip(confidence.cpu().numpy(), sizes, strict=True)]
+    labels, confidences = (
+        [_restore(*pair) for pair in zip(values, sizes, strict=True)] for values in maps
+    )
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
@@ -274,13 +290,47 @@ def _push_batch(
             confidence=confidence,
             stamp=target.stamp,
             window=len(stream.ring),
+            memory_share=_memory_share(share, len(stream.ring)),
+            strangeness=None if math.isnan(strange) else strange,
             timings=timings,
             restart=restart,
         )
-        for label, confidence, target, stream, restart in zip(
-            labels, confidences, targets, streams, restarts, strict=True
+        for label, confidence, target, stream, share, strange, restart in zip(
+            labels,
+            confidences,
+            targets,
+            streams,
+            memory_shares.tolist(),
+            how_strange.tolist(),
+            restarts,
+            strict=True,
         )
     ]
+
+
+def _strangeness(model: BundledSegmenter, features: torch.Tensor) -> torch.Tensor:
+    """Of the features of some images; not a number where the model cannot tell."""
+    if model.familiarity is None:
+        return features.new_full((len(features),), torch.nan, dtype=torch.float32)
+    return model.familiarity.strangeness(features)
+
+
+def _to_host(
+    maps: torch.Tensor, numbers: tuple[torch.Tensor, ...]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Bytes and some float32 numbers, by one copy: each waits for the GPU."""
+    tails = torch.cat([n.float() for n in numbers])
+    packed = torch.cat([maps.flatten(), tails.view(torch.uint8)]).cpu().numpy()
+    values = packed[maps.numel() :].copy().view(np.float32)
+    ends = np.cumsum([len(n) for n in numbers])[:-1]
+    return packed[: maps.numel()].reshape(maps.shape), np.split(values, ends)
+
+
+def _memory_share(share: float, frames: int) -> float | None:
+    """What is told of the share of memory in a window of some different frames."""
+    if frames == 1:
+        return 0.0  # the others are copies of it
+    return None if math.isnan(share) else share
 
 
 def _resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -50,6 +50,7 @@ class StageConfig:
             the stage ends with. 0: the weights of the last step are.
         frozen_norms: batch norms keep their statistics, as they must where images are changed more
             than those that a camera gives.
+        start_share: share of the weights that the stage began with in those it ends with.
         augmentation: random changes of the training windows.
     """
 
@@ -67,6 +68,7 @@ class StageConfig:
     calm_epochs: Count = 0
     average: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.0
     frozen_norms: bool = False
+    start_share: Annotated[float, Range(ge=0.0, lt=1.0)] = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

@@ -174,6 +174,7 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         raise ValueError(
             f"memory_rule is {rule!r}; allowed for the form {a.form!r}: {', '.join(allowed)}"
         )
+    device = next(model.parameters()).device
     builder: MemoryBuilder | PrototypeBuilder
     if rule == MEAN:
         builder = PrototypeBuilder(a.classes, a.channels)
@@ -182,15 +183,15 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
     for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
         sample = samples[index]
         rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
-        features = model.features(normalise(rgb, model.info.mean, model.info.std))
+        features = model.features(normalise(rgb.to(device), model.info.mean, model.info.std))
         window = features.transpose(0, 1)[None]
         fused = model.fuse(window) if model.stf else window[:, :, 0]
         logits = model.classify(fused)
         if isinstance(builder, PrototypeBuilder):
-            builder.add(fused[0], logits[0])
+            builder.add(fused[0].cpu(), logits[0].cpu())
             continue
         label = F.interpolate(
             torch.from_numpy(sample.label)[None, None].float(), logits.shape[-2:], mode="nearest"
         )
-        builder.add(index, fused[0], logits[0], label[0, 0].byte().numpy())
+        builder.add(index, fused[0].cpu(), logits[0].cpu(), label[0, 0].byte().numpy())
     return builder.build()

@@ -78,5 +78,5 @@ class StageNetwork(nn.Module):
         for features in window.unbind(dim=2):
             aligned_window = stf.extend(aligned_window, features)
             if len(aligned_window.frames) == length:
-                fused.append(stf.fuse(aligned_window))
+                fused.append(stf.fuse(aligned_window)[0])
         return torch.stack(fused, dim=1).flatten(0, 1)

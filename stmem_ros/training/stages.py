@@ -89,7 +89,9 @@ def train_stage(
         clear_stage(run, stage)
     settings = config.stage(stage)
     network = StageNetwork(model, stage, settings.frozen, settings.frozen_norms)
+    beginning = {key: value.clone() for key, value in model.state_dict().items()}
     result = train(network, config, samples, holdout, run, resume, process)
+    blend(model, beginning, settings.start_share)
     if process.rank == 0:
         info = ModelInfo(
             name=config.name,
@@ -101,6 +103,18 @@ def train_stage(
         save_bundle(run / stage, model, info, bank)
     process.wait()
     return run / stage
+
+
+@torch.no_grad()
+def blend(model: Segmenter, beginning: dict[str, Tensor], share: float) -> None:
+    """Have weights be those of a beginning by some share, in place.
+
+    What was learned anew on few drives then costs less of what was known (Wortsman et al., Robust
+    fine-tuning of zero-shot models, CVPR 2022).
+    """
+    for key, value in model.state_dict().items():
+        if share and value.is_floating_point():
+            value.lerp_(beginning[key].to(value.device), share)
 
 
 def _coarse_frames(config: TrainingConfig, run: Path, root: Path | None) -> CoarseFrames | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from stmem_ros.model.aligned_fusion import AlignedFusion, Matching
 from stmem_ros.model.segmenter import Architecture, Segmenter
 
-A, C = 8, 16  # appearance and fused channels
+A, C, K = 8, 16, 3  # appearance and fused channels, classes
 
 
 def matching(reach: int = 3) -> Matching:
@@ -31,18 +31,27 @@ def texture(height: int, width: int, channels: int) -> Tensor:
     return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
 
 
+def of_one_class(window: Tensor, index: int = 0) -> Tensor:
+    """A window 1 x (C + A) x T x h x w with class probabilities: everything is surely one class."""
+    probability = F.one_hot(torch.tensor(index), K).float()[None, :, None, None, None]
+    return torch.cat([window, probability.expand(-1, -1, *window.shape[2:])], dim=1)
+
+
 def moving(frames: int, dx: int, dy: int) -> Tensor:
-    """A window whose things move by (dx, dy) feature pixels a frame, 1 x (C + A) x T x 32 x 40."""
+    """Things of one class that move by (dx, dy) feature pixels per frame.
+
+    A window 1 x (C + A + K) x T x 32 x 40.
+    """
     scene = texture(96, 120, C + A)
     views = [
         scene[..., 30 - dy * t : 62 - dy * t, 40 - dx * t : 80 - dx * t] for t in range(frames)
     ]
-    return torch.stack(views, dim=2)
+    return of_one_class(torch.stack(views, dim=2))
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (-3, 2), (1, -5)])
 def test_matching_finds_a_motion(dx: int, dy: int) -> None:
-    appearance = moving(2, dx, dy)[:, C:]
+    appearance = moving(2, dx, dy)[:, C : C + A]
     describe = matching().describe
     found = matching()(describe(appearance[:, :, 1]), describe(appearance[:, :, 0]))
     inside = found[0, :, 8:-8, 8:-8].flatten(1).median(dim=1).values
@@ -60,7 +69,7 @@ def test_untrained_it_averages_what_was_aligned() -> None:
 @pytest.mark.parametrize(("wide", "kept"), [(1, True), (16, False)])
 def test_a_pixel_keeps_of_its_own_what_is_fine(wide: int, kept: bool) -> None:
     """Stripes that the newest frame alone shows, some pixels wide."""
-    window = texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1)
+    window = of_one_class(texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1))
     stripes = 1.0 - 2 * (torch.arange(40) // wide % 2)
     window[:, :C] = 0
     window[:, :C, 2] = stripes
@@ -71,7 +80,7 @@ def test_a_pixel_keeps_of_its_own_what_is_fine(wide: int, kept: bool) -> None:
 
 
 def test_it_takes_any_size_and_returns_it() -> None:
-    assert fusion()(torch.randn(2, C + A, 3, 13, 17)).shape == (2, C, 13, 17)
+    assert fusion()(torch.randn(2, C + A + K, 3, 13, 17)).shape == (2, C, 13, 17)
 
 
 def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
@@ -79,7 +88,7 @@ def test_frame_by_frame_it_gives_what_the_window_gives() -> None:
     window = None
     for t in range(5):
         window = module.extend(window, frames[:, :, t])
-    torch.testing.assert_close(module.fuse(window), module(frames[:, :, 2:]))
+    torch.testing.assert_close(module.fuse(window)[0], module(frames[:, :, 2:]))
 
 
 def test_paths_add_up_over_the_frames() -> None:
@@ -106,6 +115,25 @@ def test_earlier_frames_change_the_result() -> None:
     earlier = window.clone()
     earlier[:, :C, 0] += 1
     assert (fusion()(window) - fusion()(earlier)).abs().max() > 1e-2
+
+
+def test_what_is_of_another_class_has_no_weight_however_well_it_fits() -> None:
+    """A still scene, whose left half is of another class in the newest frame."""
+    window = of_one_class(texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1))
+    window[:, -K:, 2, :, :20] = F.one_hot(torch.tensor(1), K).float()[None, :, None, None]
+    window[:, :C, :2] += 1  # what earlier frames say differs
+    changed = (fusion()(window) - window[:, :C, 2]).abs().mean(dim=1)[0]
+    assert changed[:, :14].max() < 1e-4 and changed[:, 26:].mean() > 0.1
+
+
+def test_earlier_frames_that_are_sure_help_one_that_is_not() -> None:
+    window = of_one_class(texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1))
+    window[:, -K:, 2] = torch.tensor([0.5, 0.5, 0])[None, :, None, None]
+    window[:, :C, :2] += 1
+    half_sure = (fusion()(window) - window[:, :C, 2]).mean()
+    window[:, -K:, 2] = torch.tensor([0.01, 0.99, 0])[None, :, None, None]
+    sure = (fusion()(window) - window[:, :C, 2]).mean()
+    assert half_sure > 0.1 > sure
 
 
 def test_what_lies_beyond_the_image_has_no_weight() -> None:

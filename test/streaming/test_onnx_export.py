@@ -65,7 +65,7 @@ def some_model(name: str) -> BundledSegmenter:
 def wanted_logits(stream: StreamingSegmenter, fusion, frame: np.ndarray) -> np.ndarray:
     info = stream.model.info
     features = stream.core.features(normalise(torch.from_numpy(frame)[None], info.mean, info.std))
-    return stream.core.classify(stream.core.refine(fusion.push(features))).numpy()
+    return stream.core.classify(stream.core.refine(fusion.push(features)[0])).numpy()
 
 
 def test_a_size_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:

@@ -176,3 +176,17 @@ def test_values_that_are_not_finite_are_an_error_and_never_labels(
         stream.push(frames[2], 0.2)
     weight[0] = kept
     assert stream.push(frames[2], 0.3).window == 1  # nothing of before is looked back at
+
+
+def test_it_tells_how_much_of_memory_was_used(frames) -> None:
+    still, cut = (StreamingSegmenter(load_bundle("onboard", "cpu")) for _ in range(2))
+    of_still = [still.push(frames[0], i / 10).memory_share for i in range(3)]
+    others = (frames[0], 255 - frames[3][::-1], np.zeros_like(frames[0]))
+    of_cut = [cut.push(np.ascontiguousarray(x), i / 10).memory_share for i, x in enumerate(others)]
+    assert of_still[0] == of_cut[0] == 0
+    assert min(of_still[1:]) > 0.7 > 0.5 > max(of_cut[1:])
+
+
+def test_the_published_form_does_not_tell_how_much_of_memory_was_used(small_bundle, frames) -> None:
+    stream = StreamingSegmenter(load_bundle(small_bundle, "cpu"))
+    assert [stream.push(x, i / 10).memory_share for i, x in enumerate(frames[:2])] == [0.0, None]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.small import small_bank
+from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
@@ -28,7 +28,7 @@ from stmem_ros.training.config import load_config
 from stmem_ros.training.losses import class_weights
 from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
-from stmem_ros.training.stages import imagenet_weights, train_stage
+from stmem_ros.training.stages import blend, imagenet_weights, train_stage
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
@@ -432,3 +432,15 @@ def test_a_memory_rule_of_the_other_form_is_refused(data: Path, tmp_path: Path) 
     model = Segmenter(dataclasses.replace(config.architecture, mar=False))
     with pytest.raises(ValueError, match=r"memory_rule.*'confidence'.*'light'"):
         build_memory(model, Samples(config, data, 4, 3), config.memory_rule)
+
+
+def test_a_stage_can_end_between_its_beginning_and_what_it_learned() -> None:
+    model, other = Segmenter(SMALL), Segmenter(SMALL)
+    beginning = {key: value.clone() for key, value in model.state_dict().items()}
+    learned = {key: value.clone() for key, value in other.state_dict().items()}
+    blend(other, beginning, 0.25)
+    key = "classifier.weight"
+    between = 0.25 * beginning[key] + 0.75 * learned[key]
+    torch.testing.assert_close(other.state_dict()[key], between)
+    blend(other, beginning, 0.0)
+    torch.testing.assert_close(other.state_dict()[key], between)

@@ -252,6 +252,8 @@ class BagReplay:
             label=labelled.label,
             confidence=labelled.confidence,
             window=labelled.window,
+            memory_share=labelled.memory_share,
+            strangeness=labelled.strangeness,
             reference=reference,
             reference_problem=problem,
             map=placed,

@@ -79,6 +79,7 @@ class ReplayedFrame:
         rgb: H x W x 3 uint8; None for frames that were dropped or cannot be decoded.
         label, confidence: H x W uint8; None unless labelled.
         window: how many frames the temporal fusion looked at, 0 unless labelled.
+        memory_share, strangeness: as in ``Segmentation``.
         reference: reference labels H x W uint8, 255 unlabelled; None without.
         reference_problem: why there is a reference that cannot be used; empty otherwise.
         map: the grid after this image; None if it was not updated with it.
@@ -103,6 +104,8 @@ class ReplayedFrame:
     label: np.ndarray | None = None
     confidence: np.ndarray | None = None
     window: int = 0
+    memory_share: float | None = None
+    strangeness: float | None = None
     reference: np.ndarray | None = None
     reference_problem: str = ""
     map: PlacedMap | None = None

@@ -20,6 +20,9 @@ class FrameRecord:
         bag, model: names of the bag and the model, as in ``metrics.json``.
         index, stamp, received, state, reason, restarted, window, reference_problem, map_problem:
             as in ``ReplayedFrame``.
+        memory_share: the weight of earlier frames in the fused features, 0..1; null if the network
+            cannot tell.
+        strangeness: how unlike known streets the image is, about 0.6 is usual; null if not known.
         mean_confidence: of all pixels, 0..1.
         miou, pixel_accuracy, boundary_f: against the reference, of this frame alone.
         consistency: mIoU against the labels of the labelled frame before, warped by optical flow.
@@ -54,6 +57,8 @@ class FrameRecord:
     window: int
     reference_problem: str
     map_problem: str
+    memory_share: float | None = None
+    strangeness: float | None = None
     mean_confidence: float | None = None
     miou: float | None = None
     pixel_accuracy: float | None = None

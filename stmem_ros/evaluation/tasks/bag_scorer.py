@@ -79,6 +79,8 @@ class BagScorer:
             reason=frame.reason,
             restarted="" if frame.restart is None else frame.restart.text,
             window=frame.window,
+            memory_share=frame.memory_share,
+            strangeness=frame.strangeness,
             reference_problem=frame.reference_problem,
             map_problem=frame.map_problem,
             latency_ms=None if frame.latency is None else 1e3 * frame.latency,

@@ -12,7 +12,7 @@ from stmem_ros.costmap.grid import GridSnapshot
 from stmem_ros.costmap.mapper import MapUpdate
 from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.costmap.rules import CostRules
-from stmem_ros.evaluation.metrics.figures import figures, percentile
+from stmem_ros.evaluation.metrics.figures import figures, none_if_nan, percentile
 from stmem_ros.evaluation.replay.replayed_frame import (
     FrameState,
     FrameTimings,
@@ -138,6 +138,8 @@ class OnlineComparison:
             label=decode_label(label),
             confidence=None if confidence is None else decode_label(confidence),
             window=0 if statistics is None else statistics.ring_length,
+            memory_share=None if statistics is None else none_if_nan(statistics.memory_share),
+            strangeness=None if statistics is None else none_if_nan(statistics.strangeness),
             map=placed,
             map_problem=frame.map_problem if placed is not None else "",
             latency=self._played.latencies.get(frame.stamp),

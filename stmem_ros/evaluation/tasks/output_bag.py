@@ -18,6 +18,7 @@ from stmem_ros.frames import PlacedMap
 from stmem_ros.io.bags import BAG_MESSAGES, BagWriter
 from stmem_ros.io.compressed_format import RGB_JPEG
 from stmem_ros.io.images import encode_jpeg
+from stmem_ros.io.messages import nan_if_none
 from stmem_ros.io.output_topics import (
     NODE,
     STATISTICS,
@@ -126,6 +127,8 @@ class OutputBag:
             latency=timings.latency / 1e3 if frame.latency is None else frame.latency,
             ring_length=frame.window,
             ring_capacity=self._window,
+            memory_share=nan_if_none(frame.memory_share),
+            strangeness=nan_if_none(frame.strangeness),
             frames_dropped=self._counts[FrameState.DROPPED],
             frames_late=self._counts[FrameState.LATE],
             frames_invalid=self._counts[FrameState.INVALID],

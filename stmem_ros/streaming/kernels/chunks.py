@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from stmem_ros.streaming.kernels.compilation import is_compiling
+
+
+def joined(parts: list[Tensor], dim: int = 0) -> Tensor:
+    """Parts in a row; one part alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def chunk_length(x: Tensor, count: int, longest: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from stmem_ros.streaming.kernels.compilation import is_compiling
 
 KEPT = 32  # recordings, the last used ones; each holds the memory it works in
+REASON_LENGTH = 200  # characters of torch's message
 WARM_UP = 3  # runs before recording, in which libraries choose and set up their kernels
 
 
@@ -21,22 +23,45 @@ class CudaGraphs:
 
     A function must launch the same each time, and change nothing but what it returns, a tensor or a
     tuple of them. What it uses beside its arguments must live as long as this, or be
-    :func:`recorded`. Its results are overwritten by its next call with arguments of the same sizes.
+    :func:`recorded`. Its results are overwritten by its next call with arguments of the same sizes:
+    whoever calls from several threads holds a lock until they are read.
+
+    Where a recording fails (no memory left, a step that cannot be recorded), functions are called
+    as they are from then on, and one warning says why.
     """
 
     def __init__(self) -> None:
         self._recordings: dict[tuple[object, ...], _Recording] = {}
+        self._failed = False
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``; arguments are tensors on a GPU, or hashable constants."""
+        if self._failed:
+            return function(*arguments)
         key = (function, *(_signature(argument) for argument in arguments))
         device = next(a.device for a in arguments if isinstance(a, Tensor))
         with torch.cuda.device(device):  # streams and recordings are of the current one
-            recording = self._recordings.pop(key, None) or _Recording(function, arguments)
+            recording = self._recordings.pop(key, None)
+            if recording is None:
+                try:
+                    recording = _Recording(function, arguments)
+                except RuntimeError as error:  # torch's of CUDA and of lack of memory are such
+                    self._give_up(error)
+                    return function(*arguments)
             self._recordings[key] = recording  # the last one
             if len(self._recordings) > KEPT:
                 del self._recordings[next(iter(self._recordings))]
             return recording.replay(arguments)
+
+    def _give_up(self, error: RuntimeError) -> None:
+        self._failed = True
+        self._recordings.clear()
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        warnings.warn(
+            f"CUDA graphs cannot be recorded ({reason}): frames are run without them, slower; "
+            "set cuda_graphs to false",
+            stacklevel=2,
+        )
 
 
 class _Recording:

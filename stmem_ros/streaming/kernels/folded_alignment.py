@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from stmem_ros.model.aligned_fusion import (
     DETAIL,
     DETAIL_SIZE,
+    DIMENSIONS,
     AlignedFusion,
     AlignedWindow,
     Descriptors,
     LocalMatching,
 )
 from stmem_ros.model.layers import ConvNormAct
-from stmem_ros.streaming.kernels.chunks import chunk_length
+from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 from stmem_ros.streaming.kernels.cuda_graph import recorded
 from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
@@ -37,14 +38,15 @@ PIXELS = 4096  # fused at a time
 class FoldedAlignment:
     """An :class:`AlignedFusion` in evaluation mode, of one stream.
 
-    Unlike there, the frames of an ``AlignedWindow`` are h x w x (C + D), its paths h x w x 3, its
-    descriptors h/2 x w/2 x D and h x w x D.
+    Unlike there, the frames of an ``AlignedWindow`` are h x w x (C + D + K), its paths h x w x 3,
+    its descriptors h/2 x w/2 x D and h x w x D.
     """
 
     def __init__(self, fusion: AlignedFusion) -> None:
         fusion = fold_batch_norms(fusion)
         self.window = fusion.window
         self._channels = fusion.channels
+        self._first_class = fusion.channels + fusion.appearance  # in what is given
         self._coarse = FoldedMatching(fusion.matching.coarse, joined=2)
         self._fine = FoldedMatching(fusion.matching.fine, joined=1)
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
@@ -52,11 +54,12 @@ class FoldedAlignment:
         self._closeness = fusion.closeness
 
     def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
-        """Take in the next frame, 1 x (C + A) x h x w; all paths now begin there."""
+        """Take in the next frame, 1 x (C + A + K) x h x w; all paths now begin there."""
         pixels = features[0].permute(1, 2, 0)
-        compared = F.normalize(F.linear(pixels, *self._compare), dim=-1)
-        frame = torch.cat([pixels[..., : self._channels], compared], dim=-1)
-        descriptors = self._describe(pixels[..., self._channels :])
+        compared = F.normalize(F.linear(pixels[..., : self._first_class], *self._compare), dim=-1)
+        probability = pixels[..., self._first_class :]
+        frame = torch.cat([pixels[..., : self._channels], compared, probability], dim=-1)
+        descriptors = self._describe(pixels[..., self._channels : self._first_class])
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self._match(descriptors, window.descriptors)
@@ -65,11 +68,16 @@ class FoldedAlignment:
         paths = (*_extend_paths(step, paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
 
-    def fuse(self, window: AlignedWindow) -> Tensor:
-        """Each pixel attends to itself and to its places in earlier frames: 1 x C x h x w."""
+    def fuse(self, window: AlignedWindow) -> tuple[Tensor, Tensor]:
+        """Each pixel attends to itself and to its places in earlier frames.
+
+        Returns:
+            fused features 1 x C x h x w, and the mean share of the earlier frames in them, 1.
+        """
         *earlier, newest = window.frames
         if not earlier:
-            return newest[None, ..., : self._channels].permute(0, 3, 1, 2)
+            features = newest[None, ..., : self._channels].permute(0, 3, 1, 2)
+            return features, features.new_zeros(1)
         paths = torch.stack(window.paths)
         pixels = newest.flatten(0, 1)
         length = chunk_length(pixels, len(pixels), PIXELS)
@@ -80,13 +88,15 @@ class FoldedAlignment:
             strict=True,
         )
         earlier = [frame.flatten(0, 1) for frame in earlier]
-        fused = torch.cat([self._fuse_pixels(earlier, *chunk) for chunk in chunks])
-        fused = fused.unflatten(0, newest.shape[:2])
+        parts = [self._fuse_pixels(earlier, *chunk) for chunk in chunks]
+        fused = joined([part for part, _ in parts]).unflatten(0, newest.shape[:2])
+        own = torch.stack([share for _, share in parts]).sum(dim=0, keepdim=True)
         residual = newest[..., : self._channels] - fused
         area = _inverse_area(residual, DETAIL_SIZE)[..., None]
         detail = residual.addcmul(_box_sum(residual, DETAIL_SIZE, rows=0), area, value=-1)
         # In this order, several cameras' joined have their channels innermost too.
-        return fused.add_(detail, alpha=DETAIL)[None].permute(0, 3, 1, 2)
+        fused = fused.add_(detail, alpha=DETAIL)[None].permute(0, 3, 1, 2)
+        return fused, 1 - own / len(pixels)
 
     def _fuse_pixels(
         self,
@@ -95,29 +105,35 @@ class FoldedAlignment:
         visibility: Tensor,
         index: Tensor,
         weight: Tensor,
-    ) -> Tensor:
-        """Some pixels x (C + D) of the newest frame fused with those their paths lead to.
+    ) -> tuple[Tensor, Tensor]:
+        """Some pixels x (C + D + K) of the newest frame fused with those their paths lead to.
 
         Args:
-            earlier: frames, all pixels x (C + D) each.
-            pixels: P x (C + D).
+            earlier: frames, all pixels x (C + D + K) each.
+            pixels: P x (C + D + K).
             visibility: frames x P, how far the place was seen all the way.
             index, weight: frames x P x 4, as of :func:`_corners`.
+
+        Returns:
+            P x C, and the sum of the pixels' own shares.
         """
-        c = self._channels
+        c, k = self._channels, self._channels + DIMENSIONS
         candidates = [
             _interpolate(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)
         ]
         candidates.append(pixels)
-        query = self._scale * pixels[:, c:]
-        scores = torch.stack([(query * frame[:, c:]).sum(dim=-1) for frame in candidates])
+        query = self._scale * pixels[:, c:k]
+        scores = torch.stack([(query * frame[:, c:k]).sum(dim=-1) for frame in candidates])
         attention = (scores + self._closeness[:, None]).softmax(dim=0)
         attention[:-1] *= visibility
+        attention *= torch.stack(
+            [(pixels[:, k:] * frame[:, k:]).sum(dim=-1) for frame in candidates]
+        )
         attention = (attention / attention.sum(dim=0))[..., None]
         fused = attention[0] * candidates[0][:, :c]
         for share, frame in zip(attention[1:], candidates[1:], strict=True):
             fused.addcmul_(share, frame[:, :c])
-        return fused
+        return fused, attention[-1].sum()
 
     def _describe(self, appearance: Tensor) -> Descriptors:
         """Of h x w x A."""
@@ -265,7 +281,8 @@ def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
     left, top = columns.floor(), rows.floor()
     x1, y1 = columns - left, rows - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
-    left, top = left.long(), top.long()
+    # Clamped once more: what is not finite is no number of a pixel, and kills a GPU's context.
+    left, top = left.long().clamp(0, width - 1), top.long().clamp(0, height - 1)
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     top, bottom = top * width, bottom * width
     index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)

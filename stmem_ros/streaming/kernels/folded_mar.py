@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmem_ros.model.mar import MemoryAugmentedRefinement
-from stmem_ros.streaming.kernels.chunks import chunk_length
+from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 
 PIXELS = 4096  # refined at a time
 
@@ -41,7 +41,7 @@ class FoldedRefinement:
         tokens = features.movedim(1, -1)
         pixels = tokens.flatten(0, -2)
         chunks = pixels.split(chunk_length(pixels, len(pixels), PIXELS))
-        refined = torch.cat([self._refine(chunk) for chunk in chunks])
+        refined = joined([self._refine(chunk) for chunk in chunks])
         return refined.view(tokens.shape).movedim(-1, 1)
 
     def _refine(self, pixels: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from stmem_ros.model.stf import (
     pad_to_blocks,
     resize_position,
 )
-from stmem_ros.streaming.kernels.chunks import chunk_length
+from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 from stmem_ros.streaming.kernels.product import Product
 
 TOKENS = 1024  # tokens that are worked on at a time on a CPU
@@ -366,7 +366,7 @@ def _in_chunks(step: Callable[[slice], Tensor], like: Tensor, dim: int) -> Tenso
     count = like.shape[dim]
     length = chunk_length(like, count, TOKENS * count // like[..., 0].numel())
     chunks = [step(slice(start, start + length)) for start in range(0, count, length)]
-    return torch.cat(chunks, dim)
+    return joined(chunks, dim)
 
 
 def _normalise(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
