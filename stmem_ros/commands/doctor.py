@@ -254,7 +254,8 @@ def check_images(width: int, height: int) -> Finding:
                 "reliable": probe(width, height, reliable=True),
             }
         except RuntimeError as error:
-            return Finding(name, False, str(error), "the middleware does not connect processes")
+            advice = "processes are not connected in time; docs/middleware.md says what to set"
+            return Finding(name, False, str(error), advice)
     seen = "; ".join(f"{kind} {_arrived(r)}" for kind, r in results.items())
     if is_secure:
         seen += " (without security)"
