@@ -54,7 +54,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="NAME=FOLDER",
         help="labelled frames that it was not trained on; several count alike",
     )
-    calibrate.add_argument("--split", default="val", help="of the data (default: val)")
+    calibrate.add_argument(
+        "--split", default="val", help="of the data, that was left out of training (default: val)"
+    )
+    calibrate.add_argument(
+        "--known-split", default="train", help="whose images are familiar besides (default: train)"
+    )
     calibrate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     calibrate.set_defaults(run_command=run_calibrate)
     export = actions.add_parser(
@@ -134,14 +139,18 @@ def run_calibrate(options: argparse.Namespace) -> int:
     from stmem_ros.data.datasets import open_dataset
     from stmem_ros.model.bundle import load_bundle, write_calibration
     from stmem_ros.model.familiarity import Familiarity
-    from stmem_ros.training.calibration import TEMPERATURES, measure
+    from stmem_ros.training.calibration import TEMPERATURES, image_means, temperature_losses
 
     try:
         model = load_bundle(options.model, options.device)
-        datasets = [open_dataset(name, root, options.split) for name, root in options.data]
-        measured = [measure(model, dataset) for dataset in datasets]
-        familiarity = Familiarity.of(torch.cat([of_data.means for of_data in measured]))
-        best = int(torch.stack([of_data.losses for of_data in measured]).sum(dim=0).argmin())
+        left_out, known = (
+            [open_dataset(name, root, split) for name, root in options.data]
+            for split in (options.split, options.known_split)
+        )
+        losses = [temperature_losses(model, dataset) for dataset in left_out]
+        means = [image_means(model, dataset) for dataset in (*known, *left_out)]
+        familiarity = Familiarity.of(torch.cat(means))
+        best = int(torch.stack(losses).sum(dim=0).argmin())
         temperature = round(float(TEMPERATURES[best]), 3)
         write_calibration(options.model, temperature, familiarity)
     except (OSError, ValueError) as error:
@@ -151,8 +160,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
     )
     print("mean -log probability of the right label at 1 / at this temperature / at its own best")
     plain = int((TEMPERATURES - 1).abs().argmin())
-    for (name, _), of_data in zip(options.data, measured, strict=True):
-        loss = of_data.losses
+    for (name, _), loss in zip(options.data, losses, strict=True):
         print(f"  {name:<12} {loss[plain]:.4f} / {loss[best]:.4f} / {loss.min():.4f}")
     return 0
 

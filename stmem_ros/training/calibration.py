@@ -8,7 +8,6 @@ a label allows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,24 +23,24 @@ from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 PIXELS = 2000  # of a frame that are looked at
+IMAGES = 200  # of a data set that tell what is familiar
 TEMPERATURES = torch.logspace(-2, 3, 251, base=2, dtype=torch.float64)  # 1/4 to 8
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a data set tells of a model.
+def image_means(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
+    """Means of the features of up to ``IMAGES`` images of a data set, images x C."""
+    names = [name for clip in dataset.clips for name in clip.names]
+    chosen = names[:: -(-len(names) // IMAGES)]
+    stream = StreamingSegmenter(model)
+    means = []
+    for name in tqdm(chosen, desc="images", unit="frame"):
+        features = _features(stream, dataset.image(name))[0, : model.architecture.channels]
+        means.append(features.float().mean(dim=(1, 2)).cpu())
+    return torch.stack(means)
 
-    Attributes:
-        losses: what each of ``TEMPERATURES`` costs: mean of -log of the right label's probability.
-        means: of each labelled frame's features, frames x C.
-    """
 
-    losses: Tensor
-    means: Tensor
-
-
-def measure(model: BundledSegmenter, dataset: SegmentationDataset) -> Measured:
-    """Label the frames of a data set, and see how sure the model may be.
+def temperature_losses(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
+    """What each of ``TEMPERATURES`` costs on a data set: mean of -log of the right probability.
 
     Frames are streamed as a camera gives them; runs whose frames lie far apart, each on its own.
 
@@ -50,18 +49,17 @@ def measure(model: BundledSegmenter, dataset: SegmentationDataset) -> Measured:
     """
     allowed = torch.from_numpy(_allowed(model, dataset))
     total = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
-    pixels, means = 0, []
-    for scores, label, mean in _labelled_frames(model, dataset):
+    pixels = 0
+    for scores, label in _labelled_frames(model, dataset):
         right = allowed[label]
         for i, temperature in enumerate(TEMPERATURES):
             log_probability = (scores / temperature).log_softmax(dim=1)
             of_right = log_probability.masked_fill(~right, -torch.inf).logsumexp(dim=1)
             total[i] -= of_right.sum()
         pixels += len(label)
-        means.append(mean)
     if not pixels:
         raise ValueError("no frame of the data set has a labelled pixel")
-    return Measured(total / pixels, torch.stack(means))
+    return total / pixels
 
 
 def _allowed(model: BundledSegmenter, dataset: SegmentationDataset) -> np.ndarray:
@@ -73,8 +71,8 @@ def _allowed(model: BundledSegmenter, dataset: SegmentationDataset) -> np.ndarra
 
 def _labelled_frames(
     model: BundledSegmenter, dataset: SegmentationDataset
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Of each labelled frame some pixels, scores P x classes and labels P; features' mean C."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each labelled frame some pixels: scores P x classes, float64, and labels P."""
     random = np.random.default_rng(0)
     stream = StreamingSegmenter(model)
     with tqdm(total=sum(len(clip.names) for clip in dataset.clips), unit="frame") as progress:
@@ -84,7 +82,7 @@ def _labelled_frames(
                 progress.update()
                 if not clip.is_video:
                     stream.reset()
-                scores, mean = _push(stream, dataset.image(name))
+                scores = _scores(stream, dataset.image(name))
                 label = dataset.label(name)
                 if label is None:
                     continue
@@ -94,17 +92,19 @@ def _labelled_frames(
                 yield (
                     scores[0].flatten(1).T[places].double().cpu(),
                     torch.from_numpy(label.flatten()[places].astype(np.int64)),
-                    mean,
                 )
 
 
 @torch.inference_mode()
-def _push(stream: StreamingSegmenter, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Scores of the next frame, 1 x classes x h x w, and the mean of its features, C."""
+def _features(stream: StreamingSegmenter, rgb: np.ndarray) -> Tensor:
+    """Of one image, as of ``Segmenter.features``."""
     info = stream.model.info
     image = torch.from_numpy(rgb)[None].to(stream.device)
-    features = stream.runner.features(normalise(image, info.mean, info.std))
-    fused, _ = stream.fusion.push(features)
-    scores = stream.core.classify(stream.runner.refine(fused)).float()
-    mean = features[0, : info.architecture.channels].float().mean(dim=(1, 2))
-    return scores, mean.cpu()
+    return stream.runner.features(normalise(image, info.mean, info.std))
+
+
+@torch.inference_mode()
+def _scores(stream: StreamingSegmenter, rgb: np.ndarray) -> Tensor:
+    """Scores of the next frame, 1 x classes x h x w."""
+    fused, _ = stream.fusion.push(_features(stream, rgb))
+    return stream.core.classify(stream.runner.refine(fused)).float()

@@ -16,6 +16,8 @@ from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
+KNOWN = ("--known-split", "val")
+
 
 @pytest.fixture
 def bundle(made_run: Path, tmp_path: Path) -> Path:
@@ -63,7 +65,7 @@ def test_the_temperature_that_labels_were_drawn_with_is_found(
         drawn = torch.distributions.Categorical(probability.permute(1, 2, 0)).sample()
         labels.append(drawn.numpy().astype(np.uint8))
     root = clip(tmp_path / "clip", frames, labels)
-    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}"]) == 0
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 0
     assert load_bundle(bundle, "cpu").info.temperature == pytest.approx(2.0, rel=0.05)
     assert "video_folder" in capsys.readouterr().out
 
@@ -73,7 +75,7 @@ def test_what_cannot_be_calibrated_on_is_named_and_changes_nothing(
 ) -> None:
     before = (bundle / "model.yaml").read_bytes()
     root = clip(tmp_path / "clip", frames[:1], [np.full(frames[0].shape[:2], 255, np.uint8)])
-    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}"]) == 1
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 1
     assert "labelled" in capsys.readouterr().err
     assert (bundle / "model.yaml").read_bytes() == before
 
@@ -89,7 +91,7 @@ def test_what_is_unlike_all_that_was_seen_is_strange(bundle: Path, frames, tmp_p
     stream = StreamingSegmenter(load_bundle(bundle, "cpu"))
     assert stream.push(frames[0], 0.0).strangeness is None
     root = clip(tmp_path / "clip", frames, labels)
-    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}"]) == 0
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 0
     stream = StreamingSegmenter(load_bundle(bundle, "cpu"))
     known = [stream.push(x, i / 10).strangeness for i, x in enumerate(frames)]
     covered = stream.push(np.full_like(frames[0], 20), 1.0).strangeness
