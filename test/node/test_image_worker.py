@@ -15,6 +15,7 @@ from support.ros import image_message
 
 from stmem_ros.frames import LabelResult
 from stmem_ros.health import CameraHealth, HealthLimits
+from stmem_ros.io.encodings import BitDepth
 from stmem_ros.node.camera_stream import Arrival
 from stmem_ros.node.image_worker import FAILURES, ImageWorker
 from stmem_ros.node.throttled_log import ThrottledLog
@@ -34,7 +35,7 @@ def node(ros_domain: None) -> Iterator[Node]:
 
 def camera(name: str) -> SimpleNamespace:
     health = CameraHealth(HealthLimits(), 0.0)
-    return SimpleNamespace(name=name, image_topic=name, health=health)
+    return SimpleNamespace(name=name, image_topic=name, health=health, bit_depth=BitDepth())
 
 
 def worker_of(node: Node, label, *streams: SimpleNamespace) -> ImageWorker:
