@@ -40,6 +40,7 @@ NEEDS = {
     "pytransform3d": Need("python3-pytransform3d-pip", "pytransform3d"),
     "ray": Need(None, "ray"),
     "rosbags": Need("python3-rosbags-pip", "rosbags"),
+    "scipy": Need("python3-scipy", "scipy"),
     "torch": Need("python3-torch", "torch"),
     "tqdm": Need("python3-tqdm", "tqdm"),
     "yaml": Need("python3-yaml", "pyyaml"),
@@ -56,7 +57,7 @@ NOT_ON_THE_INDEX = {
 # what pip would else bring for pytransform3d.
 OTHER_KEYS = {
     "python3-pytorch-pip", "rosidl_default_runtime", "geometry_msgs",
-    "python3-lxml", "python3-scipy",
+    "python3-lxml",
 }  # fmt: skip
 
 
