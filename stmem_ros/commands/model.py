@@ -139,7 +139,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
     from stmem_ros.data.datasets import open_dataset
     from stmem_ros.model.bundle import load_bundle, write_calibration
     from stmem_ros.model.familiarity import Familiarity
-    from stmem_ros.training.calibration import TEMPERATURES, image_means, temperature_losses
+    from stmem_ros.training.calibration import TEMPERATURES, dataset_means, temperature_losses
 
     try:
         model = load_bundle(options.model, options.device)
@@ -148,7 +148,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
             for split in (options.split, options.known_split)
         )
         losses = [temperature_losses(model, dataset) for dataset in left_out]
-        means = [image_means(model, dataset) for dataset in (*known, *left_out)]
+        means = [dataset_means(model, dataset) for dataset in (*known, *left_out)]
         familiarity = Familiarity.of(torch.cat(means))
         best = int(torch.stack(losses).sum(dim=0).argmin())
         temperature = round(float(TEMPERATURES[best]), 3)

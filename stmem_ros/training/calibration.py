@@ -19,6 +19,7 @@ from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.dataset import SegmentationDataset
 from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.model.bundle import BundledSegmenter
+from stmem_ros.model.familiarity import image_means
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -27,16 +28,16 @@ IMAGES = 200  # of a data set that tell what is familiar
 TEMPERATURES = torch.logspace(-2, 3, 251, base=2, dtype=torch.float64)  # 1/4 to 8
 
 
-def image_means(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
+def dataset_means(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
     """Means of the features of up to ``IMAGES`` images of a data set, images x C."""
     names = [name for clip in dataset.clips for name in clip.names]
     chosen = names[:: -(-len(names) // IMAGES)]
     stream = StreamingSegmenter(model)
     means = []
     for name in tqdm(chosen, desc="images", unit="frame"):
-        features = _features(stream, dataset.image(name))[0, : model.architecture.channels]
-        means.append(features.float().mean(dim=(1, 2)).cpu())
-    return torch.stack(means)
+        features = _features(stream, dataset.image(name))
+        means.append(image_means(features, model.architecture.channels).cpu())
+    return torch.cat(means)
 
 
 def temperature_losses(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
