@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from support.small import SMALL, small_bank
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands import stmem
 from stmem_ros.model.ablation import VARIANTS
-from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
+from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.resources import resource
 
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out = [item for item in items if item.get_closest_marker(name)]
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what all imports made: it looked through that again and again."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -79,8 +85,9 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def small_model(small_bundle: Path):
+@pytest.fixture(scope="module")
+def small_model(small_bundle: Path) -> BundledSegmenter:
+    """For all tests of a file: none changes it."""
     return load_bundle(small_bundle, "cpu")
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ OTHER_KEYS = {
 }  # fmt: skip
 
 
+@cache
 def imported() -> set[str]:
     """Top-level names that the package and its launch files import from elsewhere."""
     found = set()

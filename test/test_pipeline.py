@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 
@@ -295,14 +296,16 @@ def test_a_reset_does_not_wait_for_the_network(
 
 
 def test_another_memory_bank_is_used_from_the_next_frame_on(
-    labelling: Pipeline, small_model: BundledSegmenter, frames
+    small_model: BundledSegmenter, poses: KnownPoses, frames
 ) -> None:
-    kinds(labelling, frame(frames[0], 1.0))
+    model = copy.deepcopy(small_model)
+    pipeline = Pipeline(model, RULES, CONFIG, poses)
+    kinds(pipeline, frame(frames[0], 1.0))
     bank = small_bank(seed=5)
-    labelling.swap_memory(bank)
-    assert not torch.equal(small_model.mar.keys.cpu(), bank.keys)
-    kinds(labelling, frame(frames[1], 1.1))
-    assert torch.equal(small_model.mar.keys.cpu(), bank.keys)
+    pipeline.swap_memory(bank)
+    assert not torch.equal(model.mar.keys.cpu(), bank.keys)
+    kinds(pipeline, frame(frames[1], 1.1))
+    assert torch.equal(model.mar.keys.cpu(), bank.keys)
 
 
 def test_a_centred_model_labels_the_frame_before_and_says_which_it_cannot(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,8 @@ def _check_shapes(folder: Path, info: ModelInfo) -> None:
         stored = read_tensor_header(folder / WEIGHTS).tensors
     except TensorFileError as error:
         raise BundleError(str(error)) from error
-    with torch.device("meta"):  # has shapes and no memory
-        model = BundledSegmenter(info)
-        state = {key: torch.empty(tensor.shape) for key, tensor in stored.items()}
+    model = _shapes_of(info.architecture)
+    state = {key: torch.empty(tensor.shape, device="meta") for key, tensor in stored.items()}
     others = ("mar.keys", "mar.values", "num_batches_tracked")  # in another file, or nowhere
     state |= {key: value for key, value in model.state_dict().items() if key.endswith(others)}
     try:
@@ -200,6 +200,13 @@ def _check_shapes(folder: Path, info: ModelInfo) -> None:
         raise BundleError(
             f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {reason}"
         ) from error
+
+
+@lru_cache(maxsize=8)
+def _shapes_of(architecture: Architecture) -> Segmenter:
+    """A network that has shapes and no memory."""
+    with torch.device("meta"):
+        return Segmenter(architecture)
 
 
 def save_bundle(

@@ -1,5 +1,6 @@
 """Streaming gives what the plain form gives, and handles what cameras do."""
 
+import copy
 import dataclasses
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import NotFiniteError, RestartKind, StreamingSegmenter
 
 
-@pytest.fixture(params=[("published", 1.0), ("light", 1.0), ("light", 1.2)])
+@pytest.fixture(scope="module", params=[("published", 1.0), ("light", 1.0), ("light", 1.2)])
 def small_model(request: pytest.FixtureRequest, small_bundle: Path) -> BundledSegmenter:
     """Either form, with random weights, and one that enlarges its images."""
     model = load_bundle(small_bundle, "cpu")
@@ -116,8 +117,9 @@ def test_reset_forgets(small_model, frames) -> None:
 def test_tall_images_are_scaled_for_the_network_but_labelled_whole(small_model, frames) -> None:
     big = frames[0].repeat(2, 0).repeat(2, 1)
     sizes = []
-    small_model.backbone.register_forward_hook(lambda *a: sizes.append(tuple(a[1][0].shape[-2:])))
-    result = StreamingSegmenter(small_model, inference_height=96).push(big, 0.0)
+    stream = StreamingSegmenter(small_model, inference_height=96)
+    stream.core.backbone.register_forward_hook(lambda *a: sizes.append(tuple(a[1][0].shape[-2:])))
+    result = stream.push(big, 0.0)
     zoom = small_model.architecture.zoom
     assert sizes == [(math.ceil(96 * zoom), math.ceil(128 * zoom))]
     assert result.label.shape == big.shape[:2]
@@ -146,7 +148,7 @@ def test_bad_input_is_refused_and_changes_nothing(small_model, frames, image, st
 
 
 def test_another_memory_bank_is_used_from_the_next_frame_on(small_model, frames) -> None:
-    stream = StreamingSegmenter(small_model)
+    stream = StreamingSegmenter(copy.deepcopy(small_model))
     before = stream.push(frames[0], 0.0)
     stream.reset()
     stream.swap_memory(small_bank(5, len(small_model.mar.keys) // SMALL.classes))
