@@ -38,8 +38,8 @@ def test_geometry_alone_keeps_what_is_promised(
     short_turns: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(costmap_bench, "FRAMES", 10)
-    monkeypatch.setattr(costmap_bench, "CROWD_FRAMES", 16)
-    scores = bench_costmap(default_rules(CAMVID), seeds=[701, 702, 703], crowds=[720])
+    monkeypatch.setattr(costmap_bench, "CROWD_FRAMES", 12)
+    scores = bench_costmap(default_rules(CAMVID), seeds=[701, 702], crowds=[720])
     assert scores.occupied_not_free >= 0.99
     assert scores.drivable_iou >= 0.95
     assert scores.front_edge_error_m <= 0.15

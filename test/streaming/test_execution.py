@@ -129,10 +129,10 @@ def test_compiled_streams_give_the_same_labels(form: str, device: str, frames) -
 
 
 @pytest.mark.slow
-@torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)
 def test_every_size_and_camera_is_compiled(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch stops compiling a function, with a warning, after some versions of it."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
     model = model_of(form)
     compiled = Execution("float32", compile=True)
     for height, cameras in ((64, 1), (96, 2), (80, 3)):
