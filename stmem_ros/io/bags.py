@@ -308,13 +308,13 @@ class BagWriter:
         force: a bag that is there already is replaced.
 
     Raises:
-        BagError: the folder holds files already or cannot be written.
+        BagError: the folder holds files already or cannot be written; so do all methods.
     """
 
     def __init__(self, path: Path, compress: bool = False, force: bool = False) -> None:
         self.path = Path(path)
         self._connections: dict[str, Connection] = {}
-        try:
+        with self._named_errors():
             check_output_files(self.path, force=force)
             with ExitStack() as stack:
                 files = ("metadata.yaml", f"{self.path.resolve().name}.mcap")
@@ -324,8 +324,6 @@ class BagWriter:
                     self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
                 self._writer.open()
                 self._whole = stack.pop_all()
-        except (OutputError, WriterError, OSError) as error:
-            raise BagError(f"bag {self.path} cannot be written: {one_line(error)}") from error
 
     def __enter__(self) -> BagWriter:
         return self
@@ -345,7 +343,7 @@ class BagWriter:
 
     def close(self) -> None:
         """Finish the bag."""
-        with self._whole:
+        with self._named_errors(), self._whole:
             self._writer.close()
 
     def write(self, topic: str, kind: str, message: Any, time: int, latched: bool = False) -> None:
@@ -356,11 +354,19 @@ class BagWriter:
         self, topic: str, kind: str, data: bytes, time: int, latched: bool = False
     ) -> None:
         """Write a message that is serialised already."""
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, kind, typestore=types(), offered_qos_profiles=[_qos(latched)]
-            )
-        self._writer.write(self._connections[topic], time, data)
+        with self._named_errors():
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(
+                    topic, kind, typestore=types(), offered_qos_profiles=[_qos(latched)]
+                )
+            self._writer.write(self._connections[topic], time, data)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OutputError, WriterError, OSError) as error:
+            raise BagError(f"bag {self.path} cannot be written: {one_line(error)}") from error
 
 
 def _qos(latched: bool) -> Qos:

@@ -182,6 +182,7 @@ class _Run:
 
             def before(record: Record) -> None:
                 self._check()
+                self._recorder.check()
                 if record.topic == self._image.name:
                     if rate is None:
                         self._wait_for_label()
@@ -198,6 +199,7 @@ class _Run:
         self._wait_for_label()
         time.sleep(SETTLING)
         self._recorder.close()
+        self._recorder.check()
 
     def _wait_for_label(self) -> None:
         """Wait for the label of the image sent last, or the news that it cannot be used.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from stmem_ros.io.bags import BagWriter
+from stmem_ros.io.bags import BagError, BagWriter
 from stmem_ros.io.output_topics import OutputTopic
 from stmem_ros.node.ros_messages import message_type
 
@@ -38,6 +38,7 @@ class Recorder:
         self._on_message = on_message
         self._lock = threading.Lock()
         self._open = True
+        self._failure: BagError | None = None
         for topic in topics:
             self._subscribe(topic)
 
@@ -45,6 +46,15 @@ class Recorder:
         """Write nothing more; the bag may be closed after it."""
         with self._lock:
             self._open = False
+
+    def check(self) -> None:
+        """Tell whether all that came was written.
+
+        Raises:
+            BagError: a message could not be; nothing was recorded since.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def _subscribe(self, topic: OutputTopic) -> None:
         durability = (
@@ -56,7 +66,10 @@ class Recorder:
             with self._lock:
                 if not self._open:
                     return
-                self._bag.write_cdr(topic.name, topic.type, data, stamp, topic.latched)
+                try:
+                    self._bag.write_cdr(topic.name, topic.type, data, stamp, topic.latched)
+                except BagError as error:  # an executor's thread would die of it
+                    self._failure, self._open = error, False
             self._on_message(topic.name, data)
 
         profile = QoSProfile(depth=100, durability=durability)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagReader, BagWriter
+from stmem_ros.io.bags import BAG_MESSAGES, RAW, BagError, BagReader, BagWriter
 from stmem_ros.io.whole_output import whole_file, whole_folder
 from stmem_ros.model.bundle import load_bundle, save_bundle
 
@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_no_half_bag(tmp_path: Path) -> None:
             for i in range(5):
                 bag.write("/image", RAW, message, i)
 
-    with full_disk(1_000_000), pytest.raises(OSError, match="large"):
+    with full_disk(1_000_000), pytest.raises(BagError, match=r"bag.*large"):
         write()
     assert list(tmp_path.iterdir()) == []
     write()
