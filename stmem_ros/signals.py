@@ -11,6 +11,8 @@ from collections.abc import Callable
 GRACE = 2.5  # s that the process has to end by itself
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_signalled = threading.Event()
+
 
 def end_on_signals(exit_code: int, on_signal: Callable[[], None]) -> None:
     """Call ``on_signal`` in the main thread at the first signal; later ones change nothing.
@@ -29,17 +31,23 @@ def end_on_signals(exit_code: int, on_signal: Callable[[], None]) -> None:
         time.sleep(GRACE)
         os._exit(exit_code)
 
-    signalled = threading.Event()
-
     def handle(number: int, frame: object) -> None:
-        if not signalled.is_set():
-            signalled.set()
+        if not _signalled.is_set():
+            _signalled.set()
             on_signal()
 
     for number in SIGNALS:
         signal.signal(number, handle)
     os.register_at_fork(after_in_child=_forget_signals)  # a child's signals are its own
     threading.Thread(target=end_after_grace, name="signals", daemon=True).start()
+
+
+def was_signalled() -> bool:
+    """Whether a signal came since :func:`end_on_signals`: what fails then may fail because of it.
+
+    An exception that ``on_signal`` raises inside a library may come out as an error of its own.
+    """
+    return _signalled.is_set()
 
 
 def ignore_signals() -> None:
@@ -49,6 +57,7 @@ def ignore_signals() -> None:
 
 
 def _forget_signals() -> None:
+    _signalled.clear()
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -163,7 +163,7 @@ def start_stmem(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
 
     def start(*arguments: object) -> Fork:
         log = tmp_path / f"stmem{len(started)}.log"
-        started.append(Fork(stmem.main, ["stmem", *map(str, arguments)], log))
+        started.append(Fork(stmem.run, ["stmem", *map(str, arguments)], log))
         return started[-1]
 
     yield start

@@ -26,6 +26,22 @@ print("busy", flush=True)
 {}
 """
 
+TURNED = """
+import os, signal, sys
+from stmem_ros.commands import doctor, stmem
+
+def run(options):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True: pass
+    except KeyboardInterrupt as error:
+        raise OSError("an error of a library") from error
+
+doctor.run = run
+sys.argv = ["stmem", "doctor"]
+sys.exit(stmem.run())
+"""
+
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -82,6 +98,12 @@ def test_a_command_ends_with_130(tmp_path: Path, number: int) -> None:
     code, output = end(process, number)
     assert "Traceback" not in output
     assert code in (0, 130)  # a quick machine is done by then
+
+
+def test_an_interrupt_that_comes_out_as_an_error_is_an_interrupt() -> None:
+    process = start("-c", TURNED)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and "Traceback" not in output
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from importlib import import_module
 from multiprocessing import active_children
 
 from stmem_ros.commands.errors import CommandError
-from stmem_ros.signals import end_on_signals, ignore_signals
+from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 
 INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
@@ -47,19 +47,25 @@ def main(arguments: list[str] | None = None) -> int:
         status = options.run_command(options)
         sys.stdout.flush()
         return status
-    except CommandError as error:
-        if options.debug:
-            raise
-        print(f"stmem {options.command}: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print(f"stmem {options.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _say_interrupted(options)
     except BrokenPipeError:  # who read the output, such as `head`, has enough
         if options.debug:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 141
+    except Exception as error:
+        if was_signalled():
+            return _say_interrupted(options)
+        if options.debug or not isinstance(error, CommandError):
+            raise
+        print(f"stmem {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _say_interrupted(options: argparse.Namespace) -> int:
+    print(f"stmem {options.command}: interrupted", file=sys.stderr)
+    return INTERRUPTED
 
 
 def run() -> int:
