@@ -45,6 +45,8 @@ class Architecture:
         zoom: how much images are enlarged before the backbone: what is thin needs pixels.
         reach: farthest motion between two frames that an aligned fusion finds, in pairs of feature
             pixels.
+        longest_interval: seconds between two frames, beyond which a stream does not look back from
+            the later one: what lies so far apart shows other things, and costs rare classes.
         stf: temporal fusion is part of the network.
         mar: memory refinement is part of the network.
     """
@@ -62,6 +64,7 @@ class Architecture:
     form: str = "published"
     zoom: Annotated[float, Range(ge=0.25, le=4.0)] = 1.0
     reach: Annotated[int, Range(ge=0, le=64)] = 4
+    longest_interval: Annotated[float, Range(gt=0.0, le=60.0)] = 60.0
     stf: bool = True
     mar: bool = True
 

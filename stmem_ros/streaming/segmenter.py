@@ -76,7 +76,8 @@ class Segmentation:
         label: class ids, uint8 H x W, the size of the pushed image.
         confidence: largest class probability x 255, uint8 H x W.
         stamp: stamp of the frame the labels belong to, seconds.
-        window: how many different frames the temporal fusion looked at.
+        window: how many different frames the temporal fusion looked at; one after an interval that
+            is too long for the model (``Architecture.longest_interval``).
         memory_share: the weight of earlier frames in the fused features, mean of all pixels, 0 to
             1: low where they show other things; None if the network cannot tell.
         strangeness: how unlike known streets the frame is (stmem_ros.model.familiarity): about
@@ -181,6 +182,13 @@ class StreamingSegmenter:
             return Restart(RestartKind.NEW_SIZE, text)
         return None
 
+    def _is_far(self, frame: Frame) -> bool:
+        """Whether a frame lies too far from the last one to look back at it."""
+        last, architecture = self.ring.newest, self.model.architecture
+        if last is None or not architecture.causal:  # a centred one would owe the last one's labels
+            return False
+        return frame.stamp - last.stamp > architecture.longest_interval
+
     def _append(self, frame: Frame) -> Frame:
         """Take note of a new frame; returns the target of the window it completes."""
         self.ring.append(frame)
@@ -257,7 +265,7 @@ def _push_batch(
     for stream, image, stamp, frame_features in inputs:
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
         restart = stream._restart(frame)
-        if restart is not None:
+        if restart is not None or stream._is_far(frame):
             stream.reset()
         restarts.append(restart)
         targets.append(stream._append(frame))

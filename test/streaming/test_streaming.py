@@ -180,6 +180,17 @@ def test_values_that_are_not_finite_are_an_error_and_never_labels(
     assert stream.push(frames[2], 0.3).window == 1  # nothing of before is looked back at
 
 
+def test_after_too_long_an_interval_the_frame_alone_is_looked_at(small_model, frames) -> None:
+    architecture = dataclasses.replace(small_model.architecture, longest_interval=0.4)
+    stream = StreamingSegmenter(copy.deepcopy(small_model))
+    stream.model.architecture = architecture
+    results = [stream.push(f, s) for f, s in zip(frames, (0.0, 0.4, 0.9, 1.0), strict=False)]
+    assert [r.window for r in results] == [1, 2, 1, 2]
+    assert all(r.restart is None for r in results)
+    assert results[2].memory_share == 0
+    assert (results[2].label == plain_label(small_model, [frames[2]])).mean() > 0.999
+
+
 def test_it_tells_how_much_of_memory_was_used(frames) -> None:
     still, cut = (StreamingSegmenter(load_bundle("onboard", "cpu")) for _ in range(2))
     of_still = [still.push(frames[0], i / 10).memory_share for i in range(3)]
