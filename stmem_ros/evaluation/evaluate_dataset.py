@@ -149,7 +149,7 @@ def variants_to_json(scores: dict[str, Scores]) -> dict[str, Any]:
 def _score_run(
     dataset: SegmentationDataset,
     clip: Clip,
-    run: Sequence[int],
+    run: Sequence[tuple[int, int]],
     stream: Stream,
     disturbance: Disturbance,
     groups: ClassGroups,
@@ -161,14 +161,18 @@ def _score_run(
     scorer.restart()
     seconds: list[float] = []
     references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
-    for i in run:
+    for time_index, i in run:
         progress()
         name = clip.names[i]
         if not clip.is_video:
             stream.reset()
             scorer.restart()
-        stamp = i / clip.rate
-        references[stamp] = dataset.image(name), dataset.label(name)
+        stamp = time_index / clip.rate
+        label = dataset.label(name)
+        references[stamp] = (
+            disturbance.view(dataset.image(name), i),
+            None if label is None else disturbance.view(label, i),
+        )
         disturbed = disturbance.apply(references[stamp][0], i)
         start = time.perf_counter()
         result = stream.push(disturbed, stamp)
@@ -177,10 +181,10 @@ def _score_run(
             continue  # a centred model labels its first frame twice
         rgb, reference = references.pop(result.stamp)
         confidence = getattr(result, "confidence", None)  # a rival need not give any
-        label = groups.of_model[result.label]
         if reference is not None:
             reference = groups.of_dataset[reference]
-        scorer.add(rgb, label, confidence, reference, result.stamp)
+        found = groups.of_model[result.label]
+        scorer.add(rgb, found, confidence, reference, result.stamp)
     return seconds
 
 
