@@ -7,6 +7,8 @@ classes and how it was trained. Matrices of the weights may be float16, all else
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +25,6 @@ from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.model.tensor_file import (
-    TensorFileError,
     read_tensor_header,
     read_tensors,
     write_tensors,
@@ -167,10 +168,8 @@ def load_familiarity(path: Path, info: ModelInfo) -> Familiarity:
     Raises:
         BundleError: it cannot be read, or has another size than the model's features.
     """
-    try:
+    with _bundle_errors():
         familiarity = Familiarity.load(path)
-    except TensorFileError as error:
-        raise BundleError(str(error)) from error
     if len(familiarity.mean) != info.architecture.channels:
         raise BundleError(
             f"{path} is of {len(familiarity.mean)} channels; "
@@ -179,16 +178,23 @@ def load_familiarity(path: Path, info: ModelInfo) -> Familiarity:
     return familiarity
 
 
+@contextmanager
+def _bundle_errors() -> Iterator[None]:
+    """What is wrong with a file of a bundle is wrong with the bundle."""
+    try:
+        yield
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+
+
 def _check_shapes(folder: Path, info: ModelInfo) -> None:
     """Look at the header of the weights before a network of the described size is made.
 
     Raises:
         BundleError: they are missing, damaged, or of another network.
     """
-    try:
+    with _bundle_errors():
         stored = read_tensor_header(folder / WEIGHTS).tensors
-    except TensorFileError as error:
-        raise BundleError(str(error)) from error
     model = _shapes_of(info.architecture)
     state = {key: torch.empty(tensor.shape, device="meta") for key, tensor in stored.items()}
     others = ("mar.keys", "mar.values", "num_batches_tracked")  # in another file, or nowhere
@@ -267,10 +273,8 @@ def load_memory(path: Path, model: Segmenter) -> MemoryBank:
     Raises:
         BundleError: it cannot be read, or has other sizes than the model's memory.
     """
-    try:
+    with _bundle_errors():
         bank = MemoryBank.load(path)
-    except ValueError as error:
-        raise BundleError(str(error)) from error
     if model.mar is None:
         raise BundleError(f"memory bank {path}: this model has no memory refinement")
     if bank.keys.shape != model.mar.keys.shape:
@@ -349,10 +353,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         BundleError: it is missing or damaged.
     """
-    try:
+    with _bundle_errors():
         return read_tensors(path)
-    except TensorFileError as error:
-        raise BundleError(str(error)) from error
 
 
 def _plain(value: Any) -> Any:
