@@ -50,6 +50,7 @@ from stmem_ros.parameters import NodeParameters, pipeline_config
 from stmem_ros.pipeline import Pipeline
 from stmem_ros.stamps import CLOCK_RESET, SECOND
 from stmem_ros.streaming.execution import swap_memory
+from stmem_ros.streaming.kernels.allocator import HeldMemory
 
 Transition = Callable[..., TransitionCallbackReturn]
 MACHINE_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)  # runs on where a simulation stands still
@@ -189,6 +190,7 @@ class SegmentationNode(LifecycleNode):
         undo(self._watch_clock().unregister)
         undo(self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
         self._diagnostics = Diagnostics(self)
+        self._held_memory = HeldMemory()
         undo(self._diagnostics.destroy)
         undo(self.destroy_timer, self.create_timer(1.0, self._diagnose, clock=MACHINE_CLOCK))
         self._configured = True
@@ -322,6 +324,7 @@ class SegmentationNode(LifecycleNode):
         if (simulated := self._simulated_time()) is not None:
             add("Clock", self._clock_health.status(time.monotonic(), simulated))
         self._diagnostics.publish()
+        self._held_memory.look()
 
     def _simulated_time(self) -> float | None:
         """Seconds of ``/clock``, 0 if it has not come yet; None without ``use_sim_time``."""

@@ -25,3 +25,31 @@ def test_large_tensors_get_new_pages_once_alone() -> None:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults("kept") < 0.5 * faults("given back")
+
+
+CREEPING = """
+import torch
+from stmem_ros.streaming.kernels import allocator
+allocator.keep_freed_memory()
+memory = allocator.HeldMemory()
+def usual():
+    tensors = [torch.ones(2**16) for _ in range(64)]  # 16 MB
+given_back = []
+for second in range(60):
+    usual()
+    if second == 20:  # once, another size, and something small that stays above it
+        other = [torch.ones(2**18 + 2**10) for _ in range(128)]  # 128 MB
+        stays = torch.ones(2**10)
+        del other
+    if memory.look(): given_back.append(second)
+usual()
+print(*given_back, allocator._held_bytes() / memory._usual)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_what_was_needed_once_is_given_back_once() -> None:
+    command = [sys.executable, "-c", CREEPING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    second, growth = done.stdout.split()
+    assert second == "20" and float(growth) < 1.05
