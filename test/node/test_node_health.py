@@ -145,6 +145,7 @@ def test_a_network_that_is_broken_is_an_error_in_diagnostics_and_ends_the_node_w
     node = start_node(damaged_bundle, tmp_path / "node.log")
     peer.wait_until_active()
     status, camera = Statuses(peer, "Model"), Camera(peer)
+    peer.wait(lambda: status.is_level(OK), "its first words")
     camera.send_until(lambda: not node.is_running(), "the node to end")
     assert node.exit_code(timeout=PATIENCE) == 1
     assert "not finite" in node.text() and "Traceback" not in node.text()
