@@ -21,5 +21,7 @@ def labelled_points(update: MapUpdate, label: np.ndarray, rules: CostRules) -> n
     points = np.zeros(labels.shape, POINT)
     points["x"], points["y"], points["z"] = np.moveaxis(xyz, -1, 0)
     points["label"] = labels
-    points["cost"] = np.array([max(0, r.cost) for r in rules.rules], np.uint8)[labels]
+    costs = np.zeros(256, np.uint8)
+    costs[: len(rules.rules)] = [max(0, rule.cost) for rule in rules.rules]
+    points["cost"] = costs[labels]
     return points

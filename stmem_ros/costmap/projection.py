@@ -13,6 +13,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.bodies import near_sides
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import LabelledView
@@ -186,12 +187,13 @@ def _project(
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     projected = _ProjectedCells(ahead[inside], np.maximum(row - image.top, 0), column)
 
-    moving = _dilate(cv2.LUT(image.label, rules.moving.view(np.uint8)), edge_margin)
+    label = _below_masks(image.label)
+    moving = _dilate(cv2.LUT(label, rules.moving.view(np.uint8)), edge_margin)
     hidden = projected.cells[moving[projected.row, projected.column]]
     # What the lower edge of the image cuts off may reach as near as the camera.
     below = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
     below = below[np.abs(pixels[below, 0] - (camera.width - 1) / 2) < camera.width / 2]
-    lowest_label = image.label[-1, np.rint(pixels[below, 0]).astype(np.intp)]
+    lowest_label = label[-1, np.rint(pixels[below, 0]).astype(np.intp)]
     cut_off = ahead[below[rules.moving[lowest_label]]]
     return projected, np.concatenate([hidden, cut_off])
 
@@ -264,7 +266,7 @@ def _contacts(
     Something slender is trusted as much as its body, however far it is: there are too few pixels
     to wait for sure ones.
     """
-    chosen = np.flatnonzero(contact_line(image.kind)[edges.row, edges.column])
+    chosen = np.flatnonzero(contact_line(image.kind, image.label)[edges.row, edges.column])
     points = view.eye[:2] + edges.direction[chosen] * edges.distance[chosen, None]
     in_range = squared_norms(points) <= max_range**2
     chosen, points = chosen[in_range], points[in_range]
@@ -376,9 +378,25 @@ def _nearest_row_above(mask: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def contact_line(kind: np.ndarray) -> np.ndarray:
-    """Obstacle pixels with ground right below them, or cut off by the image's edge; bool H x W."""
+def contact_line(kind: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Obstacle pixels with ground right below them, or cut off there; bool H x W.
+
+    What cuts off is the image's edge, or where it has no label: a mask, or a region's edge.
+    """
     obstacle = kind == Kind.OBSTACLE
-    below = np.full_like(kind, Kind.GROUND)
-    below[:-1] = kind[1:]
-    return obstacle & (below == Kind.GROUND)
+    ends = np.ones_like(obstacle)
+    ends[:-1] = (kind[1:] == Kind.GROUND) | (label[1:] == UNLABELLED)
+    return obstacle & ends
+
+
+def _below_masks(label: np.ndarray) -> np.ndarray:
+    """A label image that has, where nothing is labelled, the label next above it.
+
+    What a mask cuts off may reach down there.
+    """
+    known = label != UNLABELLED
+    if known.all():
+        return label
+    row = _nearest_row_above(known)
+    above = label[np.maximum(row, 0), np.arange(label.shape[1])]
+    return np.where(row >= 0, above, np.uint8(UNLABELLED))
