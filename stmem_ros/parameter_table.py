@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.mapper import Points
 from stmem_ros.health import HealthLimits
 from stmem_ros.streaming.execution import PRECISIONS
 
@@ -229,6 +230,14 @@ PARAMETERS = (
         "Size of label and confidence: that of the image, or that of the network's features (1/4 "
         "or 1/8, with label/camera_info).",
         choices=("image", "feature"),
+    ),
+    Parameter(
+        "points",
+        Points.CONTACTS.value,
+        "What ~/points holds: contacts, where obstacles touch the ground (with depth every pixel); "
+        "ground, a point for each pixel of the label image, NaN but for those of ground; or all, "
+        "with obstacles too, upright over where they touch the ground.",
+        choices=tuple(points.value for points in Points),
     ),
     Parameter("odom_frame", "odom", "Fixed frame that the grid lies in."),
     Parameter(

@@ -13,6 +13,7 @@ from typing import Any
 from stmem_ros.configuration import ConfigurationError, shown_name
 from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.mapper import Points
 from stmem_ros.health import HealthLimits
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
 from stmem_ros.parameter_table import BY_NAME, PARAMETERS
@@ -52,6 +53,7 @@ class NodeParameters:
     inference_height: int
     max_gap: float
     label_size: str
+    points: str
     odom_frame: str
     base_frame: str
     transform_timeout: float
@@ -203,6 +205,7 @@ def pipeline_config(values: NodeParameters) -> PipelineConfig:
         transform_timeout=values.transform_timeout,
         costmap_rate=values.costmap_rate,
         grid=values.grid,
+        points=Points(values.points),
     )
 
 

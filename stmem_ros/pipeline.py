@@ -36,7 +36,7 @@ from stmem_ros.camera_intake import CameraIntake
 from stmem_ros.costmap.depth import read_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
-from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.mapper import Points, SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.staleness import Staleness
@@ -85,6 +85,7 @@ class PipelineConfig:
         transform_timeout: how long the grid waits for late transforms, s.
         costmap_rate: highest rate of published grids, Hz of the image stamps.
         grid: size and behaviour of the grid.
+        points: which points are told beside it.
     """
 
     cameras: tuple[str, ...] = ("",)
@@ -99,6 +100,7 @@ class PipelineConfig:
     transform_timeout: float = 0.2
     costmap_rate: float = 10.0
     grid: GridConfig = field(default_factory=GridConfig)
+    points: Points = Points.CONTACTS
 
 
 class Pipeline:
@@ -137,7 +139,9 @@ class Pipeline:
         names = config.odom_frame, config.base_frame
         self._poses = ImagePoses(transforms, *names, config.transform_timeout)
         self._calibrations = Calibrations(config.rectified)
-        self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
+        self._mapper = (
+            SemanticMapper(config.grid, rules, config.points) if rules is not None else None
+        )
         self._rate = RateLimiter(config.costmap_rate)
         self._staleness = Staleness(config.grid.stale_after)
         self._still_images = StillImages()

@@ -108,7 +108,7 @@ def test_every_argument_is_described_and_used(segmentation: ModuleType) -> None:
                 visit(item)
 
     visit(list(node.named.values()))
-    assert used == names
+    assert used == names - {"nav2_topics"}
 
 
 @pytest.mark.parametrize("name", ["segmentation", "surround"])
@@ -129,6 +129,15 @@ def test_what_it_sets_are_parameters_of_the_node(segmentation: ModuleType) -> No
     assert {name for name, _ in segmentation.PARAMETERS} <= own
     (node,) = started(segmentation.generate_launch_description())
     assert node.named["executable"] == "segmentation_node"
+
+
+def test_outputs_have_the_names_of_nav2s_tutorial_if_asked(segmentation: ModuleType) -> None:
+    description = segmentation.generate_launch_description()
+    for asked in ("false", "true"):
+        (node,) = started(description, nav2_topics=asked)
+        remapped = dict(node.named["remappings"])
+        assert (remapped.get("~/label") == "/segmentation/mask") == (asked == "true")
+        assert ("~/points" in remapped) == (asked == "true")
 
 
 def test_surround_gives_one_node_all_cameras_with_their_topics(surround: ModuleType) -> None:

@@ -35,7 +35,7 @@ class StillEdges:
     def __init__(self) -> None:
         self.count = 0
         self._size = (0, 0)
-        self._last = np.zeros((0, 0), np.float32)  # the image that was added last
+        self._last: np.ndarray = np.zeros((0, 0), np.float32)  # the image that was added last
         self._present = np.zeros(0, np.int32)
         self._direction = np.zeros(0, np.complex64)
 

@@ -10,8 +10,9 @@ import pytest
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.lower_edges import contact_line
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.projection import contact_line, sharpness
+from stmem_ros.costmap.projection import sharpness
 from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive, ego_pose
 from stmem_ros.data.synthetic.render import render

@@ -54,6 +54,9 @@ PARAMETERS = """
     odom_frame: map
     base_frame: base_link
     depth: true
+    masks: ["[[0, 340], [240, 300], [479, 340], [479, 359], [0, 359]]"]
+    regions: ["[20, 40, 440, 320]"]
+    inference_rates: [9.5]
     max_gap: 0.5
     costmap_rate: 5.0
     unseen_cost: 0
