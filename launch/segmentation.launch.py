@@ -29,6 +29,20 @@ ARGUMENTS = (
     ("namespace", "", "Namespace of the node."),
     ("params_file", str(SHARE / "config" / "segmentation.yaml"), "Parameters of the node."),
     ("enclave", "/stmem/segmentation_node", "Where security is on: the node's SROS2 enclave."),
+    (
+        "nav2_topics",
+        "false",
+        "true: outputs as the tutorial of Nav2's semantic segmentation layer "
+        "names them, /segmentation/mask, confidence, label_info, overlay, and points.",
+    ),
+)
+# Of the outputs, where nav2_topics is true.
+NAV2_TOPICS = (
+    ("~/label", "/segmentation/mask"),
+    ("~/confidence", "/segmentation/confidence"),
+    ("~/vision_info", "/segmentation/label_info"),
+    ("~/overlay", "/segmentation/overlay"),
+    ("~/points", "/segmentation/points"),
 )
 PARAMETERS = (
     ("image_transport", "raw or compressed."),
@@ -37,6 +51,10 @@ PARAMETERS = (
     ("rectified", "true if the images are rectified."),
     ("depth", "true: place labels by depth images."),
     ("depth_transport", "raw or compressedDepth."),
+    ("masks", "What has no label, a YAML list: \"['hood.png']\", or a polygon in it."),
+    ("regions", "What is labelled, as masks: \"['[0, 0, 1280, 600]']\" (x, y, width, height)."),
+    ("inference_rates", "Images labelled in a second at most, as masks: [10.0]."),
+    ("points", "What ~/points holds: contacts, ground or all."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),
     ("use_sim_time", "true: follow /clock, for bags and simulators."),
@@ -60,6 +78,7 @@ def segmentation_node(context: LaunchContext) -> list[LifecycleNode]:
             ("camera_info", value("camera_info")),
             ("depth", value("depth_image")),
             ("depth/compressedDepth", [value("depth_image"), "/compressedDepth"]),
+            *(NAV2_TOPICS if value("nav2_topics").perform(context) == "true" else ()),
         ],
     )
     return [node]

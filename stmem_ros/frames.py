@@ -68,6 +68,7 @@ class Refusal(Enum):
 
     INVALID = "the image cannot be used"
     LATE = "the image is not newer than one of its camera that came before"
+    UNWANTED = "the camera is paused, or the image comes sooner than its rate allows"
     CUT_OFF = "a centred model needs frames that follow, and the stream ended or began anew"
 
 

@@ -87,13 +87,13 @@ class CameraHealth:
     One thread tells of arrivals and asks for statuses; another one tells of labels.
 
     Attributes:
-        received, labelled, late, invalid: images since activation.
+        received, labelled, late, invalid, left_out: images since activation.
         lost: that images are lost on their way; empty if they are not.
     """
 
     def __init__(self, limits: HealthLimits, now: float, compares_infos: bool = True) -> None:
         """``compares_infos``: a camera_info comes with each image, unless some are lost."""
-        self.received = self.labelled = self.late = self.invalid = 0
+        self.received = self.labelled = self.late = self.invalid = self.left_out = 0
         self._limits = limits
         self._compares_infos = compares_infos
         self._began = now
@@ -144,6 +144,11 @@ class CameraHealth:
         """An image came after a newer one, or twice."""
         self.late += 1
         self._last_late = reason
+        self._oldest_waiting = None
+
+    def image_left_out(self) -> None:
+        """An image was not to be labelled: its camera is paused, or came before its time."""
+        self.left_out += 1
         self._oldest_waiting = None
 
     def image_refused(self, reason: str) -> None:
@@ -201,6 +206,7 @@ class CameraHealth:
             "labelled": self.labelled,
             "late": self.late,
             "invalid": self.invalid,
+            "left_out": self.left_out,
             "image_rate_hz": f"{received / seconds if seconds > 0 else 0.0:.1f}",
             "label_rate_hz": f"{labelled / seconds if seconds > 0 else 0.0:.1f}",
             "image_age_s": "never" if self._last_image is None else f"{age:.2f}",
@@ -268,6 +274,11 @@ class GridHealth:
         self.updates += 1
         self._updated = self._reached[camera] = now
         self._problems[camera] = problem
+
+    def paused(self, camera: str, now: float) -> None:
+        """A camera is paused: no labels are expected of it."""
+        self._reached[camera] = now
+        self._problems[camera] = ""
 
     def not_updated(self, camera: str, problem: str) -> None:
         """A camera's labels did not reach the grid."""

@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Any
 
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.mapper import Points
 from stmem_ros.health import HealthLimits
 from stmem_ros.streaming.execution import PRECISIONS
 
-TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}
+TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string"}
 
 
 class Change(Enum):
@@ -32,25 +33,32 @@ class Parameter:
 
     Attributes:
         name: its ROS name; a dot stands between a group and a name in it.
-        default: the value if none is given; its type is that of the parameter.
+        default: the value if none is given; its type is that of the parameter. Of a list: one item.
         text: what it does, for those who set it.
         lowest, highest: range of a number.
         choices: what a text may be; any if empty.
+        distinct: no item of a list may be there twice.
         change: when it may change.
     """
 
     name: str
-    default: bool | int | float | str | list[str]
+    default: bool | int | float | str | list[str] | list[float]
     text: str
     lowest: float = -math.inf
     highest: float = math.inf
     choices: tuple[str, ...] = ()
+    distinct: bool = False
     change: Change = Change.UNCONFIGURED
+
+    @property
+    def item_type(self) -> type:
+        """The type of the value; of a list that of its items."""
+        return type(self.default[0] if isinstance(self.default, list) else self.default)
 
     @property
     def type_name(self) -> str:
         """ROS's name of the type."""
-        return TYPE_NAMES[type(self.default)]
+        return TYPE_NAMES[self.item_type] + " array" * isinstance(self.default, list)
 
     @property
     def allowed(self) -> str:
@@ -61,19 +69,27 @@ class Parameter:
 
     def converted(self, value: Any) -> Any:
         """A value as one of the parameter's type: a whole number is a double where one is due."""
-        return float(value) if type(self.default) is float and type(value) is int else value
+        if self.item_type is not float:
+            return value
+        if isinstance(value, list):
+            return [float(item) if type(item) is int else item for item in value]
+        return float(value) if type(value) is int else value
 
     def problem(self, value: Any) -> str:
         """What is wrong with a value, in one line; empty if nothing is."""
         shown = f"parameter {self.name} is {value!r}"
-        names = value if isinstance(value, list) else [""]
-        if type(value) is not type(self.default) or any(type(name) is not str for name in names):
+        items = value if isinstance(value, list) else [value]
+        if type(value) is not type(self.default) or any(
+            type(item) is not self.item_type for item in items
+        ):
             return f"{shown}; it must be a {self.type_name}, such as {self.default!r}"
-        if not names or len(set(names)) != len(names):
-            return f"{shown}; it must hold at least one name, each once"
+        if not items or (self.distinct and len(set(items)) != len(items)):
+            return f"{shown}; it must hold at least one item{', each once' * self.distinct}"
         if self.choices and value not in self.choices:
             return f"{shown}; allowed: {self.allowed}"
-        if isinstance(value, int | float) and not self.lowest <= value <= self.highest:
+        if self.item_type in (int, float) and not all(
+            self.lowest <= item <= self.highest for item in items
+        ):
             return f"{shown}; allowed: {self.allowed}"
         return ""
 
@@ -139,6 +155,28 @@ PARAMETERS = (
         "cameras",
         [""],
         "Namespaces of the cameras, each once; the empty name is the node's own namespace.",
+        distinct=True,
+    ),
+    Parameter(
+        "masks",
+        [""],
+        "What of the images is the robot itself (hood, gripper, mirror) and has no label, for each "
+        "camera or one for all: a PNG of their size, black there, a polygon [[x, y], ...] around "
+        "it, pixels, or empty: nothing.",
+    ),
+    Parameter(
+        "regions",
+        [""],
+        "What of the images is labelled, for each camera or one for all: [x, y, width, height], "
+        "pixels, or empty: all. Less of the image is faster, at the same scale.",
+    ),
+    Parameter(
+        "inference_rates",
+        [0.0],
+        "How many images are labelled in a second at most, for each camera or one for all, Hz, by "
+        "their stamps; 0: all.",
+        lowest=0.0,
+        highest=1000.0,
     ),
     Parameter(
         "image_transport",
@@ -192,6 +230,14 @@ PARAMETERS = (
         "Size of label and confidence: that of the image, or that of the network's features (1/4 "
         "or 1/8, with label/camera_info).",
         choices=("image", "feature"),
+    ),
+    Parameter(
+        "points",
+        Points.CONTACTS.value,
+        "What ~/points holds: contacts, where obstacles touch the ground (with depth every pixel); "
+        "ground, a point for each pixel of the label image, NaN but for those of ground; or all, "
+        "with obstacles too, upright over where they touch the ground.",
+        choices=tuple(points.value for points in Points),
     ),
     Parameter("odom_frame", "odom", "Fixed frame that the grid lies in."),
     Parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,11 +13,13 @@ from typing import Any
 from stmem_ros.configuration import ConfigurationError, shown_name
 from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.mapper import Points
 from stmem_ros.health import HealthLimits
 from stmem_ros.io.parameter_file import TITLE, read_node_parameters
 from stmem_ros.parameter_table import BY_NAME, PARAMETERS
 from stmem_ros.pipeline import PipelineConfig
 from stmem_ros.streaming.execution import Execution
+from stmem_ros.streaming.image_area import is_mask_file, read_area, read_polygon, read_region
 
 MOST_CELLS = 4_000_000  # of the grid, which takes about 60 bytes for each
 CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
@@ -39,6 +42,9 @@ class NodeParameters:
     autostart: bool
     bond: bool
     cameras: tuple[str, ...]
+    masks: tuple[str, ...]
+    regions: tuple[str, ...]
+    inference_rates: tuple[float, ...]
     image_transport: str
     image_reliability: str
     depth: bool
@@ -47,6 +53,7 @@ class NodeParameters:
     inference_height: int
     max_gap: float
     label_size: str
+    points: str
     odom_frame: str
     base_frame: str
     transform_timeout: float
@@ -91,12 +98,7 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
         BlindZone(values["costmap.blind_zone"])
     except ValueError as wrong:
         raise ConfigurationError(f"parameter {wrong}") from None
-    for name in values["cameras"]:
-        if name and not CAMERA_NAME.fullmatch(name):
-            raise ConfigurationError(
-                f"parameter cameras names {name!r}; a name holds letters, digits, _ and /, and no "
-                "part of it begins with a digit"
-            )
+    _check_cameras(values)
     for warn in (n for n in values if n.startswith("diagnostics.") and n.endswith("_warn")):
         error = warn.replace("_warn", "_error")
         if values[warn] > values[error]:
@@ -105,7 +107,7 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
                 f"{values[error]}"
             )
     others = {n: v for n, v in values.items() if "." not in n}
-    others["cameras"] = tuple(values["cameras"])
+    others |= {n: tuple(v) for n, v in others.items() if isinstance(v, list)}
     for group, (attribute, kind) in GROUPS.items():
         prefix = f"{group}."
         members = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
@@ -113,10 +115,46 @@ def node_parameters(given: Mapping[str, Any]) -> NodeParameters:
     return NodeParameters(**others)
 
 
+def _check_cameras(values: Mapping[str, Any]) -> None:
+    """Check what is given for each camera.
+
+    Raises:
+        ConfigurationError: a value is not allowed.
+    """
+    cameras = values["cameras"]
+    for name in cameras:
+        if name and not CAMERA_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"parameter cameras names {name!r}; a name holds letters, digits, _ and /, and no "
+                "part of it begins with a digit"
+            )
+    for name in ("masks", "regions", "inference_rates"):
+        if len(values[name]) not in (1, len(cameras)):
+            raise ConfigurationError(
+                f"parameter {name} has {len(values[name])} items; it must have one for each of the "
+                f"{len(cameras)} cameras, or one for all"
+            )
+    try:
+        for mask in values["masks"]:
+            if mask and not is_mask_file(mask):
+                read_polygon(mask)
+        for region in values["regions"]:
+            read_region(region)
+    except ValueError as wrong:
+        raise ConfigurationError(f"parameters masks and regions: {wrong}") from None
+    slowest = min((rate for rate in values["inference_rates"] if rate), default=math.inf)
+    for name in ("max_gap", "costmap.stale_after"):
+        if values[name] and 1 / slowest > values[name]:
+            raise ConfigurationError(
+                f"parameter inference_rates holds {slowest:g}: an image each {1 / slowest:.3g} s; "
+                f"{name} is {values[name]} and must not be less, or all is forgotten between two"
+            )
+
+
 def parameter_values(parameters: NodeParameters) -> dict[str, Any]:
     """The values by their ROS names, as ``node_parameters`` takes them."""
     values = {f.name: getattr(parameters, f.name) for f in fields(parameters)}
-    values["cameras"] = list(parameters.cameras)
+    values |= {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
     for group, (attribute, _) in GROUPS.items():
         members = asdict(values.pop(attribute))
         values |= {f"{group}.{name}": value for name, value in members.items()}
@@ -145,9 +183,19 @@ def read_parameter_file(path: Path, node_name: str = "segmentation_node") -> Nod
 
 
 def pipeline_config(values: NodeParameters) -> PipelineConfig:
-    """What the pipeline is told."""
+    """What the pipeline is told; files of masks are read.
+
+    Raises:
+        ValueError: one cannot be used; the message names it.
+    """
+    count = max(len(values.masks), len(values.regions))
+    masks, regions = (
+        each * count if len(each) == 1 else each for each in (values.masks, values.regions)
+    )
     return PipelineConfig(
         cameras=values.cameras,
+        areas=tuple(map(read_area, masks, regions)),
+        inference_rates=values.inference_rates,
         rectified=values.rectified,
         inference_height=values.inference_height,
         max_gap=values.max_gap,
@@ -157,6 +205,7 @@ def pipeline_config(values: NodeParameters) -> PipelineConfig:
         transform_timeout=values.transform_timeout,
         costmap_rate=values.costmap_rate,
         grid=values.grid,
+        points=Points(values.points),
     )
 
 

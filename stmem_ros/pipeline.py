@@ -5,7 +5,10 @@ module: they turn messages or records into frames, and its results into messages
 order of a frame's way:
 
 - An image that cannot be used is refused, and so is a late one, whose stamp lies at most a second
-  before the newest of its camera, or is 0; nothing else changes (``_refusal``).
+  before the newest of its camera, or is 0; nothing else changes (camera_intake.py).
+- Images of a camera that is paused are left out, and those that come sooner than its rate allows
+  (``unwanted``). What its mask covers, and lies outside its region, has no label
+  (streaming/image_area.py).
 - A stamp that lies farther back, a long gap or a new image size begins that camera's stream anew.
 - A reset, or a ROS clock that went back, begins a new *epoch* (``reset``, ``time_went_back``): what
   came in before it is forgotten. Labels of an earlier epoch are not fused, and the grid forgets
@@ -22,18 +25,18 @@ order of a frame's way:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from stmem_ros.camera_intake import CameraIntake
 from stmem_ros.costmap.depth import read_depth
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.grid_time import GridTime, OtherTimeError
-from stmem_ros.costmap.mapper import SemanticMapper
+from stmem_ros.costmap.mapper import Points, SemanticMapper
 from stmem_ros.costmap.rate_limiter import RateLimiter
 from stmem_ros.costmap.rules import CostRules
 from stmem_ros.costmap.staleness import Staleness
@@ -45,11 +48,9 @@ from stmem_ros.frames import (
     MapProblem,
     MapResult,
     PlacedMap,
-    Refusal,
     RefusedFrame,
     View,
     check_familiar,
-    late_text,
     no_odometry_text,
 )
 from stmem_ros.geometry.calibrations import Calibrations
@@ -58,14 +59,10 @@ from stmem_ros.geometry.transforms import TransformError, TransformSource
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.streaming.execution import Execution, swap_memory
-from stmem_ros.streaming.segmenter import (
-    Restart,
-    Segmentation,
-    StageTimings,
-    StreamingSegmenter,
-    push_together,
-)
+from stmem_ros.streaming.image_area import WHOLE, ImageArea
+from stmem_ros.streaming.segmenter import StageTimings, StreamingSegmenter, push_together
 
+T = TypeVar("T")
 AS_TRAINED, NEVER = 0, -1  # values of inference_height
 DEPTH_SLOP = 20_000_000  # ns that the stamps of an image and its depth image may lie apart
 
@@ -76,6 +73,9 @@ class PipelineConfig:
 
     Attributes:
         cameras: their names.
+        areas: what of the images of each camera is labelled; one: of all.
+        inference_rates: how many images of each are labelled in a second at most, Hz, 0: all; one:
+            of all.
         rectified: the images are rectified: P of camera_info counts, and no distortion.
         inference_height: taller images are scaled down to it for the network, pixels; 0: to the
             height the model was trained at, -1: never.
@@ -85,9 +85,12 @@ class PipelineConfig:
         transform_timeout: how long the grid waits for late transforms, s.
         costmap_rate: highest rate of published grids, Hz of the image stamps.
         grid: size and behaviour of the grid.
+        points: which points are told beside it.
     """
 
     cameras: tuple[str, ...] = ("",)
+    areas: tuple[ImageArea, ...] = (WHOLE,)
+    inference_rates: tuple[float, ...] = (0.0,)
     rectified: bool = False
     inference_height: int = AS_TRAINED
     max_gap: float = 1.0
@@ -97,28 +100,14 @@ class PipelineConfig:
     transform_timeout: float = 0.2
     costmap_rate: float = 10.0
     grid: GridConfig = field(default_factory=GridConfig)
-
-
-@dataclass
-class _Camera:
-    """What is known of a camera's frames.
-
-    Attributes:
-        epoch: of the frames in its stream.
-        newest: stamp of the newest of them, ns.
-        waiting: those that a centred model has not labelled yet.
-    """
-
-    epoch: int = 0
-    newest: int | None = None
-    waiting: deque[CameraFrame] = field(default_factory=deque)
+    points: Points = Points.CONTACTS
 
 
 class Pipeline:
     """Labels the frames of some cameras, and keeps the grid that all of them fill.
 
-    One thread may call ``label``, another one ``is_due`` and ``fuse``; any may call ``reset``,
-    ``time_went_back`` and ``swap_memory``: they wait for neither.
+    One thread may call ``unwanted`` and ``label``, another one ``is_due`` and ``fuse``; any may
+    call ``pause``, ``reset``, ``time_went_back`` and ``swap_memory``: they wait for neither.
 
     Args:
         model: causal, or centred for offline work; None: frames come labelled (``labelled_frame``).
@@ -143,18 +132,24 @@ class Pipeline:
         self.config = config
         self.streams: dict[str, StreamingSegmenter] = {}
         if model is not None:
-            self.streams = {name: _stream(model, config) for name in config.cameras}
+            areas = _of_each(config.areas, config.cameras)
+            self.streams = {name: _stream(model, config, area) for name, area in areas.items()}
         self._model = model
         self._transforms = transforms
         names = config.odom_frame, config.base_frame
         self._poses = ImagePoses(transforms, *names, config.transform_timeout)
         self._calibrations = Calibrations(config.rectified)
-        self._mapper = SemanticMapper(config.grid, rules) if rules is not None else None
+        self._mapper = (
+            SemanticMapper(config.grid, rules, config.points) if rules is not None else None
+        )
         self._rate = RateLimiter(config.costmap_rate)
         self._staleness = Staleness(config.grid.stale_after)
         self._still_images = StillImages()
         self._grid_time = GridTime()
-        self._cameras = {name: _Camera() for name in config.cameras}
+        rates = _of_each(config.inference_rates, config.cameras)
+        self._intakes = {
+            name: CameraIntake(self.streams.get(name), rate) for name, rate in rates.items()
+        }
         self.epoch = 0
         self._mapped_epoch = 0  # of what the grid holds
         self._new_memory: MemoryBank | None = None
@@ -176,6 +171,21 @@ class Pipeline:
 
     # Frames to labels
 
+    def pause(self, camera: str, pauses: bool) -> None:
+        """Label no image of a camera, or go on."""
+        self._intakes[camera].is_paused = pauses
+
+    def is_paused(self, camera: str) -> bool:
+        """Whether no image of a camera is labelled."""
+        return self._intakes[camera].is_paused
+
+    def unwanted(self, camera: str, stamp: int, epoch: int | None = None) -> str:
+        """Why an image need not even be decoded, as ``label`` would refuse it; empty if it must.
+
+        ``stamp``, ``epoch``: as in ``CameraFrame``.
+        """
+        return self._intakes[camera].unwanted(stamp, self.epoch if epoch is None else epoch)
+
     def label(self, frames: Sequence[CameraFrame]) -> LabelResult:
         """Label frames of different cameras that came together, as one batch.
 
@@ -188,7 +198,8 @@ class Pipeline:
         refused: list[RefusedFrame] = []
         usable: list[CameraFrame] = []
         for frame in frames:
-            refusal = self._refusal(frame)
+            epoch = self.epoch if frame.epoch is None else frame.epoch
+            refusal = self._intakes[frame.camera].refusal(frame, epoch)
             if refusal is None:
                 usable.append(frame)
             else:
@@ -203,12 +214,13 @@ class Pipeline:
             )
         except Exception:
             for frame in usable:
-                self._cameras[frame.camera].waiting.clear()
+                self._intakes[frame.camera].finish()
             raise
         labelled = []
         for frame, segmentation in zip(usable, segmentations, strict=True):
-            refused += self._cut_off(frame.camera, segmentation.restart)
-            if (target := self._target(frame, segmentation)) is not None:
+            intake = self._intakes[frame.camera]
+            refused += intake.cut_off(segmentation.restart)
+            if (target := intake.target(frame, segmentation)) is not None:
                 labelled.append(target)
         return LabelResult(tuple(labelled), tuple(refused))
 
@@ -228,11 +240,7 @@ class Pipeline:
 
     def finish(self) -> tuple[RefusedFrame, ...]:
         """The stream ends: the frames that a centred model has not labelled."""
-        text = "a centred model needs frames that follow; none did"
-        remaining = [frame for camera in self._cameras.values() for frame in camera.waiting]
-        for camera in self._cameras.values():
-            camera.waiting.clear()
-        return tuple(RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in remaining)
+        return tuple(refused for i in self._intakes.values() for refused in i.finish())
 
     def swap_memory(self, bank: MemoryBank) -> None:
         """Use another memory bank from the next frame on; ``load_memory`` checks that it fits."""
@@ -254,51 +262,6 @@ class Pipeline:
         bank, self._new_memory = self._new_memory, None
         if bank is not None and self._model is not None:
             swap_memory(self._model, bank)
-
-    def _refusal(self, frame: CameraFrame) -> RefusedFrame | None:
-        """Why a frame gets no labels; None where it does, and is its camera's newest."""
-        stream, camera = self.streams[frame.camera], self._cameras[frame.camera]
-        try:
-            stream.check(frame.rgb, frame.stamp / 1e9)
-        except ValueError as error:
-            return RefusedFrame(frame, Refusal.INVALID, str(error))
-        epoch = self.epoch if frame.epoch is None else frame.epoch
-        if camera.epoch != epoch:
-            stream.reset()
-            camera = self._cameras[frame.camera] = _Camera(epoch)
-        if camera.newest is not None and (text := late_text(frame.stamp, camera.newest)):
-            return RefusedFrame(frame, Refusal.LATE, text)
-        camera.newest = frame.stamp
-        return None
-
-    def _cut_off(self, camera: str, restart: Restart | None) -> list[RefusedFrame]:
-        """Frames that wait for labels of a stream that begins anew."""
-        if restart is None:
-            return []
-        text = f"the stream began anew before its label came: {restart.text}"
-        waiting = self._cameras[camera].waiting
-        refused = [RefusedFrame(frame, Refusal.CUT_OFF, text) for frame in waiting]
-        waiting.clear()
-        return refused
-
-    def _target(self, frame: CameraFrame, segmentation: Segmentation) -> LabelledFrame | None:
-        """The frame that the labels belong to; None where it has them already."""
-        camera = self._cameras[frame.camera]
-        waiting = camera.waiting
-        waiting.append(frame)
-        if segmentation.stamp != waiting[0].stamp / 1e9:
-            return None  # a centred model labels its first frame twice
-        return LabelledFrame(
-            frame=waiting.popleft(),
-            label=segmentation.label,
-            confidence=segmentation.confidence,
-            window=segmentation.window,
-            timings=segmentation.timings,
-            restart=segmentation.restart,
-            epoch=camera.epoch,
-            memory_share=segmentation.memory_share,
-            strangeness=segmentation.strangeness,
-        )
 
     # Labels to the grid
 
@@ -387,7 +350,13 @@ class Pipeline:
         return MapResult(placed, MapProblem.NO_ODOMETRY, no_odometry_text(base, odom), publish)
 
 
-def _stream(model: BundledSegmenter, config: PipelineConfig) -> StreamingSegmenter:
+def _of_each(values: tuple[T, ...], cameras: tuple[str, ...]) -> dict[str, T]:
+    """Values by camera: there is one of each, or one of all."""
+    of_each = values * len(cameras) if len(values) == 1 else values
+    return dict(zip(cameras, of_each, strict=True))
+
+
+def _stream(model: BundledSegmenter, config: PipelineConfig, area: ImageArea) -> StreamingSegmenter:
     heights = {AS_TRAINED: model.info.height, NEVER: None}
     height = heights.get(config.inference_height, config.inference_height)
-    return StreamingSegmenter(model, config.max_gap, height, config.execution)
+    return StreamingSegmenter(model, config.max_gap, height, config.execution, area)

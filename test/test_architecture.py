@@ -18,6 +18,7 @@ LAYERS = (
     ("model",),
     ("streaming", "costmap", "data"),
     ("frames",),
+    ("camera_intake",),
     ("pipeline", "health"),
     ("parameter_table",),
     ("parameters",),

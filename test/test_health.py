@@ -205,3 +205,23 @@ def test_one_strange_image_among_others_is_no_news(drive: Drive) -> None:
     drive.health.image_labelled(0.05, 4.0)
     drive.strangeness = 0.6
     assert drive.go_on(0.9).level is Level.OK
+
+
+def test_images_that_are_left_out_do_not_wait_for_labels() -> None:
+    health = CameraHealth(LIMITS, 0.0)
+    for i in range(1, 40):
+        health.image_came(0.1 * i, 100 + 0.1 * i, 100 + 0.1 * i, i)
+        health.image_left_out()
+    status = health.status(4.0, TOPIC, {})
+    assert (status.level, status.message) == (Level.OK, "OK")
+    assert status.values["left_out"] == 39
+
+
+def test_a_camera_that_is_paused_is_not_missed_in_the_grid() -> None:
+    grid = GridHealth(LIMITS, ("front", "rear"), 0.0)
+    for camera in ("front", "rear"):
+        grid.updated(camera, 1.0)
+    grid.paused("rear", 60.0)
+    grid.updated("front", 60.0)
+    assert grid.status(60.0, {}).level is Level.OK
+    assert grid.status(62.0, {}).level is Level.WARN  # it went on since

@@ -11,10 +11,12 @@ from urllib.parse import urlparse
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from stmem_ros.commands.stmem import build_parser
+from stmem_ros.io.output_topics import output_topics
 from stmem_ros.online.middleware import large_image_environment
-from stmem_ros.parameters import DEFAULTS, NodeParameters
+from stmem_ros.parameters import DEFAULTS, NodeParameters, read_parameter_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,7 +43,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         "launch.events": ("Shutdown",),
         "launch.substitutions": ("LaunchConfiguration",),
         "launch_ros": (),
-        "launch_ros.actions": ("LifecycleNode",),
+        "launch_ros.actions": ("LifecycleNode", "Node"),
     }  # fmt: skip
     for module, classes in names.items():
         made = ModuleType(module)
@@ -108,7 +110,7 @@ def test_every_argument_is_described_and_used(segmentation: ModuleType) -> None:
                 visit(item)
 
     visit(list(node.named.values()))
-    assert used == names
+    assert used == names - {"nav2_topics"}
 
 
 @pytest.mark.parametrize("name", ["segmentation", "surround"])
@@ -129,6 +131,15 @@ def test_what_it_sets_are_parameters_of_the_node(segmentation: ModuleType) -> No
     assert {name for name, _ in segmentation.PARAMETERS} <= own
     (node,) = started(segmentation.generate_launch_description())
     assert node.named["executable"] == "segmentation_node"
+
+
+def test_outputs_have_the_names_of_nav2s_tutorial_if_asked(segmentation: ModuleType) -> None:
+    description = segmentation.generate_launch_description()
+    for asked in ("false", "true"):
+        (node,) = started(description, nav2_topics=asked)
+        remapped = dict(node.named["remappings"])
+        assert (remapped.get("~/label") == "/segmentation/mask") == (asked == "true")
+        assert ("~/points" in remapped) == (asked == "true")
 
 
 def test_surround_gives_one_node_all_cameras_with_their_topics(surround: ModuleType) -> None:
@@ -198,7 +209,59 @@ def test_node_and_player_are_in_enclaves_of_the_policy(
     assert set(player.named["additional_env"].values()) == {"/stmem/recorder"} < permitted
 
 
-@pytest.mark.parametrize("name", ["segmentation", "surround", "replay"])
+@pytest.fixture
+def nav2_example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    stand_in(monkeypatch)
+    return load("nav2_example")
+
+
+def nav2_values(name: str) -> dict[str, dict]:
+    """Parameters by node of a file in config/."""
+    raw = yaml.safe_load((ROOT / "config" / name).read_text())
+    nested = {n: raw.pop(n)[n] for n in ("local_costmap", "global_costmap") if n in raw}
+    return {node: content["ros__parameters"] for node, content in (raw | nested).items()}
+
+
+def test_nav2_is_started_with_the_node_and_all_that_its_manager_manages(
+    nav2_example: ModuleType,
+) -> None:
+    description = nav2_example.generate_launch_description()
+    assert all(
+        len(a.named["description"]) > 10 for a in parts(description, "DeclareLaunchArgument")
+    )
+    for bond, timeout in (("true", 4.0), ("false", 0.0)):
+        made = started(description, bond=bond)
+        names = [node.named["name"] for node in made]
+        managed = nav2_values("nav2_example.yaml")["lifecycle_manager"]["node_names"]
+        assert sorted(names) == sorted([*managed, "lifecycle_manager"])
+        assert made[-1].named["parameters"][-1] == {"bond_timeout": timeout}
+        assert all(node.named["parameters"][0].positional == ("params_file",) for node in made)
+    own = set(NodeParameters.__dataclass_fields__) | {"use_sim_time"}
+    assert set().union(*made[0].named["parameters"][1:]) <= own
+
+
+def test_the_files_for_nav2_say_the_same_and_name_what_the_node_publishes() -> None:
+    example, short = nav2_values("nav2_example.yaml"), nav2_values("nav2_local_costmap.yaml")
+    node = read_parameter_file(ROOT / "config" / "nav2_example.yaml")
+    published = {topic.name for topic in output_topics(())}
+    for costmap in (example["local_costmap"], example["global_costmap"], short["local_costmap"]):
+        assert costmap["semantic_layer"]["map_topic"] in published
+        assert costmap["plugins"][0] == "semantic_layer" and costmap["rolling_window"]
+        assert not costmap["trinary_costmap"] and not costmap["use_maximum"]
+        assert costmap["width"] + 4 <= node.grid.size
+        assert costmap["inflation_layer"]["inflation_radius"] > costmap["robot_radius"]
+        assert costmap["robot_base_frame"] == node.base_frame
+        assert costmap["global_frame"] == node.odom_frame
+    assert example["local_costmap"]["obstacle_layer"] == short["local_costmap"]["obstacle_layer"]
+    assert short["local_costmap"]["obstacle_layer"]["semantic_points"]["topic"] in published
+    for values in (example, short):
+        assert values["planner_server"]["GridBased"]["allow_unknown"] is False
+    rate = example["local_costmap"]["update_frequency"]
+    assert rate >= 2 * example["controller_server"]["controller_frequency"]
+    assert not node.autostart and node.grid.blind_zone == "auto"
+
+
+@pytest.mark.parametrize("name", ["segmentation", "surround", "replay", "nav2_example"])
 def test_it_sets_the_profiles_of_all_middlewares_unless_the_user_did(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,8 +276,6 @@ def test_it_sets_the_profiles_of_all_middlewares_unless_the_user_did(
 
 
 def test_the_parameter_file_names_parameters_and_their_defaults() -> None:
-    import yaml
-
     raw = yaml.safe_load((ROOT / "config" / "segmentation.yaml").read_text())
     given = raw["/**"]["ros__parameters"]
     groups = {"grid": given.pop("costmap"), "health": given.pop("diagnostics")}

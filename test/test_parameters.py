@@ -132,6 +132,15 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
         ("{cameras: []}", "cameras is []"),
         ("{cameras: [a, a]}", "cameras is ['a', 'a']"),
         ("{cameras: [a, 1]}", "cameras is ['a', 1]"),
+        ("{masks: hood.png}", "masks is 'hood.png'"),
+        ("{masks: ['[[1, 2]]']}", "[[1, 2]]"),
+        ("{masks: [a.png, b.png]}", "masks has 2"),
+        ("{cameras: [a, b, c], regions: ['', '']}", "regions has 2"),
+        ("{regions: ['[0, 0, 5, 5]']}", "[0, 0, 5, 5]"),
+        ("{inference_rates: [-1.0]}", "inference_rates is [-1.0]"),
+        ("{inference_rates: ['5']}", "inference_rates is ['5']"),
+        ("{inference_rates: [0.5]}", "inference_rates holds 0.5"),
+        ("{max_gap: 9.0, inference_rates: [0.2]}", "costmap.stale_after"),
         ("{precision: float8}", "precision is 'float8'"),
         ("{costmap: {sise: 2.0}}", "costmap.sise"),
         ("{costmap: {known: 4.0}}", "costmap.known is 4.0"),
@@ -161,6 +170,19 @@ def test_values_are_given_by_their_ros_names() -> None:
     assert node_parameters({"costmap.size": 9.0, "cameras": ["a", "b"]}) == changed(
         grid=GridConfig(size=9.0), cameras=("a", "b")
     )
+
+
+def test_what_is_given_for_each_camera_may_be_given_once_for_all() -> None:
+    given = {"cameras": ["a", "b"], "regions": ["[0, 0, 64, 64]"], "inference_rates": [5, 10]}
+    config = pipeline_config(node_parameters(given))
+    assert [area.region for area in config.areas] == [(0, 0, 64, 64)]
+    assert config.inference_rates == (5.0, 10.0)
+
+
+def test_the_file_of_a_mask_that_is_not_there_is_named(tmp_path: Path) -> None:
+    values = node_parameters({"masks": [str(tmp_path / "hood.png")]})
+    with pytest.raises(ValueError, match=r"hood\.png"):
+        pipeline_config(values)
 
 
 def test_the_pipeline_has_the_nodes_defaults() -> None:

@@ -22,6 +22,7 @@ from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bags import BAG_MESSAGES
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.pipeline import NEVER, Pipeline, PipelineConfig
+from stmem_ros.streaming.image_area import ImageArea, read_area
 from stmem_ros.streaming.segmenter import RestartKind, StreamingSegmenter
 
 RULES = default_rules(CAMVID)
@@ -95,6 +96,76 @@ def labelling(small_model: BundledSegmenter, poses: KnownPoses) -> Pipeline:
 
 
 # Frames to labels
+
+
+def stamps_labelled(pipeline: Pipeline, frames, rate: float, camera: str = "") -> list[int]:
+    """Which of the frames at a rate are labelled; adapters are told the same beforehand."""
+    found = []
+    for i, image in enumerate(frames):
+        sent = frame(image, 1.0 + i / rate, camera)
+        text = pipeline.unwanted(camera, sent.stamp)
+        result = pipeline.label([sent])
+        assert [r.refusal for r in result.refused] == [Refusal.UNWANTED] * bool(text)
+        found += [i] * len(result.labelled)
+    return found
+
+
+def test_of_each_camera_no_more_images_are_labelled_than_its_rate_allows(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("a", "b"), inference_rates=(10.0, 0.0))
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    assert stamps_labelled(pipeline, frames, 30.0, "a") == [0, 3]
+    assert stamps_labelled(pipeline, frames, 30.0, "b") == [0, 1, 2, 3, 4, 5]
+    assert pipeline.label([frame(frames[0], 1.05, "a")]).refused[0].refusal is Refusal.LATE
+    assert not pipeline.unwanted("a", round(1.21e9))
+    pipeline.reset()
+    assert not pipeline.unwanted("a", round(1.12e9))
+
+
+def test_a_camera_that_pauses_has_no_labels_and_goes_on_as_after_a_gap(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    config = dataclasses.replace(CONFIG, cameras=("a", "b"))
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    for camera in ("a", "b"):
+        assert stamps_labelled(pipeline, frames[:2], 10.0, camera) == [0, 1]
+    pipeline.pause("a", True)
+    assert pipeline.is_paused("a") and not pipeline.is_paused("b")
+    both = pipeline.label([frame(frames[2], 1.2, "a"), frame(frames[2], 1.2, "b")])
+    assert [f.frame.camera for f in both.labelled] == ["b"]
+    assert [(r.frame.camera, r.refusal) for r in both.refused] == [("a", Refusal.UNWANTED)]
+    pipeline.pause("a", False)
+    (soon,) = pipeline.label([frame(frames[3], 1.3, "a")]).labelled
+    assert (soon.window, soon.restart) == (3, None)
+    pipeline.pause("a", True)
+    pipeline.pause("a", False)
+    (late,) = pipeline.label([frame(frames[4], 5.0, "a")]).labelled
+    assert late.restart is not None and late.restart.kind is RestartKind.GAP
+
+
+def test_each_camera_has_its_own_area(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    areas = (
+        read_area("[[0, 80], [127, 80], [127, 95], [0, 95]]", ""),
+        read_area("", "[0, 0, 64, 64]"),
+    )
+    config = dataclasses.replace(CONFIG, cameras=("a", "b"), areas=areas)
+    pipeline = Pipeline(small_model, RULES, config, poses)
+    result = pipeline.label([frame(frames[0], 1.0, "a"), frame(frames[0], 1.0, "b")])
+    a, b = (labelled.label == 255 for labelled in result.labelled)
+    assert a[80:].all() and not a[:80].any()
+    assert b[64:].all() and b[:, 64:].all() and not b[:64, :64].any()
+
+
+def test_an_image_that_its_mask_does_not_fit_is_told(
+    small_model: BundledSegmenter, poses: KnownPoses, frames
+) -> None:
+    areas = (ImageArea(mask=np.zeros((48, 64), bool)),)
+    pipeline = Pipeline(small_model, RULES, dataclasses.replace(CONFIG, areas=areas), poses)
+    (refused,) = pipeline.label([frame(frames[0], 1.0)]).refused
+    assert refused.refusal is Refusal.INVALID and "64 x 48" in refused.text
 
 
 def test_labels_are_those_of_the_stream(

@@ -22,11 +22,11 @@ import numpy as np
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridSnapshot
-from stmem_ros.costmap.projection import pixel_footprint
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame
 from stmem_ros.data.synthetic.render import depth_of
 from stmem_ros.data.synthetic.scene import ID, Scene
 from stmem_ros.data.synthetic.things import Thing, find_things
+from stmem_ros.geometry.ground import pixel_footprint
 
 SHOWN = 0.95  # of a thing's pixels
 OPEN_FOOT = 0.8  # of the columns of its lowest pixels, ground is seen below

@@ -182,6 +182,7 @@ def _parameters(options: argparse.Namespace) -> NodeParameters:
         ConfigurationError: the file cannot be used; the message names it.
     """
     from stmem_ros.parameters import DEFAULTS, read_parameter_file
+    from stmem_ros.streaming.image_area import is_mask_file
 
     parameters = DEFAULTS if options.params is None else read_parameter_file(options.params)
     if options.device != "auto":
@@ -190,6 +191,7 @@ def _parameters(options: argparse.Namespace) -> NodeParameters:
         parameters,
         cost_rules=_absolute(parameters.cost_rules),
         memory_bank=_absolute(parameters.memory_bank),
+        masks=tuple(_absolute(m) if is_mask_file(m) else m for m in parameters.masks),
     )
 
 

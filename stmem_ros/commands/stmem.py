@@ -14,7 +14,7 @@ from stmem_ros.commands.errors import CommandError
 from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 
 INTERRUPTED = 130  # exit code
-COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "bench")
+COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "mask", "bench")
 
 
 def build_parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:

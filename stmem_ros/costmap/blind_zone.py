@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.view import LabelledView
 from stmem_ros.geometry.ground import meet_ground
 
@@ -50,8 +51,15 @@ def _polygon(text: str) -> np.ndarray:
 
 
 def _before_image(view: LabelledView) -> np.ndarray:
-    """The hull of what the robot stands on and of the ground in the lowest row of the image."""
-    rays = view.lower_rays[-1, :: max(1, view.camera.width // 32)]
+    """The hull of what the robot stands on and of the ground in the lowest row of the image.
+
+    Where a mask covers that row, it is the lowest one above it that has a label.
+    """
+    columns = np.arange(0, view.camera.width, max(1, view.camera.width // 32))
+    labelled = view.label[::-1, columns] != UNLABELLED
+    rows = view.camera.height - 1 - labelled.argmax(axis=0)
+    seen = labelled.any(axis=0)
+    rays = view.lower_rays[rows[seen], columns[seen]]
     points, meets = meet_ground(rays, view.camera_from_base)
     points = points[meets]
     points *= np.minimum(1, REACH / np.maximum(np.hypot(*points.T), 1e-6))[:, None]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import LabelledView
 from stmem_ros.geometry.rays import ray_table
@@ -22,7 +23,7 @@ class DepthObservation:
     """What one image with depth says; points in the base frame, m.
 
     Attributes:
-        points: H x W x 3 float32, of every pixel, NaN where depth is not known.
+        points: H x W x 3 float32, of every pixel, NaN where depth is not known, or no label.
         ground: N x 2, where ground was seen.
         ground_labels: class of each, uint8.
         ground_weights: how much to trust each, 0..1.
@@ -84,7 +85,7 @@ def observe_depth(
         step_height: what reaches less high is taken for ground it may stand on, m.
     """
     assert view.depth is not None
-    known = np.isfinite(view.depth) & (view.depth > 0)
+    known = np.isfinite(view.depth) & (view.depth > 0) & (view.label != UNLABELLED)
     depth = np.where(known, view.depth, np.float32(np.nan))
     base_from_camera = np.linalg.inv(view.camera_from_base).astype(np.float32)
     points = (ray_table(view.camera) * depth[..., None]) @ base_from_camera[:3, :3].T

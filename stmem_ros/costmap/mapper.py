@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from stmem_ros.costmap.blind_zone import BlindZone
 from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
+from stmem_ros.costmap.placed_pixels import placed_pixels
 from stmem_ros.costmap.projection import observe_ground
-from stmem_ros.costmap.rules import CostRules
+from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import (
     LabelledView,
     check_ground_in_view,
@@ -39,14 +41,22 @@ class MapUpdate:
         obstacles: N x 3, where obstacles met the ground in this image, or with depth all that was
             seen of them; in the base frame at its stamp, m.
         obstacle_labels: class of each, uint8.
-        cloud: with depth H x W x 3 float32, every pixel in the base frame, m, NaN where depth is
-            not known; else None.
+        cloud: H x W x 3 float32, every pixel in the base frame, m, NaN where its place is not
+            known, or not asked for; None where contact points alone are.
     """
 
     grid: GridSnapshot
     obstacles: np.ndarray
     obstacle_labels: np.ndarray
     cloud: np.ndarray | None = None
+
+
+class Points(Enum):
+    """Which points of an image are told beside the grid."""
+
+    CONTACTS = "contacts"  # where obstacles touch the ground; with depth all
+    GROUND = "ground"  # pixels of ground
+    ALL = "all"  # those, and obstacles
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,10 @@ class SemanticMapper:
     ones are placed by the pose of their own stamp, and neither age the grid nor move it.
     """
 
-    def __init__(self, config: GridConfig, rules: CostRules) -> None:
+    def __init__(
+        self, config: GridConfig, rules: CostRules, points: Points = Points.CONTACTS
+    ) -> None:
+        self._points = points
         self.grid = RollingGrid(config, rules)
         self._blind_zone = BlindZone(config.blind_zone)
         self._motion = BaseMotion()
@@ -214,7 +227,11 @@ class SemanticMapper:
         grid.weaken_obstacles(seen.covered)
         grid.add_doubtful_ground(seen.doubtful, seen.doubtful_weights)
         self._add(stamp, occupied, _CellLabels(seen.cells, seen.labels, seen.weights))
-        return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels)
+        cloud = None
+        if self._points is not Points.CONTACTS:
+            with_obstacles = self._points is Points.ALL
+            cloud = placed_pixels(view, grid.rules, grid.config.max_range, with_obstacles)
+        return MapUpdate(grid.snapshot(), obstacles, seen.contact_labels, cloud)
 
     def _add_depth(self, view: LabelledView, stamp: float, pose: np.ndarray) -> MapUpdate:
         """Add each pixel where its depth puts it."""
@@ -226,6 +243,8 @@ class SemanticMapper:
         grid.forget_free(hidden)
         self._add(stamp, occupied, ground)
         cloud = seen.points.astype(np.float32)
+        if self._points is Points.GROUND:
+            cloud[grid.rules.kinds[view.label] != Kind.GROUND] = np.nan
         return MapUpdate(grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:

@@ -74,14 +74,19 @@ def label_info(messages: MessageFactory, model: str, rules: CostRules, header: A
 
 
 def obstacle_cloud(
-    messages: MessageFactory, update: MapUpdate, label: np.ndarray, rules: CostRules, header: Any
+    messages: MessageFactory,
+    update: MapUpdate,
+    label: np.ndarray,
+    rules: CostRules,
+    header: Any,
+    size: tuple[int, int] | None = None,
 ) -> Any:
     """sensor_msgs/PointCloud2 x y z label cost, m, in the base frame, which ``header`` names.
 
-    One row with the contact points of obstacles; with depth every pixel of ``label``, H x W,
-    where pixels without depth are not finite.
+    One row with the contact points of obstacles, or every pixel, as ``labelled_points`` makes it,
+    where pixels without a place are not finite.
     """
-    points = labelled_points(update, label, rules)
+    points = labelled_points(update, label, rules, size)
     return messages.point_cloud(points, header, is_dense=update.cloud is None)
 
 

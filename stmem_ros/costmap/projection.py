@@ -8,21 +8,26 @@ takes points of frame b to frame a.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from stmem_ros.costmap.bodies import near_sides
+from stmem_ros.costmap.lower_edges import (
+    GroundImage,
+    LowerEdges,
+    below_masks,
+    contact_line,
+    ground_image,
+    lower_edges,
+    nearest_row_above,
+)
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import LabelledView
 from stmem_ros.geometry.camera import CameraModel
-from stmem_ros.geometry.ground import meet_ground, squared_norms
+from stmem_ros.geometry.ground import pixel_footprint, squared_norms
 
 EDGE_MARGIN = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
-DIRECTIONS = 160  # at most, in which bodies are looked for
 SURE_GROUND = 250  # confidence from which on ground beside something living is taken for ground
-LOW_BODY = 0.3  # m; a body that hangs lower surely joins the wheels beside it
 
 
 @dataclass(frozen=True)
@@ -63,24 +68,8 @@ class GroundObservation:
 
 
 @dataclass(frozen=True)
-class _GroundImage:
-    """The rows of a label image that can show ground: those from the horizon down.
-
-    Attributes:
-        top: the first of them in the whole image.
-        label, confidence: of their pixels, uint8.
-        kind: of the classes of their pixels, uint8.
-    """
-
-    top: int
-    label: np.ndarray
-    confidence: np.ndarray
-    kind: np.ndarray
-
-
-@dataclass(frozen=True)
 class _ProjectedCells:
-    """Cells and the pixels of a :class:`_GroundImage` that their centres meet."""
+    """Cells and the pixels of a :class:`GroundImage` that their centres meet."""
 
     cells: np.ndarray
     row: np.ndarray
@@ -89,26 +78,6 @@ class _ProjectedCells:
     def select(self, chosen: np.ndarray) -> _ProjectedCells:
         """Those that a mask chooses."""
         return _ProjectedCells(self.cells[chosen], self.row[chosen], self.column[chosen])
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """Lower edges of obstacles: pixels with none below, of those that the ground lies behind.
-
-    Attributes:
-        row, column: of the pixels in a :class:`_GroundImage`.
-        direction: over the ground from the camera, N x 2 of length one.
-        distance: how far from the camera the obstacle's near side is at most, m.
-        free_to: up to which distance ground below the pixel is not under the obstacle, m.
-        certain: whether the obstacle surely stands at ``distance``.
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    direction: np.ndarray
-    distance: np.ndarray
-    free_to: np.ndarray
-    certain: np.ndarray
 
 
 def observe_ground(
@@ -126,12 +95,12 @@ def observe_ground(
         rules: kinds of the classes.
         max_range: ground farther from the base than this is not read, m.
     """
-    image = _from_horizon(view, rules)
+    image = ground_image(view, rules)
     edge_margin = max(1, round(view.camera.height * EDGE_MARGIN))
     projected, hidden = _project(view, image, centres, rules, max_range, edge_margin)
     ground = projected.select(image.kind[projected.row, projected.column] == Kind.GROUND)
-    edges = _lower_edges(view, image, rules)
-    edge_row = _nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
+    edges = lower_edges(view, image, rules)
+    edge_row = nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
     covered = _lies_under_body(view, image, ground, centres[ground.cells], edges, edge_row)
     may_hold_foot = _may_hold_foot(image, ground, edge_row, rules, edge_margin)
     at_edge = edge_row[may_hold_foot], ground.column[may_hold_foot]
@@ -160,18 +129,9 @@ def observe_ground(
     )
 
 
-def _from_horizon(view: LabelledView, rules: CostRules) -> _GroundImage:
-    """The image from the first row that shows ground; nothing above it is looked at."""
-    rays = view.lower_rays[:, :: max(1, (view.camera.width - 1) // 4)]
-    _, meets = meet_ground(rays.reshape(-1, 3), view.camera_from_base)
-    top = int(meets.reshape(rays.shape[:2]).any(axis=1).argmax())
-    label = view.label[top:]
-    return _GroundImage(top, label, view.confidence[top:], cv2.LUT(label, rules.kinds))
-
-
 def _project(
     view: LabelledView,
-    image: _GroundImage,
+    image: GroundImage,
     centres: np.ndarray,
     rules: CostRules,
     max_range: float,
@@ -186,22 +146,23 @@ def _project(
     column, row = np.rint(pixels[inside]).astype(np.intp).T
     projected = _ProjectedCells(ahead[inside], np.maximum(row - image.top, 0), column)
 
-    moving = _dilate(cv2.LUT(image.label, rules.moving.view(np.uint8)), edge_margin)
+    label = below_masks(image.label)
+    moving = _dilate(cv2.LUT(label, rules.moving.view(np.uint8)), edge_margin)
     hidden = projected.cells[moving[projected.row, projected.column]]
     # What the lower edge of the image cuts off may reach as near as the camera.
     below = np.flatnonzero(pixels[:, 1] >= camera.height - 0.5)
     below = below[np.abs(pixels[below, 0] - (camera.width - 1) / 2) < camera.width / 2]
-    lowest_label = image.label[-1, np.rint(pixels[below, 0]).astype(np.intp)]
+    lowest_label = label[-1, np.rint(pixels[below, 0]).astype(np.intp)]
     cut_off = ahead[below[rules.moving[lowest_label]]]
     return projected, np.concatenate([hidden, cut_off])
 
 
 def _lies_under_body(
     view: LabelledView,
-    image: _GroundImage,
+    image: GroundImage,
     ground: _ProjectedCells,
     centres: np.ndarray,
-    edges: _Edges,
+    edges: LowerEdges,
     edge_row: np.ndarray,
 ) -> np.ndarray:
     """Whether ground cells may lie under the body above them.
@@ -217,7 +178,7 @@ def _lies_under_body(
 
 
 def _may_hold_foot(
-    image: _GroundImage,
+    image: GroundImage,
     ground: _ProjectedCells,
     edge_row: np.ndarray,
     rules: CostRules,
@@ -236,7 +197,7 @@ def _may_hold_foot(
 
 
 def _body_confidence(
-    image: _GroundImage, row: np.ndarray, column: np.ndarray, edge_margin: int
+    image: GroundImage, row: np.ndarray, column: np.ndarray, edge_margin: int
 ) -> np.ndarray:
     """How sure it is that something is there whose lower edge pixels are at, 0..1 float32.
 
@@ -253,8 +214,8 @@ def _body_confidence(
 
 def _contacts(
     view: LabelledView,
-    image: _GroundImage,
-    edges: _Edges,
+    image: GroundImage,
+    edges: LowerEdges,
     rules: CostRules,
     max_range: float,
     edge_margin: int,
@@ -264,7 +225,7 @@ def _contacts(
     Something slender is trusted as much as its body, however far it is: there are too few pixels
     to wait for sure ones.
     """
-    chosen = np.flatnonzero(contact_line(image.kind)[edges.row, edges.column])
+    chosen = np.flatnonzero(contact_line(image.kind, image.label)[edges.row, edges.column])
     points = view.eye[:2] + edges.direction[chosen] * edges.distance[chosen, None]
     in_range = squared_norms(points) <= max_range**2
     chosen, points = chosen[in_range], points[in_range]
@@ -274,75 +235,6 @@ def _contacts(
     slender = np.flatnonzero(rules.slender[labels])
     weights[slender] = _body_confidence(image, row[slender], column[slender], edge_margin)
     return points, labels, np.where(edges.certain[chosen], weights, np.float32(0))
-
-
-def _lower_edges(view: LabelledView, image: _GroundImage, rules: CostRules) -> _Edges:
-    """Find the lower edges of obstacles and draw bodies on wheels together.
-
-    A lower edge that ends its class's ``clearance`` over the ground stands nearer than it seems to,
-    but it reaches out over its wheels by no more than the class's ``overhang``.
-    """
-    obstacle = image.kind == Kind.OBSTACLE
-    obstacle[:-1] &= ~obstacle[1:]
-    row, column = np.divmod(np.flatnonzero(obstacle), view.camera.width)
-    rays = view.lower_rays[image.top :]
-    points, meets = meet_ground(rays[row, column], view.camera_from_base)
-    row, column, points = row[meets], column[meets], points[meets]
-    eye = view.eye
-    feet = points - eye[:2]
-    seen_at = np.sqrt(squared_norms(feet))
-    classes = image.label[row, column]
-    clearance = rules.clearances[classes]
-    on_wheels = clearance > 0
-    # What is seen between two wheels of a body is hidden by it or part of it.
-    lift = np.where(on_wheels, clearance, rules.clearances.max())
-    nearest = seen_at * (1 - np.minimum(lift / eye[2], 1))
-
-    distance = _distances_of_bodies(column, view.camera.width, feet, seen_at, nearest, on_wheels)
-    reach = rules.overhangs[classes] + pixel_footprint(distance**2, view.camera, eye[2])
-    free_to = np.maximum(seen_at * (1 - clearance / eye[2]), distance - reach)
-    free_to = np.minimum(free_to, distance)
-    return _Edges(
-        row=row,
-        column=column,
-        direction=feet / seen_at[:, None],
-        distance=distance,
-        free_to=np.where(free_to < seen_at, free_to, np.inf),
-        certain=seen_at - distance <= seen_at * LOW_BODY / eye[2],
-    )
-
-
-def _distances_of_bodies(
-    column: np.ndarray,
-    width: int,
-    feet: np.ndarray,
-    seen_at: np.ndarray,
-    nearest: np.ndarray,
-    on_wheels: np.ndarray,
-) -> np.ndarray:
-    """How far obstacles stand, m: where their lower edges seem to, or nearer, as bodies on wheels.
-
-    Args:
-        column: of each lower edge, in the order of the rows.
-        width: columns of the image.
-        feet, nearest, on_wheels: of each edge, as in :func:`near_sides`.
-        seen_at: distances of the feet, m.
-    """
-    edges = np.arange(len(column))
-    # The lowest edge of each of a number of directions: the last, as rows come in order; or none,
-    # -1, which is what is appended below.
-    step = -(-width // DIRECTIONS)
-    lowest = np.full(-(-width // step), -1)
-    lowest[column // step] = edges
-    side = near_sides(
-        np.append(feet, [[np.nan, np.nan]], axis=0)[lowest],
-        np.append(nearest, np.nan)[lowest],
-        np.append(on_wheels, False)[lowest],
-    )[column // step]
-    lowest_of_column = np.full(width, -1)
-    lowest_of_column[column] = edges
-    is_nearer = (lowest_of_column[column] == edges) & (side < seen_at) & (side >= nearest)
-    return np.where(is_nearer, side, seen_at)
 
 
 def _dilate(mask: np.ndarray, margin: int) -> np.ndarray:
@@ -360,25 +252,3 @@ def sharpness(points: np.ndarray, camera: CameraModel, camera_from_base: np.ndar
     eye = np.linalg.inv(camera_from_base)[:3, 3]
     footprint = pixel_footprint(squared_norms(points - eye[:2]), camera, eye[2])
     return (1 / (255 * (1 + footprint))).astype(np.float32)
-
-
-def pixel_footprint(squared_distance: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
-    """Metres of ground a pixel covers along the view, at squared distances over the ground."""
-    return (squared_distance + height**2) / (camera.matrix[1][1] * height)
-
-
-def _nearest_row_above(mask: np.ndarray) -> np.ndarray:
-    """For each pixel the row of the next pixel of a mask at or above it, -1 if there is none."""
-    rows = np.arange(len(mask), dtype=np.int16)[:, None]
-    nearest = np.where(mask, rows, np.int16(-1))
-    for above, row in pairwise(nearest):  # four times as fast as accumulate
-        np.maximum(row, above, out=row)
-    return nearest
-
-
-def contact_line(kind: np.ndarray) -> np.ndarray:
-    """Obstacle pixels with ground right below them, or cut off by the image's edge; bool H x W."""
-    obstacle = kind == Kind.OBSTACLE
-    below = np.full_like(kind, Kind.GROUND)
-    below[:-1] = kind[1:]
-    return obstacle & (below == Kind.GROUND)

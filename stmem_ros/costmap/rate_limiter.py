@@ -1,4 +1,4 @@
-"""How often grids go out."""
+"""How often something happens at most: grids go out, images are labelled."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ class RateLimiter:
 
     def __init__(self, rate: float) -> None:
         self._period = round(1e9 / rate)
+        self._tolerance = self._period // 10
         self._last_stamp: int | None = None
         self._next_stamp = 0
 
     def accepts(self, stamp: int) -> bool:
         """Whether something stamped ``stamp`` ns may go out; if so, it counts as sent."""
-        tolerance = self._period // 10
-        begins_anew = self._last_stamp is None or stamp < self._last_stamp - CLOCK_RESET
-        if not begins_anew and stamp < self._next_stamp - tolerance:
+        if not self.is_due(stamp):
             return False
         following = stamp + self._period
-        if not begins_anew:
+        if not self._begins_anew(stamp):
             # A period after the next one, so that many early ones are not more than the rate.
-            following = max(self._next_stamp + self._period, following - tolerance)
+            following = max(self._next_stamp + self._period, following - self._tolerance)
         self._next_stamp = following
         self._last_stamp = stamp
         return True
 
+    def is_due(self, stamp: int) -> bool:
+        """Whether ``accepts`` would say so, if it were asked."""
+        return self._begins_anew(stamp) or stamp >= self._next_stamp - self._tolerance
+
     def reset(self) -> None:
         """Time begins anew."""
         self._last_stamp = None
+
+    def _begins_anew(self, stamp: int) -> bool:
+        return self._last_stamp is None or stamp < self._last_stamp - CLOCK_RESET

@@ -43,6 +43,7 @@ from stmem_ros.io.digests import file_digest
 from stmem_ros.io.output_folder import OutputError, claim_folder, remove_folder, renew_folder
 from stmem_ros.model.bundle import bundle_folder, read_info, resolve_device
 from stmem_ros.parameters import DEFAULTS, NodeParameters
+from stmem_ros.streaming.image_area import is_mask_file
 
 # Plays a task's bag to the real node and leaves the recording in a folder; raises ValueError or
 # OSError if it cannot.
@@ -195,7 +196,8 @@ def _tasks(
 ) -> tuple[list[BagTask], list[TaskOutcome]]:
     """A task for each bag and model, and those whose bag cannot even be opened."""
     tasks, unreadable = [], []
-    files = (options.parameters.cost_rules, options.parameters.memory_bank)
+    masks = filter(is_mask_file, options.parameters.masks)
+    files = (options.parameters.cost_rules, options.parameters.memory_bank, *masks)
     digests = [file_digest(Path(path)) for path in files if path]
     settings = dataclasses.asdict(options) | {"online": online, "files": digests}
     for bag, path in zip(unique_names(bags), bags, strict=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stmem_ros.geometry.camera import CameraModel
+
 
 def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where rays N x 3 of the camera meet the ground: N x 2 in the base frame (m), and whether."""
@@ -20,3 +22,8 @@ def meet_ground(rays: np.ndarray, camera_from_base: np.ndarray) -> tuple[np.ndar
 def squared_norms(points: np.ndarray) -> np.ndarray:
     """Squared lengths of points N x 2."""
     return np.einsum("nd,nd->n", points, points)
+
+
+def pixel_footprint(squared_distance: np.ndarray, camera: CameraModel, height: float) -> np.ndarray:
+    """Metres of ground a pixel covers along the view, at squared distances over the ground."""
+    return (squared_distance + height**2) / (camera.matrix[1][1] * height)

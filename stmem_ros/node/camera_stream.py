@@ -130,12 +130,16 @@ class CameraStream:
             if publisher is not None:
                 node.destroy_publisher(publisher)
 
+    def published_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the label images that are published of an image's."""
+        stride = 1 if self.label_camera_info is None else self._stride
+        return math.ceil(shape[0] / stride), math.ceil(shape[1] / stride)
+
     def publish_labels(self, labelled: LabelledFrame, header: Header) -> None:
         """Publish what somebody subscribes to; ``header``: of the image."""
         label, confidence = labelled.label, labelled.confidence
         if self.label_camera_info is not None:
-            height, width = label.shape
-            size = (math.ceil(width / self._stride), math.ceil(height / self._stride))
+            size = self.published_size(label.shape)[::-1]
             label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
             if self.info is not None:

@@ -95,7 +95,9 @@ class CostmapOutput:
         stamp = labelled.frame.source.arrival.image.header.stamp
         if self._points.get_subscription_count():
             base = Header(stamp=stamp, frame_id=self._parameters.base_frame)
-            points = obstacle_cloud(ROS_MESSAGES, placed.update, labelled.label, self._rules, base)
+            label = labelled.label
+            size = stream.published_size(label.shape)
+            points = obstacle_cloud(ROS_MESSAGES, placed.update, label, self._rules, base, size)
             self._points.publish(points)
         if result.publish:
             self._published = placed.update.grid, placed.frame

@@ -135,9 +135,16 @@ class ImageWorker:
     def _frame(
         self, stream: CameraStream, arrival: Arrival, epoch: int, taken: float
     ) -> CameraFrame | None:
-        """The image as a frame of the pipeline, None (and counted) if it cannot be decoded."""
+        """The image as a frame of the pipeline.
+
+        None (and counted) if it is not to be labelled, or cannot be decoded.
+        """
         started = time.perf_counter()
         header = arrival.image.header
+        stamp = nanoseconds(header.stamp)
+        if self._pipeline.unwanted(stream.name, stamp, epoch):
+            stream.health.image_left_out()
+            return None
         try:
             rgb = to_rgb(arrival.image, stream.bit_depth)
         except Exception as error:  # whatever a decoder raises, the image alone is lost
@@ -146,7 +153,7 @@ class ImageWorker:
         return CameraFrame(
             camera=stream.name,
             rgb=rgb,
-            stamp=nanoseconds(header.stamp),
+            stamp=stamp,
             frame_id=header.frame_id,
             source=TakenImage(stream, arrival, taken, time.perf_counter() - started),
             epoch=epoch,
@@ -165,8 +172,12 @@ class ImageWorker:
         if result.labelled:
             self._failures = 0
         for refused in result.refused:
+            stream = refused.frame.source.stream
+            if refused.refusal is Refusal.UNWANTED:  # it was paused meanwhile
+                stream.health.image_left_out()
+                continue
             note = self._note_late if refused.refusal is Refusal.LATE else self._refuse
-            note(refused.frame.source.stream, refused.text)
+            note(stream, refused.text)
         for labelled in result.labelled:
             self._publish(labelled)
 

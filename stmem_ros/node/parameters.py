@@ -34,6 +34,11 @@ def _given(node: Node, parameter: Parameter) -> Any:
     of_any_type = ParameterDescriptor(dynamic_typing=True)
     value: Any = node.declare_parameter(parameter.name, parameter.default, of_any_type).value
     node.undeclare_parameter(parameter.name)
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value of rclpy, whose arrays are of several types, with a list for each of them."""
     return list(value) if isinstance(value, tuple | array) else value
 
 
@@ -43,7 +48,7 @@ def read_parameters(node: Node) -> NodeParameters:
     Raises:
         ValueError: a value is not allowed; the message names the parameter, the value and what is.
     """
-    return node_parameters({name: node.get_parameter(name).value for name in BY_NAME})
+    return node_parameters({name: _plain(node.get_parameter(name).value) for name in BY_NAME})
 
 
 def check_change(changed: list[RosParameter], configured: bool) -> str:
@@ -57,7 +62,7 @@ def check_change(changed: list[RosParameter], configured: bool) -> str:
                 f"parameter {parameter.name} cannot change while the node is configured; "
                 "deactivate and clean up first"
             )
-        if problem := parameter.problem(change.value):
+        if problem := parameter.problem(_plain(change.value)):
             return problem
     return ""
 
@@ -67,6 +72,8 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     descriptor.read_only = parameter.change is Change.NEVER
     if parameter.choices:
         descriptor.additional_constraints = f"One of: {parameter.allowed}"
+    elif isinstance(parameter.default, list) and parameter.allowed:
+        descriptor.additional_constraints = f"Each: {parameter.allowed}"
     lowest, highest = parameter.lowest, parameter.highest
     if isinstance(parameter.default, float):
         descriptor.floating_point_range = [

@@ -43,6 +43,7 @@ from stmem_ros.node.lifecycle_bond import LifecycleBond, check_bond_is_possible
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.node.passed_time import PassedTime
+from stmem_ros.node.pause_services import PauseServices
 from stmem_ros.node.ros_messages import ROS_MESSAGES, vision_label_info
 from stmem_ros.node.ros_packages import VisionLabelInfo, listen_to_transforms
 from stmem_ros.node.throttled_log import Fault, ThrottledLog
@@ -55,6 +56,7 @@ from stmem_ros.streaming.kernels.allocator import HeldMemory
 Transition = Callable[..., TransitionCallbackReturn]
 MACHINE_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)  # runs on where a simulation stands still
 NOT_ACTIVE = Status(Level.OK, "not active")
+PAUSED = "paused"  # in place of what a status would find
 
 
 def logged(result: TransitionCallbackReturn) -> Callable[[Transition], Transition]:
@@ -189,6 +191,7 @@ class SegmentationNode(LifecycleNode):
         self._publish_label_info(rules)
         undo(self._watch_clock().unregister)
         undo(self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
+        undo(PauseServices(self, self._pipeline, parameters.cameras).destroy)
         self._diagnostics = Diagnostics(self)
         self._held_memory = HeldMemory()
         undo(self._diagnostics.destroy)
@@ -308,6 +311,9 @@ class SegmentationNode(LifecycleNode):
             topic = self.resolve_topic_name(stream.image_topic) + stream.paired_with
             dropped = 0 if worker is None else worker.dropped(stream.name)
             status = stream.health.status(now, topic, {"dropped": dropped})
+            if self._pipeline.is_paused(stream.name):
+                status = Status(Level.OK, PAUSED, status.values)
+                self._costmap.health.paused(stream.name, now)
             add(f"Input {stream.name}".strip(), status if worker else NOT_ACTIVE)
             if stream.health.lost:
                 self._log(stream.name, Fault.LOSS, stream.health.lost)
@@ -320,6 +326,8 @@ class SegmentationNode(LifecycleNode):
         add("Model", Status(Level.ERROR if broken else Level.OK, broken or "OK", figures))
         skipped = 0 if worker is None else worker.skipped
         status = self._costmap.health.status(now, {"skipped": skipped})
+        if all(self._pipeline.is_paused(name) for name in self._streams):
+            status = Status(Level.OK, PAUSED, status.values)
         add("Costmap", status if worker else NOT_ACTIVE)
         if (simulated := self._simulated_time()) is not None:
             add("Clock", self._clock_health.status(time.monotonic(), simulated))

@@ -243,7 +243,8 @@ class _Run:
                 if status.name == f"{NODE[1:]}: Input {self._camera}".strip():
                     with self._labelled:
                         values = {v.key: v.value for v in status.values}
-                        self._refused = int(values["invalid"]) + int(values["late"])
+                        kinds = ("invalid", "late", "left_out")
+                        self._refused = sum(int(values[kind]) for kind in kinds)
                         self._labelled.notify_all()
 
 

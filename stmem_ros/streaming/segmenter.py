@@ -10,7 +10,6 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,9 +17,8 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.execution import Execution, shared_runner, swap_memory
+from stmem_ros.streaming.image_area import SMALLEST, WHOLE, ImageArea
 from stmem_ros.streaming.ring import Ring
-
-SMALLEST = 32  # pixels per side: one pixel of the coarsest feature map
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ class StreamingSegmenter:
         inference_height: images taller than this many pixels are scaled down to it before the
             network sees them (labels still have the image's size); None: never scaled.
         execution: precision, compilation, CUDA graphs.
+        area: what of the images is labelled.
 
     Raises:
         ValueError: a value is not allowed, or the device cannot do it.
@@ -119,6 +118,7 @@ class StreamingSegmenter:
         max_gap: float = 1.0,
         inference_height: int | None = None,
         execution: Execution = Execution(),  # noqa: B008 (frozen)
+        area: ImageArea = WHOLE,
     ) -> None:
         if not max_gap > 0:
             raise ValueError(f"max_gap is {max_gap} s; it must be positive")
@@ -129,6 +129,7 @@ class StreamingSegmenter:
         self.model = model
         self.max_gap = max_gap
         self.inference_height = inference_height
+        self.area = area
         self.device = next(model.parameters()).device
         self.runner = shared_runner(model, execution)
         self.core = self.runner.core
@@ -162,7 +163,7 @@ class StreamingSegmenter:
 
     def check(self, rgb: np.ndarray, stamp: float) -> None:
         """Refuse what :meth:`push` would; see there."""
-        check_image(rgb)
+        self.area.check(rgb)
         if not np.isfinite(stamp):
             raise ValueError(f"stamp is {stamp}; it must be a finite number of seconds")
 
@@ -196,11 +197,8 @@ class StreamingSegmenter:
             self.model.architecture.target if self.model.stf is not None else -1
         ]
 
-    def _inference_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        height, width = size
-        if self.inference_height is None or height <= self.inference_height:
-            return size
-        return self.inference_height, max(SMALLEST, round(width * self.inference_height / height))
+    def _network_size(self, rgb: np.ndarray) -> tuple[int, int]:
+        return self.area.network_size((rgb.shape[0], rgb.shape[1]), self.inference_height)
 
 
 def push_together(
@@ -223,7 +221,7 @@ def push_together(
     sizes = []
     for stream, rgb, stamp in zip(streams, images, stamps, strict=True):
         stream.check(rgb, stamp)
-        sizes.append(stream._inference_size((rgb.shape[0], rgb.shape[1])))
+        sizes.append(stream._network_size(rgb))
     results: dict[int, Segmentation] = {}
     try:
         for size in dict.fromkeys(sizes):
@@ -253,7 +251,11 @@ def _push_batch(
     """Of checked images, all of which the network sees at ``size``."""
     network, info = streams[0].runner, streams[0].model.info
     clock = _StageClock(network.device)
-    rgb = torch.from_numpy(np.stack([_resize(image, size) for image in images]))
+    seen = [
+        stream.area.network_image(image, size, info.mean)
+        for stream, image in zip(streams, images, strict=True)
+    ]
+    rgb = torch.from_numpy(np.stack(seen))
     batch = normalise(rgb.to(network.device), info.mean, info.std)
     clock.stage_ends("upload")
     features = network.features(batch)
@@ -286,10 +288,10 @@ def _push_batch(
             f"the network's values are not finite in {network.execution.precision}: weights may be "
             "damaged, or precision float32 be needed"
         )
-    sizes = [target.size for target in targets]
-    labels, confidences = (
-        [_restore(*pair) for pair in zip(values, sizes, strict=True)] for values in maps
-    )
+    of_images = [
+        stream.area.image_labels(label, confidence, target.size)
+        for stream, label, confidence, target in zip(streams, *maps, targets, strict=True)
+    ]
     clock.stage_ends("decode")
     timings = StageTimings(**clock.seconds())
     return [
@@ -303,9 +305,8 @@ def _push_batch(
             timings=timings,
             restart=restart,
         )
-        for label, confidence, target, stream, share, strange, restart in zip(
-            labels,
-            confidences,
+        for (label, confidence), target, stream, share, strange, restart in zip(
+            of_images,
             targets,
             streams,
             memory_shares.tolist(),
@@ -341,20 +342,6 @@ def _memory_share(share: float, frames: int) -> float | None:
     return None if math.isnan(share) else share
 
 
-def _resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image as the network sees it."""
-    if size == rgb.shape[:2]:
-        return rgb
-    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
-
-
-def _restore(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels or confidences at the size of the image they belong to."""
-    if size == values.shape:
-        return values
-    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST)
-
-
 class _StageClock:
     """Seconds of each stage; a GPU's are told by itself, so that none waits for its end."""
 
@@ -383,21 +370,3 @@ class _StageClock:
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._device))
         return event
-
-
-def check_image(rgb: np.ndarray) -> None:
-    """Refuse what is no RGB image the network can take.
-
-    Raises:
-        ValueError: wrong type, shape or size; the message names it.
-    """
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
-        kind = rgb.dtype if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise ValueError(f"image is of {kind}; it must be a numpy array of uint8")
-    if rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"image has the shape {rgb.shape}; it must be H x W x 3 (RGB)")
-    if min(rgb.shape[:2]) < SMALLEST:
-        raise ValueError(
-            f"image is {rgb.shape[1]} x {rgb.shape[0]} pixels; it must be at least "
-            f"{SMALLEST} x {SMALLEST}"
-        )

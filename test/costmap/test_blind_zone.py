@@ -48,6 +48,15 @@ def test_from_the_base_to_where_the_image_begins_ground_is_free() -> None:
     assert (with_zone.label == before.label).all()  # it has no class
 
 
+def test_under_a_hood_ground_is_free_to_where_the_image_begins_above_it() -> None:
+    label = road()
+    label[280:] = 255
+    before, with_zone = (update(mapper_with(zone), label) for zone in ("", "auto"))
+    places = np.arange(0.1, 8.0, 0.2)
+    assert cost_at(before, 5.0) == -1  # the hood is before it
+    assert {cost_at(with_zone, x) for x in places} == {0}
+
+
 def test_a_polygon_is_the_zone() -> None:
     grid = update(mapper_with("[[-1, -2], [-1, 2], [1, 2], [1, -2]]"), road())
     assert cost_at(grid, -0.5, 1.5) == 0 and cost_at(grid, 2.0) == -1

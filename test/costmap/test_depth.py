@@ -8,6 +8,7 @@ import pytest
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import MapUpdate, SemanticMapper
+from stmem_ros.costmap.points import labelled_points
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
 from stmem_ros.data.synthetic.render import View, render
@@ -127,3 +128,14 @@ def test_depth_of_another_size_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"240 x 180.*480"):
         mapper.update(*given, view.depth[::2, ::2])
     assert np.array_equal(mapper.grid.evidence, before)
+
+
+def test_what_a_mask_covers_has_no_place() -> None:
+    view = view_of(box(10.0, 1.0, 2.0))
+    label = view.label.copy()
+    label[150:] = 255
+    update = mapped(replace(view, label=label), view.depth)
+    assert update.cloud is not None
+    assert np.isnan(update.cloud[150:]).all() and np.isfinite(update.cloud[149]).any()
+    assert not len(update.obstacles) or update.obstacles[:, 2].min() > 1.0
+    assert labelled_points(update, label, RULES)["cost"][150:].max() == 0

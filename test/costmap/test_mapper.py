@@ -10,8 +10,9 @@ import pytest
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.costmap.grid import GridConfig
+from stmem_ros.costmap.lower_edges import contact_line
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.projection import contact_line, sharpness
+from stmem_ros.costmap.projection import sharpness
 from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive, ego_pose
 from stmem_ros.data.synthetic.render import render
@@ -108,7 +109,52 @@ def test_only_the_contact_line_of_an_obstacle_is_placed() -> None:
     kinds[5, 3] = Kind.OBSTACLE  # cut by the image's edge
     kinds[0, 2] = Kind.OBSTACLE
     kinds[1, 2] = Kind.IGNORE
-    assert np.argwhere(contact_line(kinds)).tolist() == [[3, 1], [5, 3]]
+    labels = np.full((6, 4), ID["road"], np.uint8)
+    kinds[2:4, 0] = Kind.OBSTACLE, Kind.IGNORE
+    labels[3, 0] = 255  # cut off by a mask
+    assert np.argwhere(contact_line(kinds, labels)).tolist() == [[2, 0], [3, 1], [5, 3]]
+
+
+def test_what_a_mask_covers_is_no_ground_and_no_obstacle() -> None:
+    frame = rendered("crowded")[0]
+    masked = np.zeros(frame.view.label.shape, bool)
+    masked[250:] = True
+
+    def grid_of(under_mask: int):
+        label = np.where(masked, np.uint8(under_mask), frame.view.label)
+        mapper = SemanticMapper(CONFIG, RULES)
+        sure = np.where(masked, np.uint8(0), np.uint8(255))
+        pose = frame.world_from_base
+        return mapper.update(label, sure, 0.0, CAMERA, CAMERA_FROM_BASE, pose)
+
+    update, whole = grid_of(255), map_drive("crowded", 1)[0]
+    nearest = [np.hypot(*(u.obstacles[:, :2] - (1.4, 0)).T).min() for u in (update, whole)]
+    assert (update.grid.cost >= 0).sum() < (whole.grid.cost >= 0).sum()
+    assert set(np.unique(update.grid.label)) <= {*range(len(CAMVID)), 255}
+    assert nearest[0] >= nearest[1]
+
+
+def test_what_moves_and_stands_behind_the_hood_makes_doubtful_what_was_free_there() -> None:
+    """A body whose feet the mask hides may stand where the mask hides the ground."""
+    label = np.full((360, 480), ID["road"], np.uint8)
+    label[:180] = ID["sky"]
+    sure = np.full_like(label, 255)
+
+    def free_ahead(x: float, masked: bool) -> bool:
+        mapper = SemanticMapper(CONFIG, RULES)
+        seen = (CAMERA, CAMERA_FROM_BASE, np.eye(4))
+        mapper.update(label, sure, 0.0, *seen)
+        person = label.copy()
+        person[150:280, 200:280] = ID["pedestrian"]
+        person[280:] = 255 if masked else ID["road"]
+        for stamp in (0.1, 0.2):
+            grid = mapper.update(person, sure, stamp, *seen).grid
+        column, row = np.floor((np.array([x, 0.0]) - grid.origin) / 0.2).astype(int)
+        assert (grid.cost == 100).any()
+        return int(grid.cost[row, column]) == 0
+
+    near = 1.4 + 1.45 / np.tan(np.arctan((320 - 170) / 375) + 0.03)  # what row 320 shows
+    assert free_ahead(near, masked=False) and not free_ahead(near, masked=True)
 
 
 def test_what_cannot_be_used_leaves_the_grid_as_it_was() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from support.replayed import RULES, START, dropped, replayed, row
 
 from stmem_ros.classes import CAMVID
+from stmem_ros.costmap.points import POINT
 from stmem_ros.evaluation.tasks.output_bag import OutputBag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.images import decode_compressed, decode_label
@@ -57,8 +58,8 @@ def test_messages_carry_the_labels_pictures_and_grid_of_the_frame(tmp_path: Path
     assert ((found["grid"].cost == 255) == (grid.cost.reshape(-1) == -1)).all()
     assert np.isclose(found["grid"].info.origin.position.x, grid.origin[0])
     assert found["points"].header.frame_id == "base_footprint"
-    points = np.frombuffer(found["points"].data, "<f4,<f4,<f4,u1,u1")
-    assert np.allclose(points["f0"], frame.map.update.obstacles[:, 0], atol=1e-4)
+    points = np.frombuffer(found["points"].data, POINT)
+    assert np.allclose(points["x"], frame.map.update.obstacles[:, 0], atol=1e-4)
     assert found["statistics"].backbone == np.float32(0.03)
     assert found["label_info"].classes[3].name == "road"
 

@@ -38,7 +38,8 @@ def node_reads(path: Path, namespace: str) -> NodeParameters:
 def test_a_file_means_the_same_to_the_node(tmp_path: Path, text: str, ros_domain: None) -> None:
     path = tmp_path / "node.yaml"
     values = (
-        "{depth: Y, cameras: [a, b], max_gap: 5e-1, inference_height: 0x10, "
+        "{depth: Y, cameras: [a, b], masks: [a.png, ''], inference_rates: [5, 10], "
+        "max_gap: 5e-1, inference_height: 0x10, "
         "odom_frame: 2024-01-01, transform_timeout: 1, cost_rules: ~, model: '1', "
         "costmap.size: 2.e1, "
         "costmap: {known: .25, level_ground: on}}"

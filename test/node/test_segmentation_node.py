@@ -17,12 +17,13 @@ from nav_msgs.msg import OccupancyGrid
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from stmem_ros.msg import FrameStatistics, LabelInfo, SemanticGrid
 from support.ros import LATCHED, NODE, PATIENCE, Peer, image_message
 from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
+from stmem_ros.costmap.points import POINT
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import ID, make_scene
 from stmem_ros.geometry.camera import Mounting
@@ -275,8 +276,7 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node, tran
     push_until(lambda: points and costmaps, millimetres, "a costmap from depth")
     cloud = points[-1]
     assert (cloud.height, cloud.width) == (360, 480) and not cloud.is_dense
-    kinds = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("cost", "u1")])
-    sent = np.frombuffer(cloud.data, kinds).reshape(360, 480)
+    sent = np.frombuffer(cloud.data, POINT).reshape(360, 480)
     assert np.isnan(sent["x"][metres == 0]).all()
     road = (frame.view.label == ID["road"]) & (metres > 0) & (metres < 15)
     assert np.abs(sent["z"][road]).max() < 0.05  # the ground lies in the base frame's plane
@@ -286,6 +286,31 @@ def test_with_depth_each_pixel_is_placed_by_its_own(peer: Peer, start_node, tran
         millimetres[::2, ::2],
         "a diagnostic that names the depth's size",
     )
+
+
+def test_points_without_depth_are_as_many_as_the_pixels_of_the_mask(peer: Peer, start_node) -> None:
+    start_node("-p", "points:=all", "-p", "label_size:=feature")
+    labels = peer.collect(Image, f"{NODE}/label")
+    points = peer.collect(PointCloud2, f"{NODE}/points")
+    peer.wait_until_active()
+    mount_camera(peer)
+    infos = peer.node.create_publisher(CameraInfo, "/camera_info", 5)
+    send = peer.image_sender()
+    info, image = camera_info(), next(drive(make_scene("straight", 4), 1)).view.rgb
+    stamps = (100.0 + i / 10 for i in range(1000))
+    end = time.monotonic() + PATIENCE
+    while not points:
+        assert time.monotonic() < end, "points"
+        infos.publish(info)
+        before = len(labels)
+        send(image, next(stamps))
+        peer.wait(lambda n=before: len(labels) > n, "a label")
+    cloud = points[0]
+    (mask,) = (m for m in labels if m.header.stamp == cloud.header.stamp)
+    assert (cloud.height, cloud.width) == (mask.height, mask.width) != (360, 480)
+    assert cloud.point_step == 16 and len(cloud.data) == 16 * mask.height * mask.width
+    sent = np.frombuffer(cloud.data, POINT)
+    assert sent["label"].tobytes() == bytes(mask.data)
 
 
 def test_costmaps_come_no_faster_than_costmap_rate(peer: Peer, start_node, frames) -> None:
@@ -703,6 +728,62 @@ def test_several_cameras_have_outputs_of_their_own(peer: Peer, start_node, frame
         peer.wait(lambda n=i + 1: all(len(m) >= n for m in labels.values()), "both labels")
     for left, right in zip(labels["left"], labels["right"], strict=True):
         assert left.data == right.data  # each camera has a ring of its own
+
+
+def test_each_camera_has_its_own_mask_and_region(peer: Peer, start_node, frames) -> None:
+    start_node(
+        *("-p", "cameras:=[left, right]", "-p", "image_reliability:=reliable"),
+        *("-p", "masks:=['[[0, 24], [127, 24], [127, 95], [0, 95]]', '']"),
+        *("-p", "regions:=['', '[0, 0, 32, 32]']"),
+    )
+    labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("left", "right")}
+    peer.wait_until_active()
+    senders = {n: peer.image_sender(f"/{n}/image_raw", labels=f"{NODE}/{n}/label") for n in labels}
+    for send in senders.values():
+        send(frames[0], 100.0)
+    peer.wait(lambda: all(labels.values()), "both labels")
+    left, right = (
+        np.frombuffer(labels[n][0].data, np.uint8).reshape(96, 128) for n in ("left", "right")
+    )
+    assert (left[24:] == 255).all() and (left[:24] != 255).all()
+    assert (right[:32, :32] != 255).all() and (right == 255).sum() == 96 * 128 - 32 * 32
+
+
+def test_cameras_pause_and_go_on_one_by_one_and_together(peer: Peer, start_node, frames) -> None:
+    start_node("-p", "cameras:=[left, right]", "-p", "image_reliability:=reliable")
+    labels = {n: peer.collect(Image, f"{NODE}/{n}/label") for n in ("left", "right")}
+    diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+    peer.wait_until_active()
+    senders = {n: peer.image_sender(f"/{n}/image_raw", labels=f"{NODE}/{n}/label") for n in labels}
+    stamps = (100.0 + i / 10 for i in range(10000))
+
+    def pause(service: str, pauses: bool) -> None:
+        answer = peer.call(SetBool, f"{NODE}/{service}", SetBool.Request(data=pauses))
+        assert answer.success and ("paused" in answer.message) == pauses
+
+    def send_until(condition, what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, what
+            stamp = next(stamps)
+            for send in senders.values():
+                send(frames[0], stamp)
+            time.sleep(0.02)
+
+    def are_labelled(*names: str) -> bool:
+        return all(labels[name] for name in names)
+
+    pause("left/pause", True)
+    send_until(lambda: "paused" in problems(diagnostics, "Input left"), "a status of the pause")
+    for messages in labels.values():
+        messages.clear()
+    send_until(lambda: are_labelled("right"), "labels of the other camera")
+    assert not labels["left"] and "paused" not in problems(diagnostics, "Input right")
+    pause("pause", False)
+    send_until(lambda: are_labelled("left", "right"), "labels of both")
+    pause("pause", True)
+    send_until(lambda: "paused" in problems(diagnostics, "Costmap"), "a status of the grid")
+    assert problems(diagnostics, "Input right")[-1] == "paused"
 
 
 def test_several_cameras_fill_one_grid_each_where_it_looks(peer: Peer, start_node) -> None:

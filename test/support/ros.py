@@ -112,7 +112,8 @@ class Peer:
             assert time.monotonic() < end, f"no image of {topic} came back labelled"
             stamp += 0.001  # the same once more would be late
             publisher.publish(image_message(np.zeros((32, 32, 3), np.uint8), stamp))
-        self.node.destroy_subscription(listener)
+        # By the thread that spins: it may be waiting for the subscription.
+        self._executor.create_task(self.node.destroy_subscription, listener)
 
         def send(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> None:
             message = image_message(rgb, stamp, encoding)

@@ -44,10 +44,19 @@ class Calibration(Accumulator):
         self.right = np.zeros(LEVELS, np.int64)
 
     def add(
-        self, reference: np.ndarray | None, label: np.ndarray, confidence: np.ndarray, classes: int
+        self,
+        reference: np.ndarray | None,
+        label: np.ndarray,
+        confidence: np.ndarray,
+        classes: int,
+        left_out: np.ndarray | None = None,
     ) -> None:
-        """Add a frame: reference (None without) and label H x W uint8, confidence x 255 H x W."""
-        self.pixels += np.bincount(confidence.reshape(-1), minlength=LEVELS)
+        """Add a frame: reference (None without) and label H x W uint8, confidence x 255 H x W.
+
+        ``left_out``: pixels without a reference that do not count either, H x W bool.
+        """
+        counted = confidence.reshape(-1) if left_out is None else confidence[~left_out]
+        self.pixels += np.bincount(counted, minlength=LEVELS)
         if reference is None:
             return
         known = reference < classes

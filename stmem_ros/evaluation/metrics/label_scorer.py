@@ -34,6 +34,7 @@ class LabelScorer:
         confidence: np.ndarray | None,
         reference: np.ndarray | None,
         stamp: float,
+        left_out: np.ndarray | None = None,
     ) -> Sums:
         """Add a frame.
 
@@ -44,18 +45,19 @@ class LabelScorer:
             reference: H x W uint8, 255 unlabelled; None without. Video consistency counts frames
                 in a row that have one.
             stamp: seconds.
+            left_out: pixels that are not to be labelled, H x W bool, and have no reference.
 
         Returns:
             What the frame added to ``sums``.
         """
         frame = Sums.zero(self._classes)
-        pair = self._consistency.add(rgb, label)
+        pair = self._consistency.add(rgb, label, left_out)
         if pair is not None:
             frame.steady += pair
             frame.flicker.add(pair, stamp - self._stamp)
         self._stamp = stamp
         if confidence is not None:
-            frame.calibration.add(reference, label, confidence, self._classes)
+            frame.calibration.add(reference, label, confidence, self._classes, left_out)
         if reference is None:
             self._restart_runs()
         else:

@@ -36,8 +36,10 @@ class TemporalConsistency:
         self.confusion = ConfusionMatrix(classes)
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, rgb: np.ndarray, label: np.ndarray) -> ConfusionMatrix | None:
-        """Add the next frame, H x W x 3 and H x W uint8.
+    def add(
+        self, rgb: np.ndarray, label: np.ndarray, left_out: np.ndarray | None = None
+    ) -> ConfusionMatrix | None:
+        """Add the next frame, H x W x 3 and H x W uint8; ``left_out``: pixels that do not count.
 
         Returns:
             Warped labels of the frame before (rows) against these; None without a frame before.
@@ -46,7 +48,10 @@ class TemporalConsistency:
         pair = None
         if self._last is not None and self._last[0].shape == grey.shape:
             pair = ConfusionMatrix(len(self.confusion.counts))
-            pair.add(warp_label(self._last[1], self._last[0], grey), label)
+            before = warp_label(self._last[1], self._last[0], grey)
+            if left_out is not None:
+                before[left_out] = UNLABELLED
+            pair.add(before, label)
             self.confusion += pair
         self._last = (grey, label)
         return pair

@@ -57,6 +57,7 @@ SAME_MOMENT = 50_000_000  # ns; a lidar's cloud belongs to an image at most that
 STATES = {
     Refusal.INVALID: FrameState.INVALID,
     Refusal.LATE: FrameState.LATE,
+    Refusal.UNWANTED: FrameState.DROPPED,
     Refusal.CUT_OFF: FrameState.UNLABELLED,
 }
 
@@ -184,6 +185,9 @@ class BagReplay:
                 if chance < options.drop:
                     lost.append(unlabelled(moment, FrameState.DROPPED, "lost on the way (drop)"))
                     continue
+                if text := self._unwanted(moment):
+                    lost.append(unlabelled(moment, FrameState.DROPPED, text))
+                    continue
                 takes = 0.0
                 if options.latency is not None:
                     takes = options.latency.seconds(options.seed, moment.index)
@@ -202,6 +206,12 @@ class BagReplay:
             yield frame, None
 
     # The pipeline
+
+    def _unwanted(self, moment: Moment) -> str:
+        """Why an image is left out; empty if it is not, or if it cannot be read."""
+        if moment.message is None:
+            return ""
+        return self._pipeline.unwanted(moment.camera, moment.stamp)
 
     def _label(self, moment: Moment, latency: float | None) -> Iterator[ReplayedFrame]:
         started = time.perf_counter()
@@ -286,7 +296,10 @@ class BagReplay:
     def _checked_reference(
         self, reference: np.ndarray | str | None, label: np.ndarray
     ) -> tuple[np.ndarray | None, str]:
-        """The reference of a label if it can be compared with it, else why not."""
+        """The reference of a label if it can be compared with it, else why not.
+
+        Where a mask or a region leaves no label, there is nothing to compare.
+        """
         if reference is None or isinstance(reference, str):
             return None, reference or ""
         if reference.shape != label.shape:
@@ -301,7 +314,7 @@ class BagReplay:
                 f"the reference holds the id {strange.max()}, but the model has the classes 0 to "
                 f"{classes - 1}: is it another label set?"
             )
-        return reference, ""
+        return np.where(label == UNLABELLED, np.uint8(UNLABELLED), reference), ""
 
     def _points_of(self, moment: Moment, placed: PlacedMap) -> np.ndarray | None:
         """Reference points of an image's moment, N x 3 in its base frame; None without."""

@@ -16,7 +16,7 @@ class FrameState(str, Enum):
     """What became of an image."""
 
     LABELLED = "labelled"
-    DROPPED = "dropped"  # it never reached the model: lost on the way, or replaced by a newer one
+    DROPPED = "dropped"  # it never reached the model: lost, replaced by a newer one, or left out
     LATE = "late"  # a newer image of its camera came before it
     INVALID = "invalid"  # it could not be decoded or used
     UNLABELLED = "unlabelled"  # it was used, but no label came (the last frames of a centred model)

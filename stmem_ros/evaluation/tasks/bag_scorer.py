@@ -135,8 +135,14 @@ class BagScorer:
     def _label_columns(self, frame: ReplayedFrame) -> dict[str, Any]:
         if frame.label is None or frame.rgb is None:
             return {}
+        left_out = frame.label == UNLABELLED  # by a mask or a region
         sums = self._scorer(frame).add(
-            frame.rgb, frame.label, frame.confidence, frame.reference, frame.stamp / 1e9
+            frame.rgb,
+            frame.label,
+            frame.confidence,
+            frame.reference,
+            frame.stamp / 1e9,
+            left_out if left_out.any() else None,
         )
         self.sums += sums
         columns: dict[str, Any] = {"mean_confidence": none_if_nan(sums.calibration.mean_confidence)}

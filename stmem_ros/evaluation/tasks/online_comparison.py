@@ -118,7 +118,7 @@ class OnlineComparison:
         statistics = self._statistics.take(frame.stamp)
         grid = self._grid_messages.take(frame.stamp)
         if label is None or frame.rgb is None:
-            state = FrameState.INVALID if frame.rgb is None else FrameState.DROPPED
+            state = frame.state if frame.rgb is None else FrameState.DROPPED
             reason = frame.reason if frame.rgb is None else "no label came"
             return unlabelled(frame, state, reason)
         restart = frame.restart
