@@ -36,6 +36,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     create.add_argument("--camera-pitch", type=float, default=0.0, help="degrees downwards")
     create.add_argument("--frames", type=int, default=60, help="frames of a synthetic drive")
     create.add_argument("--seed", type=int, default=1, help="seed of a synthetic drive")
+    create.add_argument("--cameras", type=lambda text: text.split(","), default=[],
+                        help="of a synthetic drive, such as front,rear: topics of each under its "
+                        "name (default: one, under /camera)")  # fmt: skip
     add_force(create)
     create.set_defaults(run_command=run_create)
 
@@ -73,6 +76,8 @@ def run_create(options: argparse.Namespace) -> int:
     for name in () if options.images else ("labels", "names"):
         if getattr(options, name) is not None:
             raise CommandError(f"--{name} goes with --images alone")
+    if options.cameras and not options.synthetic:
+        raise CommandError("--cameras goes with --synthetic alone")
     for name in ("rate", "camera_height"):
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
@@ -101,6 +106,7 @@ def _create_synthetic(options: argparse.Namespace) -> tuple[int, str]:
         options.frames,
         options.rate or 10.0,
         options.force,
+        options.cameras,
     )
     return options.frames, ""
 
