@@ -117,7 +117,7 @@ def requirements() -> list[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     extras = [need for name in EXTRAS for need in project["optional-dependencies"][name]]
-    names = [*project["dependencies"], *extras, "setuptools<80", "tomli"]
+    names = [*project["dependencies"], *extras, "setuptools>=70.1,<80", "tomli"]
     return [name for name in names if not re.match("ros-", name)]
 
 
