@@ -1,6 +1,7 @@
 """Build for pip: the same CMake build as colcon's makes the messages, setuptools packs the rest.
 
 Only used where ROS 2 comes from wheels; colcon reads package.xml and CMakeLists.txt instead.
+With STMEM_WITHOUT_ROS=1 there are no messages and no node: the rest needs neither ROS nor CMake.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from distutils.command.install_data import install_data  # isort: skip
 ROOT = Path(__file__).parent.resolve()
 BUILD = ROOT / "build" / "pip" / Path(sys.prefix).name  # environments of one checkout differ
 STAGE = BUILD / "stage"  # laid out like the environment's prefix
+WITHOUT_ROS = os.environ.get("STMEM_WITHOUT_ROS") == "1"
 
 
 class RosDistribution(Distribution):
     """Tells setuptools that there are compiled files and files outside the package folder."""
 
     def has_ext_modules(self) -> bool:
-        return True
+        return not WITHOUT_ROS
 
     def has_data(self) -> bool:  # asked by editable installs, which skip data files otherwise
         return True
@@ -35,15 +37,26 @@ class InstallRosFiles(install_data):
     """Build the messages and install them, their libraries, launch and config files."""
 
     def run(self) -> None:
-        if not has_real_tf2_msgs():
-            build(ROOT / "cmake" / "tf2_msgs")
-        build(ROOT)
+        if WITHOUT_ROS:
+            share = Path("share", "stmem_ros")
+            files = {path: share / path.relative_to(ROOT) for path in files_of_share()}
+        else:
+            if not has_real_tf2_msgs():
+                build(ROOT / "cmake" / "tf2_msgs")
+            build(ROOT)
+            staged = {path: path.relative_to(STAGE) for path in STAGE.rglob("*") if path.is_file()}
+            files = {path: target for path, target in staged.items() if is_needed(target)}
         folders: dict[str, list[str]] = {}
-        for path in sorted(STAGE.rglob("*")):
-            if path.is_file() and is_needed(path.relative_to(STAGE)):
-                folders.setdefault(str(path.parent.relative_to(STAGE)), []).append(str(path))
+        for path, target in sorted(files.items()):
+            folders.setdefault(str(target.parent), []).append(str(path))
         self.data_files = sorted(folders.items())
         super().run()
+
+
+def files_of_share() -> list[Path]:
+    """What `stmem_ros.resources` looks for, and needs no ROS."""
+    folders = (ROOT / "config", ROOT / "msg")
+    return [ROOT / "package.xml", *(p for f in folders for p in f.rglob("*") if p.is_file())]
 
 
 def has_real_tf2_msgs() -> bool:

@@ -66,6 +66,7 @@ def main() -> int:
     return 0 if all(result in ("passed", NOT_THERE) for result in results.values()) else 1
 
 
+VARIABLES = os.environ | {"OMP_NUM_THREADS": "1", "STMEM_WITHOUT_ROS": "1"}
 NOT_THERE = "not run: this Python is not on this machine"
 
 
@@ -79,14 +80,18 @@ def run(row: Row, folder: Path, arguments: list[str]) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         held = folder / f"{row.name}.txt"
         held.write_text("\n".join(row.releases) + "\n")
-        install = [environment / "bin" / "pip", "install", "--quiet", "-c", held]
-        for command in ([python, "-m", "venv", environment], [*install, *requirements()]):
-            if subprocess.run(list(map(str, command)), check=False).returncode:
-                return f"failed: {' '.join(map(str, command[:4]))} ..."
+        pip = [environment / "bin" / "pip", "install", "--quiet"]
+        for command in (
+            [python, "-m", "venv", environment],
+            [*pip, "-c", held, *requirements()],
+            [*pip, "--no-build-isolation", "--no-deps", "-e", ROOT],
+        ):
+            given = list(map(str, command))
+            if subprocess.run(given, env=VARIABLES, check=False).returncode:
+                return f"failed: {' '.join(given[:4])} ..."
         (environment / "made").touch()
     tests = [environment / "bin" / "python", "-m", "pytest", "-m", "not ros", *arguments]
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(list(map(str, tests)), cwd=ROOT, env=variables, check=False)
+    done = subprocess.run(list(map(str, tests)), cwd=ROOT, env=VARIABLES, check=False)
     return "passed" if done.returncode == 0 else f"failed: pytest ended with {done.returncode}"
 
 
@@ -112,7 +117,7 @@ def requirements() -> list[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     extras = [need for name in EXTRAS for need in project["optional-dependencies"][name]]
-    names = [*project["dependencies"], *extras, "setuptools<80", "tomli"]
+    names = [*project["dependencies"], *extras, "setuptools>=70.1,<80", "tomli"]
     return [name for name in names if not re.match("ros-", name)]
 
 

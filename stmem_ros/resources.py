@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import xml.etree.ElementTree as ET
+from functools import cache
 from pathlib import Path
 
 
@@ -27,3 +29,12 @@ def resource(*parts: str) -> Path:
     raise FileNotFoundError(
         f"{Path(*parts)} is in none of {', '.join(map(str, folders))}; reinstall stmem_ros"
     )
+
+
+@cache
+def package_version() -> str:
+    """The version of this package, as package.xml names it.
+
+    Each kind of installation has that file; metadata of Python, pip's alone.
+    """
+    return ET.parse(resource("package.xml")).getroot().findtext("version", "")

@@ -56,3 +56,18 @@ def test_what_is_no_newer_version_changes_nothing(copy: Path, version: str) -> N
     done = bump(copy, version)
     assert done.returncode == 1 and version in done.stderr
     assert named(copy) == before
+
+
+def test_the_package_tells_its_version_where_colcon_installed_it(tmp_path: Path) -> None:
+    """There it has no metadata as pip writes it: nor has it here, without site-packages."""
+    modules, share = tmp_path / "lib" / "stmem_ros", tmp_path / "share" / "stmem_ros"
+    modules.mkdir(parents=True)
+    share.mkdir(parents=True)
+    for name in ("__init__.py", "resources.py"):
+        shutil.copy(ROOT / "stmem_ros" / name, modules)
+    shutil.copy(ROOT / "package.xml", share)
+    variables = {"PYTHONPATH": str(modules.parent), "AMENT_PREFIX_PATH": str(tmp_path)}
+    code = "from stmem_ros.resources import package_version; print(package_version())"
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert {done.stdout.strip()} == named(ROOT)

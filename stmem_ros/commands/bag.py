@@ -36,6 +36,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     create.add_argument("--camera-pitch", type=float, default=0.0, help="degrees downwards")
     create.add_argument("--frames", type=int, default=60, help="frames of a synthetic drive")
     create.add_argument("--seed", type=int, default=1, help="seed of a synthetic drive")
+    create.add_argument("--cameras", type=_names, default=[], metavar="NAMES",
+                        help="of a synthetic drive, such as front,rear: topics of each under its "
+                        "name (default: one, under /camera)")  # fmt: skip
     add_force(create)
     create.set_defaults(run_command=run_create)
 
@@ -64,7 +67,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
                       help="wait for the node; record what it publishes as bag OUT")  # fmt: skip
     play.add_argument("--image", metavar="TOPIC", help="with --record: the camera the node "
                       "listens to, where the bag has several")  # fmt: skip
+    play.add_argument("--cameras", type=_names, default=[""], metavar="NAMES",
+                      help="with --record: of the node, where it has several, as of its parameter "
+                      "cameras: front,rear")  # fmt: skip
     play.set_defaults(run_command=run_play)
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def run_create(options: argparse.Namespace) -> int:
@@ -73,6 +83,8 @@ def run_create(options: argparse.Namespace) -> int:
     for name in () if options.images else ("labels", "names"):
         if getattr(options, name) is not None:
             raise CommandError(f"--{name} goes with --images alone")
+    if options.cameras and not options.synthetic:
+        raise CommandError("--cameras goes with --synthetic alone")
     for name in ("rate", "camera_height"):
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
@@ -101,6 +113,7 @@ def _create_synthetic(options: argparse.Namespace) -> tuple[int, str]:
         options.frames,
         options.rate or 10.0,
         options.force,
+        options.cameras,
     )
     return options.frames, ""
 
@@ -183,7 +196,7 @@ def run_play(options: argparse.Namespace) -> int:
         if options.record:
             check_output_files(options.record, [options.bag])
             done = record_while_playing(
-                options.bag, options.image, options.record, options.rate, choice
+                options.bag, options.image, options.record, options.rate, choice, options.cameras
             )
             labelled = len(done.latencies)
             print(f"{len(done.stamps)} images played, {labelled} labelled: {options.record}")

@@ -57,10 +57,21 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if was_signalled():
             return _say_interrupted(options)
-        if options.debug or not isinstance(error, CommandError):
+        text = _text_for_people(error)
+        if options.debug or not text:
             raise
-        print(f"stmem {options.command}: {error}", file=sys.stderr)
+        print(f"stmem {options.command}: {text}", file=sys.stderr)
         return 1
+
+
+def _text_for_people(error: Exception) -> str:
+    """What an error says in one line; empty for one that is a fault of ours."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "rclpy":
+        return (
+            "needs ROS 2, and there is no module rclpy; source ROS's setup.bash, or install it "
+            "(docs/deployment.md)"
+        )
+    return str(error) if isinstance(error, CommandError) else ""
 
 
 def _say_interrupted(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from stmem_ros.classes import UNLABELLED
 from stmem_ros.io.compressed_format import CompressedFormat, read_format
 from stmem_ros.io.encodings import DEPTH, BitDepth, ImageError, encoding_of, to_8_bits, to_rgb
 from stmem_ros.io.file_kind import kind_of
+from stmem_ros.io.message_data import message_bytes, on_host
 
 
 class RawImage(Protocol):
@@ -105,7 +106,7 @@ def _compressed_depth(data: object, said: CompressedFormat) -> np.ndarray:
     title = f"compressed depth of format {said.text!r}"
     if said.encoding not in DEPTH:
         raise ImageError(f"{title} is not supported; supported encodings: {', '.join(DEPTH)}")
-    encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
+    encoded = on_host(message_bytes(data))
     scale, offset = 0.0, 0.0
     if said.is_depth_transport:
         if "rvl" in said.text.lower():
@@ -152,7 +153,7 @@ def decode_compressed(
     """
     said = read_format(format_text)
     said.check_is_picture()
-    encoded = np.frombuffer(data, np.uint8)  # type: ignore[call-overload]
+    encoded = on_host(message_bytes(data))
     named = f" and format {said.text!r}" if said.text else ""
     title = f"compressed image of {len(encoded)} bytes{named}"
     return _rgb(_decoded(encoded, title), said, depth, title)
@@ -330,7 +331,7 @@ def _pixels(image: RawImage, dtype: type, channels: int, rows: int | None = None
     height = image.height if rows is None else rows
     kind = np.dtype(dtype).newbyteorder(">" if image.is_bigendian else "<")
     row = image.width * channels * kind.itemsize
-    data = np.frombuffer(image.data, np.uint8)  # type: ignore[call-overload]
+    data = on_host(message_bytes(image.data))
     if not image.width or not image.height:
         raise ImageError(f"image is {image.width} x {image.height} pixels")
     if image.step < row or len(data) < image.step * (height - 1) + row:

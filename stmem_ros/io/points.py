@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from stmem_ros.io.message_data import message_bytes, on_host
+
 UINT8, FLOAT32 = 2, 7  # datatypes of sensor_msgs/PointField
 
 
@@ -25,7 +27,7 @@ def decode_points(cloud: Any) -> np.ndarray:
         raise PointsError(f"the cloud has no float32 fields x, y and z; its fields: {names}")
     if not (cloud.width and cloud.height):
         return np.empty((0, 3), np.float32)
-    data = np.frombuffer(cloud.data, np.uint8)
+    data = on_host(message_bytes(cloud.data))
     end = max(offsets[axis] for axis in "xyz") + 4
     needed = cloud.row_step * (cloud.height - 1) + cloud.point_step * (cloud.width - 1) + end
     row = cloud.point_step * cloud.width

@@ -24,7 +24,7 @@ _PREFIXES = ("_orig_mod.", "module.", "model.", "ema_model.", "ema.", "network."
              "teacher.", "student.")  # fmt: skip
 _SHARED = 0.9  # of the names, which have a prefix that is a wrapper's
 _DEPTH = 3  # of dicts in dicts that are looked into
-_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
+_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")  # the latter before torch 2.4
 
 
 class CheckpointError(ValueError):

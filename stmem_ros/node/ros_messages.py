@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -17,6 +16,7 @@ from stmem_ros.geometry.camera import resizing
 from stmem_ros.geometry.camera_info import read_out
 from stmem_ros.io.encodings import BitDepth
 from stmem_ros.io.images import decode_compressed
+from stmem_ros.io.message_data import to_sequence
 from stmem_ros.io.messages import MessageFactory
 from stmem_ros.node.ros_packages import VisionClass, VisionLabelInfo, image_to_rgb
 
@@ -41,14 +41,7 @@ def message_type(name: str) -> type:
         ) from error
 
 
-def _to_array(values: np.ndarray) -> array:
-    """An array.array, which messages take as it is; an ndarray is converted value by value."""
-    sequence = array(values.dtype.char)
-    sequence.frombytes(values.view(np.uint8).data)
-    return sequence
-
-
-ROS_MESSAGES = MessageFactory(message_type, _to_array)
+ROS_MESSAGES = MessageFactory(message_type, to_sequence)
 
 
 def to_rgb(message: Image | CompressedImage, depth: BitDepth) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -97,7 +97,7 @@ def replay_online(
         output = RecordingFolder(out).output
         try:
             return _play_and_record(
-                bag, topics.image, PlayOptions(), output, rate, process.check_alive, camera
+                bag, topics.image, PlayOptions(), output, rate, process.check_alive, (camera,)
             )
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
@@ -109,21 +109,26 @@ def record_while_playing(
     output: Path,
     rate: float,
     options: PlayOptions,
+    cameras: Sequence[str] = ("",),
 ) -> PlayedBag:
     """Play the bag at ``path`` to the node that runs; record its outputs into the bag ``output``.
 
     Args:
-        image: topic of the camera the node listens to; None: the bag has one alone.
+        image: topic of the camera the node listens to, of its first one where it has several;
+            None: the bag has one alone, in the namespace of that camera.
         rate: speed, 1 is real time.
         options: what of the bag is played.
+        cameras: of the node, as of its parameter.
 
     Raises:
         BagError: a bag or a topic cannot be used.
         ReplayError: there is no active node, or no label came.
     """
     with BagReader(path) as bag:
-        camera = find_image_topic(bag.topics, image)
-        return _play_and_record(bag, camera, options, output, rate, lambda: None)
+        namespace = f"/{cameras[0]}/" if cameras[0] else "/"
+        of_camera = tuple(topic for topic in bag.topics if topic.name.startswith(namespace))
+        topic = find_image_topic(bag.topics if image else of_camera, image)
+        return _play_and_record(bag, topic, options, output, rate, lambda: None, cameras)
 
 
 def _play_and_record(
@@ -133,16 +138,19 @@ def _play_and_record(
     output: Path,
     rate: float | None,
     check: Callable[[], None],
-    camera: str = "",
+    cameras: Sequence[str] = ("",),
 ) -> PlayedBag:
-    """``check`` is called while waiting and may raise."""
+    """``check`` is called while waiting and may raise; ``image``: of the first camera."""
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
             player = BagPlayer(node, bag, options)
-            run = _Run(node, writer, player.start, image, camera, layers, check)
-            _wait_until_found(player, image, check)
-            run.play(player, rate)
+            run = _Run(node, writer, player.start, image, cameras, layers, check)
+            try:
+                _wait_until_found(player, image, check)
+                run.play(player, rate)
+            finally:
+                run.close()
     if not run.latencies:
         raise ReplayError("no image was labelled")
     return PlayedBag(rate, tuple(run.stamps), run.latencies, run.dropped, run.device)
@@ -157,7 +165,7 @@ class _Run:
         writer: BagWriter,
         start: int,
         image: Topic,
-        camera: str,
+        cameras: Sequence[str],
         layers: tuple[str, ...],
         check: Callable[[], None],
     ) -> None:
@@ -168,13 +176,13 @@ class _Run:
         self.dropped = 0
         self.device = "unknown"
         self._image = image
-        self._camera = camera
+        self._camera = cameras[0]
         self._check = check
         self._sent: dict[int, float] = {}  # stamp in ns: when it was sent
         self._refused = 0  # images the node did not label, as far as it has told
         self._refused_before = 0  # the image sent last
         self._labelled = threading.Condition()
-        topics = output_topics(layers, (camera,))
+        topics = output_topics(layers, cameras)
         self._recorder = Recorder(node, writer, topics, start, self._on_message)
 
     def play(self, player: BagPlayer, rate: float | None) -> None:
@@ -198,6 +206,9 @@ class _Run:
             player.play(rate or 1.0, before)
         self._wait_for_label()
         time.sleep(SETTLING)
+
+    def close(self) -> None:
+        """Record nothing more; the bag may be closed after it."""
         self._recorder.close()
         self._recorder.check()
 

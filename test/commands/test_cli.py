@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from PIL import Image
 
 from stmem_ros.commands.stmem import COMMANDS, main
@@ -64,17 +65,21 @@ def test_a_video_becomes_a_bag_of_its_frames(tmp_path: Path) -> None:
         assert bag.duration == pytest.approx(0.5)
 
 
+def with_ros(arguments: tuple[str, ...], named: tuple[str, ...]) -> ParameterSet:
+    return pytest.param(arguments, named, marks=pytest.mark.ros)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (("bag", "info", "/nowhere"), ("/nowhere",)),
-        (("bag", "play", "/nowhere"), ("/nowhere",)),
-        (("bag", "play", "/nowhere", "--rate", "0"), ("--rate", "0.0")),
-        (("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
+        with_ros(("bag", "play", "/nowhere"), ("/nowhere",)),
+        with_ros(("bag", "play", "/nowhere", "--rate", "0"), ("--rate", "0.0")),
+        with_ros(("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
         (("bag", "create", "/tmp/stmem-none", "--images", "/nowhere"), ("/nowhere",)),
         (("bag", "create", "/tmp/stmem-none", "--synthetic", "moon"), ("'moon'", "straight")),
-        (("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
-        (("demo", "--model", "nonesuch"), ("'nonesuch'",)),
+        with_ros(("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
+        with_ros(("demo", "--model", "nonesuch"), ("'nonesuch'",)),
         (("model", "info", "nonesuch"), ("'nonesuch'",)),
         (("doctor", "--size", "big"), ("--size", "'big'")),
         (
@@ -96,6 +101,16 @@ def test_mistakes_get_one_line_and_exit_code_1(
     assert error.startswith(f"stmem {arguments[0]}: ") and "\n" not in error
 
 
+def test_a_command_that_needs_ros_says_so_where_it_is_not(monkeypatch, capsys) -> None:
+    loaded = [name for name in sys.modules if name.startswith(("stmem_ros.online", "rclpy"))]
+    for name in loaded:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    assert main(["bag", "play", "/nowhere"]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("stmem bag: ") and "rclpy" in error and "\n" not in error
+
+
 @pytest.mark.parametrize("word", ["bag", "nonsense"])
 def test_wrong_usage_gets_exit_code_2(word: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -109,6 +124,7 @@ def test_model_info_tells_what_is_in_a_bundle(small_bundle: Path, capsys) -> Non
     assert "small" in text and "backbone" in text and "bicyclist" in text
 
 
+@pytest.mark.ros
 class TestDemo:
     """The whole demo with a small network: node, player and recorder over Fast DDS."""
 

@@ -101,14 +101,16 @@ def state(folder: Path) -> dict[Path, bytes | None]:
         ("bench core --model BUNDLE --json none/new.json", "none"),
         ("bench core --model BUNDLE --plot out.json", "out.json"),
         ("bench core --model BUNDLE --plot new.doc", "new.doc"),
-        ("bench node --model BUNDLE --json out.json", "out.json"),
+        pytest.param(
+            "bench node --model BUNDLE --json out.json", "out.json", marks=pytest.mark.ros
+        ),
         ("bench costmap --json out.json", "out.json"),
         ("evaluate --dataset camvid --model BUNDLE --json out.json", "out.json"),
         ("evaluate drive --model BUNDLE --out new --json out.json", "out.json"),
         ("evaluate drive --model BUNDLE --out ours --json ours/metrics.json", "metrics.json"),
         ("bag create out --synthetic straight", "out"),
         ("bag create ours --images ours --force", "ours"),
-        ("bag play drive --record out", "out"),
+        pytest.param("bag play drive --record out", "out", marks=pytest.mark.ros),
     ],
 )
 def test_commands_refuse_outputs_and_change_nothing(

@@ -99,9 +99,9 @@ def files(folder: Path) -> set[Path]:
         ("evaluate bags/drive --out . --force", "bags/drive"),
         ("evaluate bags/drive --out bags", "bags/drive"),
         ("evaluate bags/misspelled --out new", "bags/misspelled"),
-        ("demo --bag bags/drive --out .", "bags/drive"),
-        ("demo --out .", "'bags'"),
-        ("demo --out . --force", "log"),
+        pytest.param("demo --bag bags/drive --out .", "bags/drive", marks=pytest.mark.ros),
+        pytest.param("demo --out .", "'bags'", marks=pytest.mark.ros),
+        pytest.param("demo --out . --force", "log", marks=pytest.mark.ros),
     ],
 )
 def test_commands_leave_recordings_alone(

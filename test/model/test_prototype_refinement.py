@@ -61,6 +61,16 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
         torch.testing.assert_close(both[i : i + 1], mar(x[i : i + 1], probability[i : i + 1]))
 
 
+def computes_halves() -> bool:
+    """Whether this torch convolves float16 on a CPU; before 2.3 it does not."""
+    try:
+        torch.conv2d(torch.zeros(1, 1, 1, 1).half(), torch.zeros(1, 1, 1, 1).half())
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not computes_halves(), reason="this torch has no float16 on a CPU")
 @pytest.mark.parametrize("size", [(10, 12), (400, 600)])
 def test_sums_of_half_precision_stay_in_range(size: tuple[int, int]) -> None:
     mar = refinement()

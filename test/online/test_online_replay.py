@@ -98,6 +98,21 @@ def test_online_equals_offline_with_the_parameter_file_of_another_robot(
     assert labelled[40:290, 20:460].all() and not labelled[341:].any()
 
 
+def test_a_node_with_two_cameras_is_recorded_with_both(
+    start_node, start_stmem, tmp_path: Path
+) -> None:
+    cameras = ["front", "rear"]
+    create_synthetic_bag(tmp_path / "drive", "straight", 2, frames=4, rate=5.0, cameras=cameras)
+    start_node("-p", "cameras:=[front,rear]", "-p", "use_sim_time:=true")
+    out = tmp_path / "outputs"
+    play = start_stmem("bag", "play", tmp_path / "drive", "--record", out, "--cameras=front,rear")
+    assert play.exit_code(timeout=240) == 0, play.text()
+    with BagReader(out) as recorded:
+        counts = {topic.name: topic.count for topic in recorded.topics}
+    assert all(counts[f"{NODE}/{camera}/label"] for camera in cameras)
+    assert counts[f"{NODE}/costmap"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from stmem_ros.evaluation.results.bag_result import FORMAT, finished_key
 from stmem_ros.evaluation.results.folder import TaskFolder
 from stmem_ros.io.digests import file_digests
 from stmem_ros.parameters import NodeParameters
+from stmem_ros.resources import package_version
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def task_key(path: Path, bundle: Path, settings: dict[str, Any]) -> str:
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     bag = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    made_by = [version("stmem_ros"), FORMAT]
+    made_by = [package_version(), FORMAT]
     parts = [str(path.resolve()), bag, file_digests(bundle), settings, made_by]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
