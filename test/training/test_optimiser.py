@@ -12,7 +12,7 @@ from stmem_ros.training.stage_network import StageNetwork
 def test_parameters_of_equal_rate_and_decay_are_one_group() -> None:
     """On a GPU each group is one launch."""
     network = StageNetwork(Segmenter(SMALL), "frame")
-    settings = StageConfig(learning_rate=1e-3, backbone_rate=0.1, weight_decay=0.05)
+    settings = StageConfig(1, 2, 1e-3, backbone_rate=0.1, weight_decay=0.05)
     groups = _optimiser(network, settings).param_groups
     assert sorted((g["lr"], g["weight_decay"]) for g in groups) == [
         (1e-4, 0.0),
@@ -29,6 +29,6 @@ def test_parameters_of_equal_rate_and_decay_are_one_group() -> None:
 
 
 def test_a_cpu_takes_each_parameter_alone() -> None:
-    optimiser = _optimiser(StageNetwork(Segmenter(SMALL), "frame"), StageConfig())
+    optimiser = _optimiser(StageNetwork(Segmenter(SMALL), "frame"), StageConfig(1, 2, 1e-3))
     assert isinstance(optimiser, torch.optim.AdamW)
     assert not optimiser.defaults["fused"] and optimiser.defaults["foreach"] is False
