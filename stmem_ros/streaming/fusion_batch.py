@@ -24,11 +24,14 @@ class Remembered:
         state: of the streams that were pushed together.
         row: the stream's in it.
         streams: how many they were.
+        shape: of the features of all, of whose next push with this shape the results may take the
+            place of these; None where the state is the stream's own.
     """
 
     state: State
     row: int = 0
     streams: int = 1
+    shape: torch.Size | None = None
 
     def alone(self) -> State:
         """The stream's own rows."""
@@ -75,19 +78,19 @@ class FusionBatch:
         for stream, first in zip(streams, features.split(1), strict=True):
             memories.append(stream.memory or Remembered(self._begin(first)))
         state = _joined(memories)
-        self._save_others(streams)
+        self._save_others(streams, features.shape)
         fused, share, *after = self._call(self._step, features, *state)
+        state = tuple(after)
         for row, stream in enumerate(streams):
-            stream.memory = Remembered(tuple(after), row, len(streams))
+            stream.memory = Remembered(state, row, len(streams), features.shape)
         return fused, share
 
-    def _save_others(self, streams: Sequence[Remembering]) -> None:
-        """Copy what streams remember that are not pushed, but were with as many: a graph's."""
+    def _save_others(self, streams: Sequence[Remembering], shape: torch.Size) -> None:
+        """Copy what streams remember that are not pushed now, but lies where results will."""
         for other in self._streams:
             memory = other.memory
-            if memory is None or memory.streams != len(streams) or other in streams:
-                continue
-            other.memory = Remembered(tuple(x.clone() for x in memory.alone()))
+            if memory is not None and memory.shape == shape and other not in streams:
+                other.memory = Remembered(tuple(x.clone() for x in memory.alone()))
 
     def _first_state(self, features: Tensor) -> State:
         """As after a first frame, which the step then takes once more."""

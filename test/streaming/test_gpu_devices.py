@@ -69,7 +69,7 @@ def check(traffic: Traffic, batches: int, precision: str) -> None:
 def test_a_frame_goes_up_once_and_its_labels_come_down_once(
     form: str, precision: str, cameras: int, device: str
 ) -> None:
-    with fake_gpus(), torch.inference_mode():
+    with fake_gpus():
         streams = fake_streams(FORMS[form], precision, cameras, device)
         for i in range(2):
             traffic = pushed(streams, i / 10)
@@ -93,7 +93,7 @@ def test_another_memory_goes_to_the_models_device(form: str) -> None:
         torch.zeros(items, dtype=torch.int64),
         "confidence",
     )
-    with fake_gpus(), torch.inference_mode():
+    with fake_gpus():
         streams = fake_streams(architecture, "float16", 1, "cuda:1")
         pushed(streams, 0.0)
         fakes = torch.empty(bank.keys.shape), torch.empty(bank.values.shape)

@@ -5,6 +5,7 @@ A CPU build of torch lacks what CUDA's tensors need here and there; what stands 
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -59,7 +60,11 @@ class Traffic(TorchDispatchMode):
                 self.downloads[_line()] += 1
             elif any(x.device.type == "cpu" for x in given):
                 self.uploads[_line()] += 1
-            elif given[-1].dtype != made[0].dtype and made[0].numel() > LARGE:
+            elif (
+                given[-1].is_floating_point()
+                and given[-1].dtype != made[0].dtype
+                and made[0].numel() > LARGE
+            ):
                 self.casts[_line()] += 1
         elif len(sources) > 1 or len(on_gpu) > 1:
             self.mixed[f"{name} {_line()}"] += 1
@@ -76,7 +81,18 @@ def fake_gpus() -> Iterator[None]:
             stack.enter_context(mock.patch(target, value, create=True))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
         stack.enter_context(_WithoutDeviceGuards())
+        _forget_constants()
+        stack.callback(_forget_constants)
         yield
+
+
+def _forget_constants() -> None:
+    """Clear the package's caches: what they hold is fake in one context alone."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("stmem_ros."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
 
 class _Event:
@@ -143,6 +159,8 @@ class _WithoutDeviceGuards(TorchFunctionMode):
         if func is torch.Tensor.numpy:
             assert args[0].device.type == "cpu"
             return np.zeros(tuple(args[0].shape), str(args[0].dtype).removeprefix("torch."))
+        if func is torch.Tensor.__invert__:
+            return aten.bitwise_not(*args)
         if func is torch.Tensor.__getitem__:
             return _indexed(*args)
         if func is torch.Tensor.__setitem__:
