@@ -20,7 +20,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -242,7 +242,7 @@ def training(check: Check) -> dict[str, Any]:
 
     count, height, width = (2, 64, 96) if check.dry else (16, 360, 480)
     process = TrainingProcess(0, 1, check.device)
-    model = Segmenter(PRESETS["onboard"]).to(check.device)
+    model = Segmenter(replace(PRESETS["onboard"], stf=False, mar=False)).to(check.device)
     network, settings = StageNetwork(model, "frame"), StageConfig(1, count, 1e-3)
     loss_of = LabelLoss(torch.ones(11), torch.eye(11, dtype=torch.bool)).to(check.device)
     optimiser = _optimiser(network.train(), settings)

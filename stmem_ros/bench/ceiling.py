@@ -89,6 +89,11 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func._overloadpacket not in flop_registry:
+            with self:  # its parts, where it has some
+                whole = func.decompose(*args, **kwargs)
+            if whole is not NotImplemented:
+                return whole
         out = func(*args, **kwargs)
         if func.is_view or func._schema.name.removeprefix("aten::") in FREE:
             return out

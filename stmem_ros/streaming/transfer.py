@@ -57,7 +57,7 @@ def shrink_on_device(rgb: Tensor, size: Size) -> Tensor:
         recorded(_area_weights(a, b, rgb.device)) for a, b in ((height, size[0]), (width, size[1]))
     )
     shrunk = torch.einsum("hy,yxc,wx->hwc", rows, rgb.float(), columns)
-    return shrunk.round_()
+    return shrunk.add_(0.5).floor_()  # halves up, as OpenCV where a whole number of pixels is one
 
 
 @lru_cache(maxsize=32)  # some hundred kB per size of images

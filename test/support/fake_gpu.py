@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
@@ -25,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 aten = torch.ops.aten
 LARGE = 50_000  # numbers
 SYNCHRONISING = ("_local_scalar_dense", "nonzero", "masked_select", "item", "equal")
-COPIES = ("_to_copy", "copy_", "lift_fresh", "lift_fresh_copy")
+COPIES = ("to", "_to_copy", "copy_", "lift_fresh", "lift_fresh_copy")
 
 
 class Traffic(TorchDispatchMode):
@@ -60,11 +61,7 @@ class Traffic(TorchDispatchMode):
                 self.downloads[_line()] += 1
             elif any(x.device.type == "cpu" for x in given):
                 self.uploads[_line()] += 1
-            elif (
-                given[-1].is_floating_point()
-                and given[-1].dtype != made[0].dtype
-                and made[0].numel() > LARGE
-            ):
+            elif _is_cast(given[-1], made[0]) and made[0].numel() > LARGE:
                 self.casts[_line()] += 1
         elif len(sources) > 1 or len(on_gpu) > 1:
             self.mixed[f"{name} {_line()}"] += 1
@@ -159,6 +156,12 @@ class _WithoutDeviceGuards(TorchFunctionMode):
         if func is torch.Tensor.numpy:
             assert args[0].device.type == "cpu"
             return np.zeros(tuple(args[0].shape), str(args[0].dtype).removeprefix("torch."))
+        if func is F.grid_sample:
+            x, grid = args
+            assert x.device == grid.device and x.dtype == grid.dtype
+            return x.new_empty((*x.shape[:2], *grid.shape[1:3]))
+        if func is torch.Tensor.copy_:
+            return aten.copy_(*args)
         if func is torch.Tensor.__invert__:
             return aten.bitwise_not(*args)
         if func is torch.Tensor.__getitem__:
@@ -203,6 +206,11 @@ def _indexed(x: Tensor, index: Any) -> Tensor:
 
 def _tensors(content: Any) -> list[Tensor]:
     return [x for x in tree_leaves(content) if isinstance(x, Tensor)]
+
+
+def _is_cast(given: Tensor, made: Tensor) -> bool:
+    """Whether numbers change their precision."""
+    return given.dtype != made.dtype and given.is_floating_point() and made.is_floating_point()
 
 
 def _line() -> str:

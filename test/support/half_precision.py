@@ -39,4 +39,4 @@ class GpuHalfPrecision(TorchDispatchMode):
         return tree_map(narrow, func(*tree_map(widen, args), **tree_map(widen, kwargs)))
 
 
-COPIES = ("aten::_to_copy", "aten::clone", "aten::cat", "aten::stack", "aten::copy_")
+COPIES = ("aten::to", "aten::_to_copy", "aten::clone", "aten::cat", "aten::stack", "aten::copy_")
