@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from typing import TextIO
 
 from stmem_ros.signals import end_on_signals
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
@@ -63,7 +64,14 @@ def main() -> int:
 def log_warnings(log: Callable[[str], object]) -> None:
     """Have warnings that come while images are worked on be logged, each once: what runs slower."""
 
-    def show(message: Warning | str, *_: object) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         log(str(message))
 
     warnings.showwarning = show

@@ -80,6 +80,8 @@ def test_a_frame_goes_up_once_and_its_labels_come_down_once(
             p for part in (runner.core.backbone, runner.core.head) for p in part.parameters()
         ]
         assert {str(x.device) for x in (*kept, *weights)} == {device}
+        if form != "light":  # whose fusion stays float32
+            weights += runner.core._stf.parameters()
         assert {p.dtype for p in weights} == {getattr(torch, precision)}
 
 

