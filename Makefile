@@ -10,6 +10,8 @@
 #   make figures            the figures of docs/, measured anew, as JSON in build/figures; those of real video
 #                           with CAMVID=path, KITTI_BAG=path and KITTI_LIDAR=path
 #   make pictures           the pictures of README.md, from the demo
+#   make gpu-check          what this machine's GPU makes of the package, in eight minutes: one JSON and one page in
+#                           build/gpu-check; ARGS=--dry-run on the CPU, GPU_PYTHON=path of a Python with CUDA's torch
 #   make docs               the documents as a site, in build/site
 #   make version VERSION=1.2.3   the next version, in all files that name it
 #   make demo CUDA=1        with the CUDA build of torch (in a new environment: make clean first)
@@ -20,6 +22,7 @@ VENV := $(CURDIR)/.venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
 BIN := $(VENV)/bin
 OUT ?= demo-out
 CUDA ?=
+GPU_PYTHON ?= $(BIN)/python
 ONLY_OTHERS = $(if $(filter-out kilted,$(ROS)),| grep -v '^ros-') # constraints.txt holds Kilted's wheels
 
 export PIP_NO_CACHE_DIR := 1
@@ -34,7 +37,7 @@ FIGURES := build/figures
 BENCH := $(BIN)/stmem bench
 EVALUATE = $(BIN)/stmem evaluate --dataset camvid --root $(CAMVID) --split val --model onboard
 
-.PHONY: demo test matrix docs pictures version lint parameters figures env clean constraints
+.PHONY: demo test gpu-check matrix docs pictures version lint parameters figures env clean constraints
 
 demo: env
 	$(BIN)/stmem demo $(INPUT) --out $(OUT) $(ARGS)
@@ -50,6 +53,9 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+gpu-check:
+	$(GPU_PYTHON) .ci/gpu_check.py $(ARGS)
 
 pictures: demo
 	$(BIN)/python docs/write_pictures.py $(OUT)

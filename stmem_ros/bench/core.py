@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stmem_ros.bench.ceiling import Rates, StageLimit, count_work, measure_rates, stage_limits
 from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.io.peak_memory import peak_memory_mb
 from stmem_ros.model.bundle import (
@@ -49,6 +50,8 @@ class CoreTimes:
         precision: the stream's; plain form and floor are in float32.
         cameras: streams that are pushed together, each with a frame of its own.
         together_ms: one such push; None for one camera.
+        rates: of the device, measured.
+        limits: what each stage takes at least at those rates (stmem_ros.bench.ceiling).
     """
 
     plain_ms: float
@@ -62,6 +65,8 @@ class CoreTimes:
     precision: str
     cameras: int
     together_ms: float | None
+    rates: Rates
+    limits: dict[str, StageLimit]
 
 
 def bench_core(
@@ -95,6 +100,8 @@ def bench_core(
         if i >= window:
             forms.compare(images[i - window + 1 : i + 1])
     ms = {form: 1e3 * float(np.median(seconds)) for form, seconds in forms.times.items()}
+    precision = forms.stream.runner.execution.precision
+    rates = measure_rates(forms.stream.device, precision)
     return CoreTimes(
         plain_ms=ms["plain"],
         streaming_ms=ms["streaming"],
@@ -104,9 +111,11 @@ def bench_core(
         peak_memory_mb=form_memory_mb(name, size, device, "streaming", execution),
         plain_peak_memory_mb=form_memory_mb(name, size, device, "plain", execution),
         stages_ms={stage: ms[stage] for stage in STAGES},
-        precision=forms.stream.runner.execution.precision,
+        precision=precision,
         cameras=cameras,
         together_ms=ms["together"] if cameras > 1 else None,
+        rates=rates,
+        limits=stage_limits(count_work(model, size, precision), rates),
     )
 
 

@@ -159,7 +159,13 @@ def run_core(options: argparse.Namespace) -> int:
     print(f"floor                 {times.floor_ms:9.1f} ms", end="")
     print(f"   the stream takes {times.streaming_ms / times.floor_ms:.2f} times as long")
     for stage, ms in times.stages_ms.items():
-        print(f"  {stage:<20}{ms:9.1f} ms")
+        limit = times.limits[stage]
+        print(
+            f"  {stage:<20}{ms:9.1f} ms   {ms / limit.ms:5.1f} limits of {limit.ms:.2f} ms", end=""
+        )
+        print(f"   {limit.gflop:.2f} GFLOP, {limit.megabytes:.0f} MB: {limit.bound}")
+    rates = times.rates
+    print(f"device                {rates.flops / 1e9:9.0f} GFLOP/s   {rates.bytes / 1e9:.1f} GB/s")
     if times.together_ms is not None:
         share = times.together_ms / (times.cameras * times.streaming_ms)
         print(f"{times.cameras:>2} cameras together   {times.together_ms:9.1f} ms", end="")

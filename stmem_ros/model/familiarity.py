@@ -76,4 +76,4 @@ class Familiarity:
 
 def image_means(features: Tensor, channels: int) -> Tensor:
     """Mean of the first ``channels`` features of each image, N x C, of N x C or more x h x w."""
-    return features[:, :channels].float().mean(dim=(2, 3))
+    return features[:, :channels].mean(dim=(2, 3), dtype=torch.float32)

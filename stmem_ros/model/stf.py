@@ -226,24 +226,30 @@ class SpatialTemporalFusion(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Features N x C x T x h x w in, fused features of the target frame N x C x h x w out."""
+        return self.fuse(window, *self.positions((window.shape[-2], window.shape[-1])))
+
+    def positions(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The tables at a feature size, in whole blocks: of the window, and of the target."""
+        window, target = (
+            pad_to_blocks(resize_position(position, size), self.block)[0]
+            for position in (self.window_position, self.target_position)
+        )
+        return window, target
+
+    def fuse(self, window: Tensor, window_position: Tensor, target_position: Tensor) -> Tensor:
+        """As ``forward``, with the ``positions`` of the features' size."""
         height, width = window.shape[-2:]
         x, token_mask = pad_to_blocks(window, self.block)
-        window_position, _ = pad_to_blocks(
-            resize_position(self.window_position, window.shape), self.block
-        )
-        target_position, _ = pad_to_blocks(
-            resize_position(self.target_position, window.shape), self.block
-        )
         encoded = self.encoder(x, window_position, token_mask)
         target = x[:, :, self.target : self.target + 1]
         fused = self.decoder(target, encoded, target_position, window_position, token_mask)
         return fused[:, :, 0, :height, :width]
 
 
-def resize_position(position: Tensor, shape: torch.Size) -> Tensor:
-    """A position table 1 x C x T x H0 x W0 at the feature size of ``shape``, N x C x T x h x w."""
-    size = (position.shape[2], *shape[-2:])
-    return F.interpolate(position, size=size, mode="trilinear", align_corners=False)
+def resize_position(position: Tensor, size: tuple[int, int]) -> Tensor:
+    """A position table 1 x C x T x H0 x W0 at a feature size, 1 x C x T x h x w."""
+    whole = (position.shape[2], *size)
+    return F.interpolate(position, size=whole, mode="trilinear", align_corners=False)
 
 
 def pad_to_blocks(x: Tensor, block: Block) -> tuple[Tensor, Tensor | None]:

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from rclpy.node import Node
 
 from stmem_ros.frames import CameraFrame, LabelledFrame, Refusal
@@ -17,6 +16,7 @@ from stmem_ros.io.messages import nan_if_none
 from stmem_ros.msg import FrameStatistics
 from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import CostmapOutput
+from stmem_ros.node.device_memory import DeviceMemory
 from stmem_ros.node.latest_labels_queue import LatestLabelsQueue
 from stmem_ros.node.mailbox import Mailbox
 from stmem_ros.node.ros_messages import to_rgb
@@ -87,6 +87,7 @@ class ImageWorker:
         self._images: Mailbox[tuple[Arrival, int]] = Mailbox()  # with the epoch it came in
         self._labels: LatestLabelsQueue[PublishedLabels, LabelledFrame] = LatestLabelsQueue()
         self._stopping = threading.Event()
+        self._device_memory = DeviceMemory(pipeline.device)
         self._failures = 0  # of the network, in a row
         self._log = log
         self._now = now
@@ -205,7 +206,7 @@ class ImageWorker:
             frames_late=stream.health.late,
             frames_invalid=stream.health.invalid,
             device=str(self._pipeline.device),
-            device_memory=device_memory(self._pipeline.device),
+            device_memory=self._device_memory(),
         )
         published = PublishedLabels(stream, statistics, source.taken)
         self._labels.put(stream.name, published, labelled)
@@ -270,8 +271,3 @@ class ImageWorker:
     def _note_late(self, stream: CameraStream, reason: str) -> None:
         stream.health.image_late(reason)
         self._log(stream.name, Fault.LATE, f"image on {stream.image_topic} not used: {reason}")
-
-
-def device_memory(device: torch.device) -> int:
-    """Bytes held on a GPU, 0 on a CPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0

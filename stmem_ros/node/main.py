@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
+from collections.abc import Callable
+from typing import TextIO
 
 from stmem_ros.signals import end_on_signals
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
@@ -43,6 +46,7 @@ def main() -> int:
         return 1
     if security is Strategy.PERMISSIVE:
         node.get_logger().warning(UNPROTECTED)
+    log_warnings(node.get_logger().warning)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning.set()
@@ -55,6 +59,22 @@ def main() -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return int(failed)
+
+
+def log_warnings(log: Callable[[str], object]) -> None:
+    """Have warnings that come while images are worked on be logged, each once: what runs slower."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        log(str(message))
+
+    warnings.showwarning = show
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ from stmem_ros.model.bundle import (
 from stmem_ros.msg import LabelInfo
 from stmem_ros.node.camera_stream import Arrival, CameraStream
 from stmem_ros.node.costmap_output import LATCHED, CostmapOutput
+from stmem_ros.node.device_memory import DeviceMemory
 from stmem_ros.node.diagnostics import Diagnostics
-from stmem_ros.node.image_worker import ImageWorker, device_memory
+from stmem_ros.node.image_worker import ImageWorker
 from stmem_ros.node.lifecycle_bond import LifecycleBond, check_bond_is_possible
 from stmem_ros.node.own_thread import in_own_thread
 from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
@@ -321,7 +322,7 @@ class SegmentationNode(LifecycleNode):
         figures = {
             "model": self._model.info.name,
             "device": device,
-            "memory": device_memory(device),
+            "memory": DeviceMemory(device)(),
         }
         add("Model", Status(Level.ERROR if broken else Level.OK, broken or "OK", figures))
         skipped = 0 if worker is None else worker.skipped

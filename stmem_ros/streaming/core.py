@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from enum import Enum
+from typing import TypeVar
+
+import torch
 from torch import Tensor, nn
 
 from stmem_ros.model.aligned_fusion import AlignedFusion
@@ -10,7 +15,14 @@ from stmem_ros.model.mar import MemoryAugmentedRefinement
 from stmem_ros.model.prototype_refinement import PrototypeRefinement
 from stmem_ros.model.pyramid import PyramidPoolingHead
 from stmem_ros.model.segmenter import frame_features
-from stmem_ros.streaming.fusion import AlignedWindowFusion, SingleFrame, StreamFusion, TokenFusion
+from stmem_ros.model.stf import SpatialTemporalFusion
+from stmem_ros.streaming.fusion import (
+    AlignedWindowFusion,
+    SingleFrame,
+    StreamFusion,
+    TokenFusion,
+    WindowFusion,
+)
 from stmem_ros.streaming.kernels.decode import decode
 from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.kernels.folded_convolutions import (
@@ -23,6 +35,18 @@ from stmem_ros.streaming.kernels.folded_stf import FoldedFusion
 from stmem_ros.streaming.kernels.fused_convolutions import fuse_convolutions
 from stmem_ros.streaming.kernels.winograd import use_winograd
 
+ALIGNED = (AlignedFusion, FoldedAlignment)  # the light form's fusions
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Kernels(Enum):
+    """What a network is run by."""
+
+    ONEDNN = "oneDNN's convolutions and products, in float32 on a CPU; each stream's fusion alone"
+    TORCH = "torch's, on a CPU; each stream's fusion alone"
+    GPU = "torch's, on a GPU; the fusion of several streams together"
+
 
 class StreamingCore:
     """The parts of a :class:`Segmenter`, without what its plain form does twice.
@@ -30,11 +54,15 @@ class StreamingCore:
     Made of the weights as they are. The answers are those of the plain form but for rounding.
 
     Args:
-        cpu_kernels: with convolutions of our own choice; for float32 on a CPU, as it is.
+        dtype: of the weights of backbone, head and the published STF, and of what they are given;
+            with ``Kernels.GPU`` alone another one than float32.
     """
 
-    def __init__(self, model: BundledSegmenter, cpu_kernels: bool) -> None:
+    def __init__(
+        self, model: BundledSegmenter, kernels: Kernels, dtype: torch.dtype = torch.float32
+    ) -> None:
         self._classifier = model.classifier
+        self._frame_classifier = in_type(model.classifier, dtype)
         self._temperature = model.info.temperature
         self._stride = model.architecture.stride
         self._zoom = model.architecture.zoom
@@ -45,15 +73,13 @@ class StreamingCore:
         else:
             self.head = fold_batch_norms(model.head)
             fold_detail_projection(self.head)
-        if cpu_kernels:
+        if kernels is Kernels.ONEDNN:
             for part in (self.backbone, self.head):
                 use_winograd(part)
                 fuse_convolutions(part)
-        self._stf: FoldedFusion | FoldedAlignment | None = None
-        if isinstance(model.stf, AlignedFusion):
-            self._stf = FoldedAlignment(model.stf)
-        elif model.stf is not None:
-            self._stf = FoldedFusion(model.stf, cpu_kernels)
+        self.backbone.to(dtype)
+        self.head.to(dtype)
+        self._stf = None if model.stf is None else _fusion(model.stf, kernels, dtype)
         self._mar = model.mar
         self._folded_mar: FoldedRefinement | None = None
         if isinstance(model.mar, MemoryAugmentedRefinement):
@@ -66,13 +92,15 @@ class StreamingCore:
             self.head,
             images,
             self._zoom,
-            self._classifier if isinstance(self._stf, FoldedAlignment) else None,
+            self._frame_classifier if isinstance(self._stf, ALIGNED) else None,
         )
 
     def fusion(self) -> StreamFusion:
         """The temporal fusion of a new stream."""
-        if isinstance(self._stf, FoldedAlignment):
+        if isinstance(self._stf, ALIGNED):
             return AlignedWindowFusion(self._stf)
+        if isinstance(self._stf, SpatialTemporalFusion):
+            return WindowFusion(self._stf)
         return SingleFrame() if self._stf is None else TokenFusion(self._stf)
 
     def refine(self, features: Tensor) -> Tensor:
@@ -99,3 +127,21 @@ class StreamingCore:
             folded = FoldedRefinement(self._mar)
             self._folded_mar.recall.copy_(folded.recall)
             self._folded_mar.answer.copy_(folded.answer)
+
+
+def _fusion(
+    stf: AlignedFusion | SpatialTemporalFusion, kernels: Kernels, dtype: torch.dtype
+) -> AlignedFusion | SpatialTemporalFusion | FoldedAlignment | FoldedFusion:
+    """The fusion that is run: as it is where several streams go on together, else folded."""
+    if isinstance(stf, AlignedFusion):
+        return fold_batch_norms(stf) if kernels is Kernels.GPU else FoldedAlignment(stf)
+    if kernels is Kernels.GPU:
+        return in_type(stf, dtype)
+    return FoldedFusion(stf, cpu_kernels=kernels is Kernels.ONEDNN)
+
+
+def in_type(module: M, dtype: torch.dtype) -> M:
+    """The module itself, or a copy with weights of another type."""
+    if next(module.parameters()).dtype == dtype:
+        return module
+    return copy.deepcopy(module).to(dtype)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FunctionType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
 
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
-from stmem_ros.streaming.core import StreamingCore
-from stmem_ros.streaming.fusion import State
+from stmem_ros.streaming.core import Kernels, StreamingCore
+from stmem_ros.streaming.fusion_batch import FusionBatch, Remembered
+from stmem_ros.streaming.kernels.chunks import joined
 from stmem_ros.streaming.kernels.cuda_graph import CudaGraphs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -33,9 +35,10 @@ class Execution:
     """How the network is run.
 
     Attributes:
-        precision: of backbone, head and STF's attention (autocast): ``float32``, ``bfloat16``,
-            ``float16``, or ``auto``, float32 on a CPU and float16 on a GPU. What costs little and
-            decides the labels stays float32: places of an aligned fusion, MAR, scores.
+        precision: of backbone, head and the published STF: ``float32``, ``bfloat16``, ``float16``,
+            or ``auto``, float32 on a CPU and float16 on a GPU. A CPU computes so what gains by it
+            (autocast), a GPU all of it. What costs little and decides the labels stays float32:
+            places of an aligned fusion, MAR, scores.
         compile: by torch.compile; takes a C++ compiler (Triton on a GPU) and, at each new image
             size, minutes.
         cuda_graphs: what a frame launches on a GPU is recorded once per image size, and replayed.
@@ -70,36 +73,79 @@ class Runner:
     def __init__(self, model: BundledSegmenter, execution: Execution) -> None:
         self.execution = execution
         self.device = next(model.parameters()).device
-        # Results of graphs lie where the next frame's will: threads take turns.
-        self.turn: AbstractContextManager = (
-            threading.RLock() if execution.cuda_graphs else nullcontext()
-        )
-        # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
-        plain = execution.precision == "float32" and not execution.compile
-        self.core = StreamingCore(model, cpu_kernels=plain and self.device.type == "cpu")
-        if self.device.type == "cuda":  # else autocast would convert them for each frame
-            self.core.backbone.to(DTYPES[execution.precision])
-            self.core.head.to(DTYPES[execution.precision])
-        self._call = self.make_caller()
+        self._on_gpu = is_gpu(self.device)
+        # Streams share what is compiled, and results of graphs lie where the next frame's will:
+        # threads take turns.
+        shares = self._on_gpu or execution.compile
+        self.turn: AbstractContextManager = threading.RLock() if shares else nullcontext()
+        self.core = _core(model, execution, self._on_gpu)
+        self._call = CudaGraphs() if execution.cuda_graphs else _call
         self._features = self.prepare(self.core.features, reduced=True)
         self._refine = self.prepare(self.core.refine, reduced=False)
         self._decode = self.prepare(self.core.decode, reduced=False)
+        self._streams: WeakSet[RunnerFusion] = WeakSet()
+        self._batch = self._make_batch() if shares else None
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images N x 3 x H x W to features N x C x h x w."""
-        return self._call(self._features, images)
+        with self._settings():
+            return self._call(self._features, images)
 
     def fusion(self) -> RunnerFusion:
         """The temporal fusion of a new stream."""
-        return RunnerFusion(self)
+        fusion = self.core.fusion()
+        alone = self.at_precision(fusion.push, not fusion.needs_float32)
+        stream = RunnerFusion(fusion.reset, alone, self._batch)
+        self._streams.add(stream)
+        return stream
+
+    def fuse(self, fusions: Sequence[RunnerFusion], features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features N x C x h x w of the next frames of N streams; as of :class:`StreamFusion`."""
+        if self._on_gpu and self._batch is not None:
+            with self._settings():
+                return self._batch.push(fusions, features)
+        pairs = zip(fusions, features.split(1), strict=True)
+        fused, shares = zip(*(fusion.push(x) for fusion, x in pairs), strict=True)
+        return joined(list(fused)), torch.cat(shares)
 
     def refine(self, fused: Tensor) -> Tensor:
         """Fused features to refined ones, N x C x h x w."""
-        return self._call(self._refine, fused)
+        with self._settings():
+            return self._call(self._refine, fused)
 
     def decode(self, refined: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Labels uint8 and probabilities, N x H x W, of refined features."""
-        return self._call(self._decode, refined, height, width)
+        with self._settings():
+            return self._call(self._decode, refined, height, width)
+
+    def rehearse(self, fusions: Sequence[RunnerFusion], size: tuple[int, int]) -> None:
+        """On a GPU: run images of a size as often as streams of it may come together.
+
+        The first of each number takes long, as kernels are chosen and graphs recorded; so that
+        is done as a stream's first image comes, and not on the road.
+        """
+        if not self._on_gpu:
+            return
+        for fusion in fusions:
+            if fusion.size != size:
+                fusion.size = size
+                self._rehearse(sum(other.size == size for other in self._streams), size)
+
+    def _rehearse(self, count: int, size: tuple[int, int]) -> None:
+        features = self.features(torch.zeros(count, 3, *size, device=self.device))
+        fused, _ = self.fuse([self.fusion() for _ in range(count)], features)
+        self.decode(self.refine(fused), *size)
+
+    def _make_batch(self) -> FusionBatch:
+        fusion = self.core.fusion()
+        reduced = not fusion.needs_float32
+        return FusionBatch(
+            fusion,
+            prepare=partial(self.prepare, reduced=reduced),
+            begin=partial(self.at_precision, reduced=reduced),
+            call=self._call,
+            streams=self._streams if self.execution.cuda_graphs else (),
+        )
 
     def prepare(self, function: Callable[..., Any], reduced: bool) -> Callable[..., Any]:
         """A function of tensors at the execution's precision, compiled if that is asked for."""
@@ -114,64 +160,76 @@ class Runner:
         """A function of features, at the execution's precision if ``reduced``, else in float32."""
         dtype = DTYPES[self.execution.precision] if reduced else torch.float32
         device = self.device.type
+        is_cast = self._on_gpu or dtype == torch.float32  # a GPU's weights are of that type
 
         def run(features: Tensor, *others: Any) -> Any:
-            if dtype == torch.float32:
-                return function(features.float(), *others)
+            if is_cast:
+                return function(features.to(dtype), *others)
             # Each weight is used once per frame: there is nothing to cache.
             with torch.autocast(device, dtype, cache_enabled=False):
                 return function(features, *others)
 
         return run
 
-    def make_caller(self) -> Callable[..., Any]:
-        """What calls prepared functions: by their CUDA graphs, if that is asked for."""
-        return CudaGraphs() if self.execution.cuda_graphs else _call
+    def _settings(self) -> AbstractContextManager:
+        """On a GPU: the fastest convolutions for each size; what is float32 is no TF32."""
+        if not self._on_gpu:
+            return nullcontext()
+        cudnn = torch.backends.cudnn
+        return cudnn.flags(
+            enabled=True, benchmark=True, deterministic=cudnn.deterministic, allow_tf32=False
+        )
 
 
 class RunnerFusion:
-    """The fusion of one stream, run as an execution says.
+    """The fusion of one stream, run as an execution says: of :meth:`Runner.fusion`.
 
-    Compilers and CUDA graphs take functions: what is remembered goes in and comes out. The first
-    frame of a stream, before which there is nothing to remember, is run as it is.
+    Attributes:
+        memory: what ``batch`` remembers of the stream; None before its first frame.
+        size: of its images, as far as they were rehearsed.
+
+    Args:
+        forget: what ``push_alone`` remembers.
+        push_alone: goes on with one stream; where there is no ``batch``.
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._fusion = runner.core.fusion()
-        reduced = not self._fusion.needs_float32
-        self._push = runner.at_precision(self._fusion.push, reduced)
-        self._call = runner.make_caller()
-        self._step = runner.prepare(self._push_from_state, reduced)
-        self._state: State | None = None
-        self._shape: torch.Size | None = None  # of the features
-        self._stateless = runner.execution.compile or runner.execution.cuda_graphs
+    def __init__(
+        self,
+        forget: Callable[[], None],
+        push_alone: Callable[[Tensor], tuple[Tensor, Tensor]],
+        batch: FusionBatch | None,
+    ) -> None:
+        self.memory: Remembered | None = None
+        self.size: tuple[int, int] | None = None
+        self._forget, self._push_alone, self._batch = forget, push_alone, batch
 
     def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features 1 x C x h x w of the next frame in; as of :class:`StreamFusion`."""
-        if self._state is not None:
-            fused, share, *state = self._call(self._step, features, *self._state)
-            self._state = tuple(state)
-            return fused, share
-        fused, share = self._push(features)
-        if self._stateless:
-            if features.shape != self._shape:  # what was recorded uses tensors of that size
-                self._call, self._shape = self._runner.make_caller(), features.shape
-            self._state = tuple(x.clone() for x in self._fusion.state())
-        return fused, share
+        if self._batch is not None:
+            return self._batch.push([self], features)
+        return self._push_alone(features)
 
     def reset(self) -> None:
         """Forget all frames."""
-        self._fusion.reset()
-        self._state = None
-
-    def _push_from_state(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        self._fusion.resume(state, (features.shape[-2], features.shape[-1]))
-        return (*self._fusion.push(features), *self._fusion.state())
+        self.memory = None
+        self._forget()
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
+
+
+def is_gpu(device: torch.device) -> bool:
+    """Whether networks on a device are run as a GPU runs them best."""
+    return device.type == "cuda"
+
+
+def _core(model: BundledSegmenter, execution: Execution, on_gpu: bool) -> StreamingCore:
+    if on_gpu:
+        return StreamingCore(model, Kernels.GPU, DTYPES[execution.precision])
+    # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
+    plain = execution.precision == "float32" and not execution.compile
+    return StreamingCore(model, Kernels.ONEDNN if plain else Kernels.TORCH)
 
 
 _runners: WeakKeyDictionary[BundledSegmenter, dict[Execution, Runner]] = WeakKeyDictionary()

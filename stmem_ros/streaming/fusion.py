@@ -8,15 +8,20 @@ import torch
 from torch import Tensor
 
 from stmem_ros.model.aligned_fusion import AlignedFusion, AlignedWindow, Descriptors
+from stmem_ros.model.stf import SpatialTemporalFusion
+from stmem_ros.streaming.kernels.cuda_graph import recorded
 from stmem_ros.streaming.kernels.folded_alignment import FoldedAlignment
 from stmem_ros.streaming.kernels.folded_stf import FoldedFusion, FrameTokens, Positions
 from stmem_ros.streaming.ring import Ring
 
 State = tuple[Tensor, ...]
+KEPT_SIZES = 4  # of features, whose positions are kept
 
 
 class StreamFusion(Protocol):
-    """Features 1 x C x h x w of frames in their order; a stream begins with its first, repeated.
+    """Features N x C x h x w of frames in their order; a stream begins with its first, repeated.
+
+    N is 1 for what is folded for one stream; else N streams go on together.
 
     Attributes:
         needs_float32: whether less precision would spoil it.
@@ -27,8 +32,8 @@ class StreamFusion(Protocol):
     def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Fused features of the window's target frame, and the share of memory in them.
 
-        The share is one number: the weight of other frames, mean of all pixels, 0 to 1; not a
-        number where it cannot be told.
+        The share is a number each, N: the weight of other frames, mean of all pixels, 0 to 1; not
+        a number where it cannot be told.
         """
 
     def reset(self) -> None:
@@ -37,7 +42,7 @@ class StreamFusion(Protocol):
     def state(self) -> State:
         """All that later frames need of those so far, of which there are some.
 
-        Its tensors have the same sizes after each frame.
+        Its tensors have the same sizes after each frame; of N streams N rows each.
         """
 
     def resume(self, state: State, size: tuple[int, int]) -> None:
@@ -50,7 +55,7 @@ class SingleFrame:
     needs_float32 = False
 
     def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return features, features.new_zeros(1)
+        return features, features.new_zeros(len(features), dtype=torch.float32)
 
     def reset(self) -> None:
         """There is nothing to forget."""
@@ -94,6 +99,45 @@ class TokenFusion:
         frames = self._folded.window - 1
         for tokens, projected in zip(state[:frames], state[frames:], strict=True):
             self._ring.append(FrameTokens(size, tokens, projected))
+
+
+class WindowFusion:
+    """The published STF as it is: the ring keeps features.
+
+    A GPU has fast attention for its head size, and not for that of the folded one.
+    """
+
+    needs_float32 = False
+
+    def __init__(self, stf: SpatialTemporalFusion) -> None:
+        self._stf = stf
+        self._ring: Ring[Tensor] = Ring(stf.window_position.shape[2])
+        self._positions: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def push(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        self._ring.append(features)
+        window = torch.stack(self._ring.window(), dim=2)
+        fused = self._stf.fuse(window, *self._positions_at((window.shape[-2], window.shape[-1])))
+        return fused, fused.new_full((len(fused),), torch.nan, dtype=torch.float32)
+
+    def reset(self) -> None:
+        self._ring.clear()
+
+    def state(self) -> State:
+        """Features, oldest first, of all frames that the next window looks at."""
+        return tuple(self._ring.window()[1:])
+
+    def resume(self, state: State, size: tuple[int, int]) -> None:
+        self.reset()
+        for features in state:
+            self._ring.append(features)
+
+    def _positions_at(self, size: tuple[int, int]) -> list[Tensor]:
+        if size not in self._positions:
+            if len(self._positions) == KEPT_SIZES:
+                del self._positions[next(iter(self._positions))]
+            self._positions[size] = self._stf.positions(size)
+        return [recorded(position) for position in self._positions[size]]
 
 
 class AlignedWindowFusion:

@@ -90,19 +90,14 @@ class ImageArea:
         scaled = (max(SMALLEST, round(n * height / size[0])) for n in (rows, columns))
         return next(scaled), next(scaled)
 
-    def network_image(
-        self, rgb: np.ndarray, size: tuple[int, int], colour: tuple[float, ...]
-    ) -> np.ndarray:
-        """An image as the network sees it, of ``size``; in ``colour`` where the mask lies."""
+    def seen(self, rgb: np.ndarray, colour: tuple[float, ...]) -> np.ndarray:
+        """What the network sees of an image, before it is scaled; in ``colour`` under the mask."""
         masked = self.masked(*rgb.shape[:2])
         if masked is not None:
             rgb = rgb.copy()
             rgb[masked] = np.rint(colour)
         x, y, columns, rows = self._rectangle(rgb.shape[:2])
-        rgb = rgb[y : y + rows, x : x + columns]
-        if size == rgb.shape[:2]:
-            return rgb
-        return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
+        return rgb[y : y + rows, x : x + columns]
 
     def image_labels(
         self, label: np.ndarray, confidence: np.ndarray, size: tuple[int, int]

@@ -19,7 +19,7 @@ from stmem_ros.io.whole_output import whole_file
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.core import StreamingCore
+from stmem_ros.streaming.core import Kernels, StreamingCore
 from stmem_ros.streaming.fusion import AlignedWindowFusion, State
 from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
@@ -48,7 +48,7 @@ class StreamStep(nn.Module):
                 f"for which ONNX needs multiples of {multiple} pixels"
             )
         self._info = model.info
-        self._core = StreamingCore(model, cpu_kernels=False)
+        self._core = StreamingCore(model, Kernels.TORCH)
         self._fusion = self._core.fusion()
         if isinstance(model.stf, AlignedFusion):  # exporters know grid_sample
             self._fusion = AlignedWindowFusion(fold_batch_norms(model.stf))

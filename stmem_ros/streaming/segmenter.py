@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +16,8 @@ from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.execution import Execution, shared_runner, swap_memory
 from stmem_ros.streaming.image_area import SMALLEST, WHOLE, ImageArea
 from stmem_ros.streaming.ring import Ring
+from stmem_ros.streaming.stage_clock import StageClock
+from stmem_ros.streaming.transfer import to_host, upload
 
 
 @dataclass(frozen=True)
@@ -250,38 +249,35 @@ def _push_batch(
 ) -> list[Segmentation]:
     """Of checked images, all of which the network sees at ``size``."""
     network, info = streams[0].runner, streams[0].model.info
-    clock = _StageClock(network.device)
+    fusions = [stream.fusion for stream in streams]
+    network.rehearse(fusions, size)
+    clock = StageClock(network.device)
     seen = [
-        stream.area.network_image(image, size, info.mean)
-        for stream, image in zip(streams, images, strict=True)
+        stream.area.seen(image, info.mean) for stream, image in zip(streams, images, strict=True)
     ]
-    rgb = torch.from_numpy(np.stack(seen))
-    batch = normalise(rgb.to(network.device), info.mean, info.std)
+    batch = normalise(upload(seen, size, network.device), info.mean, info.std)
     clock.stage_ends("upload")
     features = network.features(batch)
     strangeness = _strangeness(streams[0].model, features)
     clock.stage_ends("backbone")
 
-    restarts, targets, fused, shares = [], [], [], []
-    inputs = zip(streams, images, stamps, features.split(1), strict=True)
-    for stream, image, stamp, frame_features in inputs:
+    restarts, targets = [], []
+    for stream, image, stamp in zip(streams, images, stamps, strict=True):
         frame = Frame(stamp, (image.shape[0], image.shape[1]))
         restart = stream._restart(frame)
         if restart is not None or stream._is_far(frame):
             stream.reset()
         restarts.append(restart)
         targets.append(stream._append(frame))
-        of_stream, share = stream.fusion.push(frame_features)
-        fused.append(of_stream)
-        shares.append(share)
+    fused, shares = network.fuse(fusions, features)
     clock.stage_ends("stf")
-    refined = network.refine(fused[0] if len(fused) == 1 else torch.cat(fused))
+    refined = network.refine(fused)
     clock.stage_ends("mar")
     label, probability = network.decode(refined, *size)
     confidence = (probability * 255).round_().to(torch.uint8)
     total = probability.sum(dtype=torch.float32)[None]  # one pixel that is not finite makes it so
-    maps, (sums, memory_shares, how_strange) = _to_host(
-        torch.stack([label, confidence]), (total, torch.cat(shares), strangeness)
+    maps, (sums, memory_shares, how_strange) = to_host(
+        torch.stack([label, confidence]), (total, shares, strangeness)
     )
     if not np.isfinite(sums).all():
         raise NotFiniteError(
@@ -324,49 +320,8 @@ def _strangeness(model: BundledSegmenter, features: torch.Tensor) -> torch.Tenso
     return model.familiarity.strangeness(features)
 
 
-def _to_host(
-    maps: torch.Tensor, numbers: tuple[torch.Tensor, ...]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Bytes and some float32 numbers, by one copy: each waits for the GPU."""
-    tails = torch.cat([n.float() for n in numbers])
-    packed = torch.cat([maps.flatten(), tails.view(torch.uint8)]).cpu().numpy()
-    values = packed[maps.numel() :].copy().view(np.float32)
-    ends = np.cumsum([len(n) for n in numbers])[:-1]
-    return packed[: maps.numel()].reshape(maps.shape), np.split(values, ends)
-
-
 def _memory_share(share: float, frames: int) -> float | None:
     """What is told of the share of memory in a window of some different frames."""
     if frames == 1:
         return 0.0  # the others are copies of it
     return None if math.isnan(share) else share
-
-
-class _StageClock:
-    """Seconds of each stage; a GPU's are told by itself, so that none waits for its end."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._names: list[str] = []
-        self._moments = [self._now()]
-
-    def stage_ends(self, name: str) -> None:
-        self._names.append(name)
-        self._moments.append(self._now())
-
-    def seconds(self) -> dict[str, float]:
-        """By stage; waits for the GPU."""
-        between = pairwise(self._moments)
-        if self._device.type == "cuda":
-            self._moments[-1].synchronize()
-            spent = [start.elapsed_time(end) / 1e3 for start, end in between]
-        else:
-            spent = [end - start for start, end in between]
-        return dict(zip(self._names, spent, strict=True))
-
-    def _now(self) -> Any:
-        if self._device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
-        return event

@@ -40,6 +40,7 @@ from stmem_ros.training.stage_network import StageNetwork
 from stmem_ros.training.weight_average import WeightAverage
 
 CHECKPOINT_SECONDS = 120  # between two checkpoints within an epoch
+READ_TOGETHER = 20  # losses that a GPU gives at a time: it is waited for
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ class StageTrainer:
             self._optimiser, lambda step: _rate(step, steps)
         )
         self._average = WeightAverage(self._model, self._settings.average)
+        self._unread: list[Tensor] = []  # losses of the last batches
         self._best: dict[str, Tensor] | None = None  # weights of the best epoch, with a holdout
         self._parallel = _parallel(network, process)
         self._trained = [p for part in network.trained for p in part.parameters()]
@@ -155,13 +157,22 @@ class StageTrainer:
             disable=self._process.rank > 0,
         )
         for batch in bar:
-            loss = self._step(batch)
-            losses.append(self._process.total(loss).item() / self._process.count)
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+            self._unread.append(self._process.total(self._step(batch)))
+            if len(self._unread) >= READ_TOGETHER or self._process.device.type == "cpu":
+                self._read_losses()
+                bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
             yield
+        self._read_losses()
         self.progress.epoch += 1
         self.progress.losses.append(float(np.mean(losses)))
         self.progress.batches = []
+
+    def _read_losses(self) -> None:
+        """Take those that are still on the device; waits for it."""
+        if self._unread:
+            totals = torch.stack(self._unread).tolist()
+            self.progress.batches += [total / self._process.count for total in totals]
+            self._unread.clear()
 
     def _epoch_batches(self) -> DataLoader:
         epoch = self.progress.epoch
@@ -215,6 +226,7 @@ class StageTrainer:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
+        self._read_losses()
         return {
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -260,18 +272,21 @@ def _label_loss(samples: Samples, settings: StageConfig) -> LabelLoss:
 
 
 def _optimiser(network: StageNetwork, settings: StageConfig) -> torch.optim.Optimizer:
+    """AdamW; on a GPU all of it in a few launches."""
     pretrained = {id(p) for p in network.model.backbone.parameters()}
-    groups = [
-        {
-            "params": [p],
-            "lr": settings.learning_rate * (settings.backbone_rate if id(p) in pretrained else 1),
-            "weight_decay": settings.weight_decay if p.ndim > 1 else 0.0,
-        }
-        for part in network.trained
-        for p in part.parameters()
-        if p.requires_grad
-    ]
-    return torch.optim.AdamW(groups, foreach=False)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # by rate and decay
+    trained = [p for part in network.trained for p in part.parameters() if p.requires_grad]
+    for p in trained:
+        rate = settings.learning_rate * (settings.backbone_rate if id(p) in pretrained else 1)
+        groups.setdefault((rate, settings.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+    return torch.optim.AdamW(
+        [
+            {"params": params, "lr": rate, "weight_decay": decay}
+            for (rate, decay), params in groups.items()
+        ],
+        foreach=False,
+        fused=trained[0].device.type == "cuda",
+    )
 
 
 def _rate(step: int, steps: int) -> float:

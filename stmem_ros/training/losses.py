@@ -40,8 +40,8 @@ def batch_loss(
         settings: of the stage.
         bfloat16: compute in bfloat16 autocast.
     """
-    rgb, label, flow = batch
-    rgb, label = rgb.to(process.device), label.to(process.device).long()
+    rgb, label, flow = (x.to(process.device, non_blocking=True) for x in batch)
+    label = label.long()
     images = normalise(rgb.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD).unflatten(0, rgb.shape[:2])
     with torch.autocast(process.device.type, torch.bfloat16, bfloat16):
         window_logits = network(images)
@@ -52,7 +52,6 @@ def batch_loss(
         loss = loss + settings.iou_loss * soft_iou_loss(logits, label)
     if window_logits.shape[1] > 1:
         newest, before = window_logits[:, -1], window_logits[:, -2]
-        flow = flow.to(process.device)
         loss = loss + settings.consistency * inconsistency(newest, before, flow)
     return loss
 

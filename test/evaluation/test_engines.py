@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.bags import jpeg, panorama, write_bag
 
 from stmem_ros.evaluation.evaluate_bags import EvaluationOptions, evaluate_bags
@@ -192,3 +194,13 @@ def test_a_process_that_dies_between_two_tasks_costs_none(monkeypatch: pytest.Mo
     tasks = ["first", "second", "third"]
     outcomes = list(engines.run_in_processes(tasks, jobs=1))
     assert [(o.task, o.error) for o in outcomes] == [(task, None) for task in tasks]
+
+
+def test_processes_take_turns_with_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    count = multiprocessing.get_context("spawn").Value("i", 0)
+    for _ in range(3):
+        engines.take_next_gpu(count)
+    assert taken == [0, 1, 0]

@@ -93,8 +93,8 @@ def test_caches_are_bounded(package: types.ModuleType) -> None:
 
 def test_a_recording_keeps_the_constants_that_it_reads() -> None:
     """Also those that the cache, which is bounded, has forgotten."""
-    folded_convolutions._shifted_resize(2, 5, torch.device("cpu"))
+    folded_convolutions._shifted_resize(2, 5, torch.zeros(1))
     with collect_recorded() as constants:
-        constant = folded_convolutions._shifted_resize(3, 5, torch.device("cpu"))
-    folded_convolutions._shifted_resize(6, 5, torch.device("cpu"))
+        constant = folded_convolutions._shifted_resize(3, 5, torch.zeros(1))
+    folded_convolutions._shifted_resize(6, 5, torch.zeros(1))
     assert [x is constant for x in constants] == [True]

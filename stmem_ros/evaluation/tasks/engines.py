@@ -17,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome
 from stmem_ros.evaluation.tasks.run_task import run_task
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
@@ -69,6 +71,19 @@ def run_in_worker(task: BagTask) -> None:
     run_task(task)
 
 
+def take_next_gpu(taken: Any) -> None:
+    """In a process that works on tasks: ``cuda`` is the GPU after that of the process before.
+
+    Args:
+        taken: a multiprocessing.Value, how many processes have taken one.
+    """
+    count = torch.cuda.device_count()
+    if count > 1:
+        with taken.get_lock():
+            torch.cuda.set_device(taken.value % count)
+            taken.value += 1
+
+
 def run_in_processes(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
     """In ``jobs`` processes; what fails, or was at work when a process died, is tried again alone.
 
@@ -92,7 +107,9 @@ def _attempt(tasks: Sequence[BagTask], jobs: int) -> Iterator[TaskOutcome]:
         context = multiprocessing.get_context("spawn")  # torch and fork do not agree
         others = multiprocessing.active_children()
         with (
-            ProcessPoolExecutor(min(jobs, len(remaining)), mp_context=context) as pool,
+            ProcessPoolExecutor(
+                min(jobs, len(remaining)), context, take_next_gpu, (context.Value("i", 0),)
+            ) as pool,
             _ended_with_us(others),
         ):
             running: dict[Future[None], BagTask] = {}

@@ -61,9 +61,10 @@ class FoldedPyramidPoolingHead(nn.Module):
         inputs = bottleneck.in_channels - len(self.grids) * channels
         weight = bottleneck.weight.detach()
         self.bottleneck = _convolution(weight[:, :inputs], bottleneck.bias, padding=1)
-        self.taps = [  # C x (3 rows, 3 columns, C outputs)
-            w.permute(1, 2, 3, 0).flatten(1) for w in weight[:, inputs:].split(channels, dim=1)
-        ]
+        self.taps = nn.ParameterList(  # C x (3 rows, 3 columns, C outputs)
+            nn.Parameter(w.permute(1, 2, 3, 0).flatten(1), requires_grad=False)
+            for w in weight[:, inputs:].split(channels, dim=1)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """N x inputs x h x w in, N x C x h x w out."""
@@ -74,9 +75,9 @@ class FoldedPyramidPoolingHead(nn.Module):
             bins = pooled.shape[-1]
             tapped = pooled.permute(0, 2, 3, 1) @ taps
             tapped = tapped.unflatten(-1, (3, 3, -1))  # N y x | row tap, column tap | C
-            columns = _shifted_resize(bins, width, features.device)
+            columns = _shifted_resize(bins, width, features)
             rows.append(torch.einsum("nyxkld,lwx->nkywd", tapped, columns).flatten(1, 2))
-            resized_rows = _shifted_resize(bins, height, features.device)
+            resized_rows = _shifted_resize(bins, height, features)
             matrices.append(resized_rows.transpose(0, 1).flatten(1))
         context = torch.einsum("nrwd,hr->ndhw", torch.cat(rows, dim=1), torch.cat(matrices, dim=1))
         return self.bottleneck(features).add_(context).relu_()
@@ -95,17 +96,17 @@ def _convolution(
     return convolution
 
 
-def _shifted_resize(bins: int, size: int, device: torch.device) -> Tensor:
+def _shifted_resize(bins: int, size: int, like: Tensor) -> Tensor:
     """Bilinear resizing of ``bins`` values to ``size``, read one before, at, and one after.
 
     3 x size x bins; beyond the ends zero, as a convolution pads.
     """
-    return recorded(_make_shifted_resize(bins, size, device))
+    return recorded(_make_shifted_resize(bins, size, like.device, like.dtype))
 
 
 @lru_cache(maxsize=128)  # some kB per size; a size of images has eight
-def _make_shifted_resize(bins: int, size: int, device: torch.device) -> Tensor:
+def _make_shifted_resize(bins: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     identity = torch.eye(bins, device=device)[None]
     matrix = F.interpolate(identity, size=size, mode="linear", align_corners=False)[0].T
     padded = F.pad(matrix, (0, 0, 1, 1))
-    return torch.stack([padded[tap : tap + size] for tap in range(3)])
+    return torch.stack([padded[tap : tap + size] for tap in range(3)]).to(dtype)

@@ -27,7 +27,6 @@ from stmem_ros.model.stf import (
     InterlacedAttention,
     SpatialTemporalFusion,
     pad_to_blocks,
-    resize_position,
 )
 from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 from stmem_ros.streaming.kernels.product import Product
@@ -165,11 +164,10 @@ class FoldedFusion:
         """Of features of ``size`` rows and columns; computed anew unless a stream holds them."""
         positions = self._positions.get(size)
         if positions is None:
-            stf = self.stf
-            shape = torch.Size((1, stf.window_position.shape[1], 1, *size))
-            window, mask = pad_to_blocks(resize_position(stf.window_position, shape), stf.block)
-            target, _ = pad_to_blocks(resize_position(stf.target_position, shape), stf.block)
-            window, target = self._tokens(window), self._tokens(target)
+            _, mask = pad_to_blocks(
+                self.stf.window_position.new_empty(1, 1, 1, *size), self.stf.block
+            )
+            window, target = (self._tokens(position) for position in self.stf.positions(size))
             positions = self._positions[size] = Positions(
                 self._encoder_attention.positions(window),
                 self._self_attention.positions(target),
