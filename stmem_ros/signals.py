@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 GRACE = 2.5  # s that the process has to end by itself
+MOMENT = 0.01  # s
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _signalled = threading.Event()
@@ -31,11 +33,23 @@ def end_on_signals(exit_code: int, on_signal: Callable[[], None]) -> None:
         time.sleep(GRACE)
         os._exit(exit_code)
 
+    handled = threading.Event()
+
     def handle(number: int, frame: object) -> None:
-        if not _signalled.is_set():
-            _signalled.set()
+        _signalled.set()
+        if not handled.is_set():
+            handled.set()
             on_signal()
 
+    def raise_again(lost: sys.UnraisableHookArgs) -> None:
+        """What a finaliser, such as tqdm's, was interrupted in goes on as if nothing had been."""
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            sys.__unraisablehook__(lost)
+            return
+        handled.clear()
+        threading.Timer(MOMENT, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    sys.unraisablehook = raise_again
     for number in SIGNALS:
         signal.signal(number, handle)
     os.register_at_fork(after_in_child=_forget_signals)  # a child's signals are its own

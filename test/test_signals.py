@@ -26,18 +26,28 @@ print("busy", flush=True)
 {}
 """
 
-TURNED = """
+INTERRUPTED = """
 import os, signal, sys
 from stmem_ros.commands import doctor, stmem
 
-def run(options):
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    while True: pass
+
+class Finaliser:
+    def __del__(self): interrupt()
+
+def turned(options):
     try:
-        os.kill(os.getpid(), signal.SIGINT)
-        while True: pass
+        interrupt()
     except KeyboardInterrupt as error:
         raise OSError("an error of a library") from error
 
-doctor.run = run
+def lost(options):
+    Finaliser()
+    while True: pass
+
+doctor.run = {}
 sys.argv = ["stmem", "doctor"]
 sys.exit(stmem.run())
 """
@@ -100,10 +110,12 @@ def test_a_command_ends_with_130(tmp_path: Path, number: int) -> None:
     assert code in (0, 130)  # a quick machine is done by then
 
 
-def test_an_interrupt_that_comes_out_as_an_error_is_an_interrupt() -> None:
-    process = start("-c", TURNED)
+@pytest.mark.parametrize("how", ["turned", "lost"])
+def test_an_interrupt_that_a_library_turns_into_an_error_or_loses_is_one(how: str) -> None:
+    process = start("-c", INTERRUPTED.format(how))
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Traceback" not in output
+    assert "interrupted" in output  # by the command itself, not after the grace
 
 
 @pytest.mark.slow
