@@ -23,7 +23,7 @@ from stmem_ros.classes import UNLABELLED, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.training.samples import Samples, full_window
+from stmem_ros.training.samples import Samples
 
 RULES = ("confidence", "boundary")  # of the published form
 MEAN = "mean"  # of the light form
@@ -182,9 +182,10 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
     for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
         sample = samples[index]
-        rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
-        features = model.features(normalise(rgb.to(device), model.info.mean, model.info.std))
-        window = features.transpose(0, 1)[None]
+        rgb = torch.from_numpy(sample.images.copy()).to(device)
+        features = model.features(normalise(rgb, model.info.mean, model.info.std))
+        frames = a.window if model.stf else 1
+        window = features.expand(frames, -1, -1, -1).transpose(0, 1)[None]  # one alone repeats
         fused = model.fuse(window) if model.stf else window[:, :, 0]
         logits = model.classify(fused)
         if isinstance(builder, PrototypeBuilder):
