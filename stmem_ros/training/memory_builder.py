@@ -27,6 +27,7 @@ from stmem_ros.training.samples import Samples
 
 RULES = ("confidence", "boundary")  # of the published form
 MEAN = "mean"  # of the light form
+MEAN_IMAGES = 500  # more do not move a mean
 BOUNDARY_RADIUS = 1  # feature pixels; 8 image pixels
 
 
@@ -180,7 +181,8 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         builder = PrototypeBuilder(a.classes, a.channels)
     else:
         builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
-    for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
+    step = -(-len(samples) // MEAN_IMAGES) if rule == MEAN else 1
+    for index in tqdm(range(0, len(samples), step), desc="memory", unit="frame"):
         sample = samples[index]
         rgb = torch.from_numpy(sample.images.copy()).to(device)
         features = model.features(normalise(rgb, model.info.mean, model.info.std))
