@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from stmem_ros.classes import SemanticClass
+from stmem_ros.classes import UNLABELLED, SemanticClass
 from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
@@ -35,7 +35,7 @@ class DemoSummary:
 
     Attributes:
         latency_ms: p50 and p95 from sending an image to receiving its label, between processes.
-        miou: against the bag's labels, None where it has none.
+        miou: against the bag's labels, None where it has none of the model's classes.
     """
 
     frames_in: int
@@ -101,14 +101,17 @@ class Recording:
             yield Moment(stamp, decode_image(message, depth), self.labels[stamp], view)
 
     def miou(self, reference: Topic | None) -> float | None:
-        """mIoU of the labels against the bag's own, None without any."""
+        """mIoU of the labels against the bag's own, None without any of the model's classes."""
         if reference is None or not self.classes:
             return None
         confusion = ConfusionMatrix(len(self.classes))
         for record in self.source.records({reference.name}):
             message = self.source.decode(record)
             if (label := self.labels.get(nanoseconds(message.header.stamp))) is not None:
-                confusion.add(decode_label(message), label)
+                truth = decode_label(message)
+                if truth[truth != UNLABELLED].max(initial=0) >= len(self.classes):
+                    return None  # they are of another label set
+                confusion.add(truth, label)
         return confusion.miou if confusion.counts.any() else None
 
     def _transforms(self) -> TransformBuffer:

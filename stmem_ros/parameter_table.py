@@ -256,7 +256,7 @@ PARAMETERS = (
         "cost_rules",
         "",
         "YAML file that gives each class a cost, a layer and a kind; empty: the package's, for the "
-        "classes of CamVid and of Cityscapes.",
+        "classes of CamVid, Cityscapes and IDD Lite.",
     ),
     Parameter(
         "costmap_rate",

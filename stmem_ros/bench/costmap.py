@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -17,10 +18,10 @@ from stmem_ros.bench.sightings import (
     SightingLog,
     barred_shares,
 )
-from stmem_ros.classes import UNLABELLED
+from stmem_ros.classes import CAMVID, UNLABELLED
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot
 from stmem_ros.costmap.mapper import SemanticMapper
-from stmem_ros.costmap.rules import CostRules, Kind
+from stmem_ros.costmap.rules import CostRules, Kind, default_rules
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, DriveFrame, drive
 from stmem_ros.data.synthetic.render import render
 from stmem_ros.data.synthetic.scene import ID, KINDS, Scene, Solid, ground_truth, make_scene
@@ -37,6 +38,7 @@ CAMERA_INFO = BAG_MESSAGES.camera_info(CAMERA, BAG_MESSAGES.header(0, CAMERA_FRA
 SEEDS = range(700, 708)  # scenes that neither the demo nor training uses
 FRAMES, COUNTED = 20, 5  # of a drive; after every fifth the grid is compared with the truth
 RATE = 10.0  # Hz
+DRIVABLE = "drivable"  # layer of the classes that are compared with the world's road
 CROWDS = range(720, 723)  # seeds of crowded scenes for sightings of people and others
 CROWD_FRAMES = 60
 TURN = (5.6, 26)  # start (s) and frames of a drive that ends after the right turn
@@ -97,6 +99,12 @@ class KnownPoses:
         """Nothing was kept."""
 
 
+@lru_cache(maxsize=1)
+def world_rules() -> CostRules:
+    """The rules of the world's own classes, whatever classes a model has."""
+    return default_rules(CAMVID)
+
+
 def true_labels(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
     """The world's own labels, beyond doubt."""
     label = frame.source.view.label
@@ -130,31 +138,30 @@ def bench_costmap(
         model: causal; None: the labeller needs none.
         labeller: gives each frame its labels.
     """
-    kind = np.array([rule.kind for rule in rules.rules])
     counts = np.zeros(9)
     turned = np.zeros(2)
     for seed in seeds:
         scene = make_scene(KINDS[seed % len(KINDS)], seed)
         grids = drive_grids(rules, model, labeller, drive(scene, FRAMES, RATE, seed % 5))
         for grid, frame in islice(grids, COUNTED - 1, None, COUNTED):
-            counts += _count(grid, scene, frame, kind)
+            counts += _count(grid, scene, frame, rules)
     for seed in seeds[:4]:
         scene = make_scene("turn", seed)
         grids = drive_grids(rules, model, labeller, drive(scene, TURN[1], RATE, TURN[0]))
         [(grid, frame)] = deque(grids, 1)
-        turned += _count(grid, scene, frame, kind)[2:4]
+        turned += _count(grid, scene, frame, rules)[2:4]
     lethal_road, sightings = _crowds(rules, model, labeller, crowds)
     return CostmapScores(
         occupied_not_free=counts[0] / counts[1],
         drivable_iou=counts[2] / counts[3],
         drivable_iou_in_view=counts[7] / counts[8],
-        front_edge_error_m=max(_front_edge_errors(rules)),
+        front_edge_error_m=max(_front_edge_errors()),
         turn_iou=turned[0] / turned[1],
         seen=counts[4] / counts[6],
         sure=counts[5] / counts[6],
         lethal_road=lethal_road,
         sightings=sightings,
-        update_ms_median=_update_ms(rules),
+        update_ms_median=_update_ms(),
     )
 
 
@@ -197,16 +204,18 @@ def drive_grids(
         yield result.placed.update.grid, frame
 
 
-def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, kind: np.ndarray) -> np.ndarray:
+def _count(grid: GridSnapshot, scene: Scene, frame: DriveFrame, rules: CostRules) -> np.ndarray:
     """Occupied not free, occupied; drivable in both, in either; ground seen, sure, in view;
     of the ground in view drivable in both, in either."""
+    kind = world_rules().kinds
+    drivable = [i for i, rule in enumerate(rules.rules) if rule.layer == DRIVABLE]
     x, y = grid.centres().T.reshape(2, *grid.label.shape)
     truth = ground_truth(scene, frame.seconds, x, y)
     sure = grid.label != UNLABELLED
     in_view, shown = is_visible(frame, x, y)
     occupied = sure & in_view & (kind[truth] == Kind.OBSTACLE)
-    free = sure & (kind[np.where(sure, grid.label, 0)] == Kind.GROUND)
-    predicted, true = grid.label == ID["road"], truth == ID["road"]
+    free = sure & (rules.kinds[grid.label] == Kind.GROUND)
+    predicted, true = np.isin(grid.label, drivable), truth == ID["road"]
     visible = shown & (kind[truth] == Kind.GROUND)
     return np.array(
         [
@@ -241,8 +250,9 @@ def is_visible(frame: DriveFrame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndar
     return in_view.reshape(x.shape), shown.reshape(x.shape)
 
 
-def _front_edge_errors(rules: CostRules) -> Iterator[float]:
+def _front_edge_errors() -> Iterator[float]:
     """Errors for boxes 10 m ahead of the base, at several places across and of the base."""
+    rules = world_rules()
     empty = make_scene("straight", 0)
     for start, across in ((2.0, 0.0), (2.03, 1.5), (2.06, -2.2), (2.09, 3.0)):
         front = start + 10.0
@@ -259,12 +269,12 @@ def _front_edge_errors(rules: CostRules) -> Iterator[float]:
             yield abs(x[row, hits[0]] - grid.resolution / 2 - front) if len(hits) else np.inf
 
 
-def _update_ms(rules: CostRules, repeats: int = 30) -> float:
+def _update_ms(repeats: int = 30) -> float:
     scene = make_scene("crowded", SEEDS[0])
     mounting = Mounting(height=1.65)
     view = render(scene, 0.0, WIDE, mounting.base_from_camera())
     sure = np.full_like(view.label, 255)
-    mapper = SemanticMapper(LOCAL, rules)
+    mapper = SemanticMapper(LOCAL, world_rules())
     camera_from_base = np.linalg.inv(mounting.base_from_camera())
     seconds = []
     for i in range(repeats):

@@ -17,6 +17,7 @@ from stmem_ros.bench.costmap import (
     drive_grids,
     is_visible,
     true_labels,
+    world_rules,
 )
 from stmem_ros.bench.planner import (
     GOAL_TOLERANCE,
@@ -116,7 +117,7 @@ def bench_plan(
         grids = drive_grids(rules, model, labeller, frames, CONFIG)
         for number, (grid, frame) in enumerate(grids):
             if number in MOMENTS:
-                street = _Street(scene, frame, grid, rules)
+                street = _Street(scene, frame, grid)
                 found = {s: list(street.plans(s)) for s in settings}
                 for s in settings:
                     plans[s] += found[s]
@@ -128,9 +129,7 @@ def bench_plan(
 class _Street:
     """The costmap around the base at one moment, beside the truth."""
 
-    def __init__(
-        self, scene: Scene, frame: DriveFrame, grid: GridSnapshot, rules: CostRules
-    ) -> None:
+    def __init__(self, scene: Scene, frame: DriveFrame, grid: GridSnapshot) -> None:
         self._resolution = grid.resolution
         n = round(WINDOW / grid.resolution)
         base = frame.world_from_base[:2, 3]
@@ -140,8 +139,8 @@ class _Street:
         self._cost = grid.cost[part]
         x, y = (axis[part] for axis in grid.centres().T.reshape(2, *grid.cost.shape))
         self._in_sight = is_visible(frame, x, y)[1]
-        kinds = np.array([rule.kind for rule in rules.rules])
-        costs = np.array([rule.cost for rule in rules.rules], np.int8)
+        kinds = world_rules().kinds
+        costs = np.array([rule.cost for rule in world_rules().rules], np.int8)
         bodies = [
             replace(scene, solids=tuple(s for s in scene.solids if any(s.velocity) == moves))
             for moves in (False, True)

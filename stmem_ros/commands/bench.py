@@ -232,10 +232,9 @@ def run_node(options: argparse.Namespace) -> int:
 
 
 def run_costmap(options: argparse.Namespace) -> int:
-    from stmem_ros.bench.costmap import bench_costmap, model_labels, true_labels
+    from stmem_ros.bench.costmap import bench_costmap, model_labels, true_labels, world_rules
     from stmem_ros.bench.lidar import bench_lidar
     from stmem_ros.bench.sightings import BarredShares
-    from stmem_ros.classes import CAMVID
     from stmem_ros.costmap.rules import default_rules
     from stmem_ros.io.output_file import check_output_files
     from stmem_ros.model.bundle import load_bundle
@@ -254,7 +253,7 @@ def run_costmap(options: argparse.Namespace) -> int:
         model = None
         if options.model is not None:
             model = load_bundle(options.model, options.device)
-        rules = default_rules(model.info.classes if model else CAMVID)
+        rules = default_rules(model.info.classes) if model else world_rules()
         labeller = model_labels if model else true_labels
         if options.lidar is not None:
             found = bench_lidar(
@@ -292,9 +291,8 @@ def run_costmap(options: argparse.Namespace) -> int:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    from stmem_ros.bench.costmap import model_labels, true_labels
+    from stmem_ros.bench.costmap import model_labels, true_labels, world_rules
     from stmem_ros.bench.plan import bench_plan
-    from stmem_ros.classes import CAMVID
     from stmem_ros.costmap.rules import default_rules
     from stmem_ros.io.output_file import check_output_files
     from stmem_ros.model.bundle import load_bundle
@@ -305,7 +303,7 @@ def run_plan(options: argparse.Namespace) -> int:
         if options.pictures is not None:
             check_output_files(options.pictures, [], options.force)
         model = load_bundle(options.model, options.device) if options.model else None
-        rules = default_rules(model.info.classes if model else CAMVID)
+        rules = default_rules(model.info.classes) if model else world_rules()
         labeller = model_labels if model else true_labels
         found = bench_plan(rules, model, labeller, pictures=options.pictures)
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from stmem_ros.classes import CAMVID, CITYSCAPES, SemanticClass
+from stmem_ros.classes import CAMVID, CITYSCAPES, IDD_LITE, SemanticClass
 from stmem_ros.configuration import ConfigurationError, Range, read_configuration, shown_name
 from stmem_ros.resources import resource
 
@@ -116,12 +116,12 @@ class RulesDescription:
 
 
 def default_rules(classes: tuple[SemanticClass, ...]) -> CostRules:
-    """The shipped rules for a label set: those of CamVid's or Cityscapes' classes.
+    """The shipped rules for a label set: those of CamVid's, Cityscapes' or IDD Lite's classes.
 
     Raises:
         ValueError: there are none for these classes.
     """
-    shipped = {"camvid.yaml": CAMVID, "cityscapes.yaml": CITYSCAPES}
+    shipped = {"camvid.yaml": CAMVID, "cityscapes.yaml": CITYSCAPES, "idd_lite.yaml": IDD_LITE}
     for file, known in shipped.items():
         if [c.name for c in classes] == [c.name for c in known]:
             return load_rules(resource("config", "cost_rules", file), classes)

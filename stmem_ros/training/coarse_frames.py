@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -24,6 +23,7 @@ from stmem_ros.io.whole_output import whole_file
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.training.config import CoarseConfig
+from stmem_ros.training.scaling import scaled_image, scaled_label
 
 SURE = 0.75  # share of the allowed classes' probability that one must have
 SUPPORTED = 0.1  # probability that the allowed classes must have together
@@ -53,7 +53,7 @@ class CoarseFrames:
         self._dataset = open_dataset(config.dataset, root, config.split)
         self.allowed = allowed_classes(self._dataset.classes, classes)
         self._height = config.height
-        self._first = len(classes)
+        self._values = _label_values(self.allowed)
         self._narrowed: Path | None = None
         self.names = [
             name
@@ -71,11 +71,13 @@ class CoarseFrames:
 
     def image(self, index: int) -> np.ndarray:
         """RGB uint8, H x W x 3."""
-        image = self._dataset.image(self.names[index])
-        return cv2.resize(image, self._size(image), interpolation=cv2.INTER_LINEAR)
+        return scaled_image(self._dataset.image(self.names[index]), self._height)
 
     def label(self, index: int) -> np.ndarray:
-        """Label values H x W uint8: fine where a teacher was sure, else coarse; 255 unlabelled."""
+        """Label values H x W uint8, 255 unlabelled.
+
+        Fine where one class alone is allowed, or a teacher was sure; else coarse.
+        """
         name = self.names[index]
         if self._narrowed is not None:
             return read_label(self._narrowed / f"{name}.png")
@@ -106,11 +108,16 @@ class CoarseFrames:
     def _coarse_label(self, name: str) -> np.ndarray:
         label = self._dataset.label(name)
         assert label is not None
-        label = cv2.resize(label, self._size(label), interpolation=cv2.INTER_NEAREST)
-        return np.where(label == UNLABELLED, UNLABELLED, label + self._first).astype(np.uint8)
+        return self._values[scaled_label(label, self._height)]
 
-    def _size(self, image: np.ndarray) -> tuple[int, int]:
-        return round(image.shape[1] * self._height / image.shape[0]), self._height
+
+def _label_values(allowed: np.ndarray) -> np.ndarray:
+    """The label value of each coarse label, 256 uint8: the one class that it allows, or K + c."""
+    values = np.full(256, UNLABELLED, np.uint8)
+    for coarse, members in enumerate(allowed):
+        ids = np.flatnonzero(members)
+        values[coarse] = ids[0] if len(ids) == 1 else len(members) + coarse
+    return values
 
 
 def narrowed(label: np.ndarray, probability: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -132,8 +139,7 @@ def narrowed(label: np.ndarray, probability: np.ndarray, allowed: np.ndarray) ->
         inside = probability[ids][:, place]
         total = inside.sum(axis=0)
         sure = (inside.max(axis=0) >= SURE * total) & (total >= SUPPORTED)
-        best = ids[inside.argmax(axis=0)]
-        found[place] = np.where(sure | (len(ids) == 1), best, classes + coarse)
+        found[place] = np.where(sure, ids[inside.argmax(axis=0)], classes + coarse)
     return found
 
 

@@ -98,7 +98,8 @@ class CoarseConfig:
         split: what is trained on.
         share: of the frames of a batch; 0 for none of them.
         height: pixels that the frames are scaled to, about that of the others.
-        teacher: bundle that narrows the labels (:mod:`stmem_ros.training.coarse_frames`).
+        teacher: bundle that narrows the labels (:mod:`stmem_ros.training.coarse_frames`); empty:
+            they stay as they are.
     """
 
     dataset: str = "idd_lite"
@@ -118,7 +119,9 @@ class TrainingConfig:
         seed: of all that is random.
         architecture: the network with STF and MAR.
         frame, stf, mar: the stages.
+        fusion: bundle of the same form, whose STF the ``stf`` stage begins with; empty: a new one.
         split: what is trained on.
+        height: pixels that the data set's images are scaled to; 0: they stay as they are.
         missing: neighbours that are not on disk: ``error`` or ``repeat``.
         holdout: sequences (or the beginnings of their names) of the split that are not trained on;
             the best epoch on them is kept. Without any, the last epoch is.
@@ -138,7 +141,9 @@ class TrainingConfig:
     frame: StageConfig
     stf: StageConfig
     mar: StageConfig
+    fusion: str = ""
     split: str = "train"
+    height: Count = 0
     missing: Literal["error", "repeat"] = "error"
     holdout: tuple[str, ...] = ()
     memory_rule: Literal["confidence", "boundary", "mean"] = "confidence"

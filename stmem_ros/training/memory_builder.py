@@ -23,10 +23,11 @@ from stmem_ros.classes import UNLABELLED, SemanticClass
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank, item_classes
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.training.samples import Samples, full_window
+from stmem_ros.training.samples import Samples
 
 RULES = ("confidence", "boundary")  # of the published form
 MEAN = "mean"  # of the light form
+MEAN_IMAGES = 500  # more do not move a mean
 BOUNDARY_RADIUS = 1  # feature pixels; 8 image pixels
 
 
@@ -180,11 +181,13 @@ def build_memory(model: BundledSegmenter, samples: Samples, rule: str) -> Memory
         builder = PrototypeBuilder(a.classes, a.channels)
     else:
         builder = MemoryBuilder(samples.classes, a.items_per_class, a.channels, rule)
-    for index in tqdm(range(len(samples)), desc="memory", unit="frame"):
+    step = -(-len(samples) // MEAN_IMAGES) if rule == MEAN else 1
+    for index in tqdm(range(0, len(samples), step), desc="memory", unit="frame"):
         sample = samples[index]
-        rgb = torch.from_numpy(full_window(sample, a.window if model.stf else 1).copy())
-        features = model.features(normalise(rgb.to(device), model.info.mean, model.info.std))
-        window = features.transpose(0, 1)[None]
+        rgb = torch.from_numpy(sample.images.copy()).to(device)
+        features = model.features(normalise(rgb, model.info.mean, model.info.std))
+        frames = a.window if model.stf else 1
+        window = features.expand(frames, -1, -1, -1).transpose(0, 1)[None]  # one alone repeats
         fused = model.fuse(window) if model.stf else window[:, :, 0]
         logits = model.classify(fused)
         if isinstance(builder, PrototypeBuilder):

@@ -15,6 +15,7 @@ from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
 from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import TrainingConfig
+from stmem_ros.training.scaling import scaled_image, scaled_label
 
 RATE = 10.0  # Hz, of synthetic windows
 
@@ -76,6 +77,7 @@ class Samples:
             if self._dataset.has_label(name)
         ]
         self._synthetic = [] if held_out else _render(config, frames, target)
+        self._height = config.height
         self._coarse = coarse
         self.allowed = np.eye(len(self.classes), dtype=bool)
         if coarse is not None:
@@ -100,7 +102,8 @@ class Samples:
         chosen = [place]
         if clip.is_video:
             chosen = [min(max(i, 0), len(clip.names) - 1) for i in around]
-        images = np.stack([self._dataset.image(clip.names[i]) for i in chosen])
+        frames = [self._dataset.image(clip.names[i]) for i in chosen]
+        images = np.stack([scaled_image(frame, self._height) for frame in frames])
         label = self.label(index)
         return Sample(images, label)
 
@@ -127,7 +130,7 @@ class Samples:
         clip, place = self._places[index]
         label = self._dataset.label(clip.names[place])
         assert label is not None
-        return label
+        return scaled_label(label, self._height)
 
 
 def full_window(sample: Sample, frames: int) -> np.ndarray:

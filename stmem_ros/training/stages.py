@@ -15,8 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stmem_ros.classes import SemanticClass
+from stmem_ros.data.datasets import open_dataset
+from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.model.bundle import (
     DESCRIPTION,
+    BundledSegmenter,
     ModelInfo,
     bundle_folder,
     load_bundle,
@@ -69,9 +73,9 @@ def train_stage(
     check_stage(run, stage, [start] if start else [], resume, force)
     torch.manual_seed(config.seed)
     process = TrainingProcess.join()
-    model, bank, height = _begin(stage, config, run, start)
+    model, bank, height = _begin(stage, config, data, run, start)
     window = config.window(stage)
-    coarse = _coarse_frames(config, run, coarse_data) if stage == "frame" else None
+    coarse = _coarse_frames(config, data, run, coarse_data) if stage == "frame" else None
     samples = Samples(config, data, *window, coarse=coarse)
     holdout = Samples(config, data, *window, held_out=True) if config.holdout else None
     if len(samples.classes) != config.architecture.classes:
@@ -117,8 +121,50 @@ def blend(model: Segmenter, beginning: dict[str, Tensor], share: float) -> None:
             value.lerp_(beginning[key].to(value.device), share)
 
 
-def _coarse_frames(config: TrainingConfig, run: Path, root: Path | None) -> CoarseFrames | None:
-    """Frames with coarser labels, narrowed by the teacher; None where they have no share."""
+def take_fusion(model: Segmenter, bundle: str) -> None:
+    """Give a model the STF of a bundle; its weights depend on no classes.
+
+    Raises:
+        ValueError: the bundle has none, or another form of it; the message names the bundle.
+    """
+    fusion = load_bundle(bundle, "cpu").stf
+    if model.stf is None or fusion is None:
+        raise ValueError(f"fusion is {bundle!r}, which has no STF; name a bundle with one")
+    try:
+        model.stf.load_state_dict(fusion.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"fusion is {bundle!r}, whose STF is of another form or size") from error
+
+
+def classifier_of(
+    previous: BundledSegmenter, classes: tuple[SemanticClass, ...]
+) -> dict[str, Tensor]:
+    """Weights of a classifier of other classes to begin with.
+
+    The score of a class is the mean of the scores of those classes that may be it.
+
+    Args:
+        previous: knows classes that are sets of ``classes``, or that ``classes`` are sets of.
+
+    Raises:
+        ValueError: that is not known of these label sets; the message names both.
+    """
+    allowed = torch.from_numpy(allowed_classes(classes, previous.info.classes)).float()
+    share = allowed / allowed.sum(dim=1, keepdim=True)
+    return {
+        f"classifier.{key}": torch.tensordot(share, value, dims=1)
+        for key, value in previous.classifier.state_dict().items()
+    }
+
+
+def _classes(config: TrainingConfig, data: Path) -> tuple[SemanticClass, ...]:
+    return open_dataset(config.dataset, data, config.split).classes
+
+
+def _coarse_frames(
+    config: TrainingConfig, data: Path, run: Path, root: Path | None
+) -> CoarseFrames | None:
+    """Frames with coarser labels, narrowed by a teacher; None where they have no share."""
     if not config.coarse.share:
         return None
     if root is None:
@@ -126,9 +172,10 @@ def _coarse_frames(config: TrainingConfig, run: Path, root: Path | None) -> Coar
             f"coarse.share is {config.coarse.share}; "
             f"--coarse-data must name the folder of {config.coarse.dataset}"
         )
-    teacher = load_bundle(config.coarse.teacher, "auto")
-    frames = CoarseFrames(config.coarse, root, teacher.info.classes)
-    frames.narrow(teacher, run / "narrowed", config.bfloat16)
+    frames = CoarseFrames(config.coarse, root, _classes(config, data))
+    if config.coarse.teacher:
+        teacher = load_bundle(config.coarse.teacher, "auto")
+        frames.narrow(teacher, run / "narrowed", config.bfloat16)
     return frames
 
 
@@ -147,13 +194,13 @@ def _training_record(stage: str, config: TrainingConfig, result: TrainingResult)
 
 
 def _begin(
-    stage: str, config: TrainingConfig, run: Path, start: Path | None
+    stage: str, config: TrainingConfig, data: Path, run: Path, start: Path | None
 ) -> tuple[Segmenter, MemoryBank | None, int]:
     """The model a stage begins with, its memory bank if it has one, and the height of its images.
 
     A stage of no epochs leaves images as they were.
     """
-    height = config.stage(stage).augmentation.crop[0]
+    height = config.height or config.stage(stage).augmentation.crop[0]
     model = Segmenter(
         dataclasses.replace(
             config.architecture, stf=stage in ("stf", "mar"), mar=stage in ("mar", "frame_mar")
@@ -172,10 +219,14 @@ def _begin(
     if stage == "stf" and previous.stf is None and config.architecture.form == "published":
         # STF gives features of its own, to a fresh classifier; the light form keeps the frame's.
         kept = {key: value for key, value in kept.items() if not key.startswith("classifier")}
+    if stage == "frame" and previous.architecture.classes != config.architecture.classes:
+        kept |= classifier_of(previous, _classes(config, data))
     own = model.state_dict()
     if wrong := [k for k, v in kept.items() if k in own and own[k].shape != v.shape]:
         raise ValueError(f"{before} is of another architecture: {wrong[0]} has another shape")
     model.load_state_dict({k: v for k, v in kept.items() if k in own}, strict=False)
+    if stage == "stf" and config.fusion:
+        take_fusion(model, config.fusion)
     if model.mar is None:
         return model, None, height
     path = memory_path(run, stage)

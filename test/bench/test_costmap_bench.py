@@ -8,9 +8,10 @@ import pytest
 
 from stmem_ros.bench import costmap as costmap_bench
 from stmem_ros.bench.costmap import bench_costmap
-from stmem_ros.classes import CAMVID
+from stmem_ros.classes import CAMVID, IDD_LITE
 from stmem_ros.commands.stmem import main
 from stmem_ros.costmap.rules import default_rules
+from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.data.synthetic.scene import ID
 from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.pipeline import Pipeline
@@ -64,6 +65,22 @@ def test_a_labeller_that_takes_all_for_road_is_found_out() -> None:
     scores = bench_costmap(default_rules(CAMVID), labeller=careless, seeds=[702], crowds=[720])
     assert scores.occupied_not_free < 0.05
     assert not any(s.barred > 0 for row in scores.sightings for s in row.at.values())
+
+
+@pytest.mark.usefixtures("short_drives", "short_turns")
+def test_labels_of_other_classes_are_compared_with_the_same_world() -> None:
+    coarse_of = allowed_classes(CAMVID, IDD_LITE).argmax(axis=1).astype(np.uint8)
+
+    def coarse(pipeline: Pipeline, frame: CameraFrame) -> LabelledFrame:
+        label = coarse_of[frame.source.view.label]
+        return pipeline.labelled_frame(frame, label, np.full_like(label, 255))
+
+    scene = {"seeds": [702], "crowds": [720]}
+    scores = bench_costmap(default_rules(IDD_LITE), labeller=coarse, **scene)
+    own = bench_costmap(default_rules(CAMVID), **scene)
+    for name in ("occupied_not_free", "drivable_iou", "drivable_iou_in_view", "seen"):
+        assert getattr(scores, name) == pytest.approx(getattr(own, name), abs=0.02), name
+    assert [row.name for row in scores.sightings] == [row.name for row in own.sightings]
 
 
 @pytest.mark.usefixtures("short_drives", "short_turns")

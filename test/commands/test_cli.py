@@ -14,10 +14,12 @@ import pytest
 from _pytest.mark import ParameterSet
 from PIL import Image
 
+from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import COMMANDS, main
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.output_folder import claim_folder, remove_folder
+from stmem_ros.model.bundle import bundle_folder, read_info, shipped_bundles
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,19 @@ def test_model_info_tells_what_is_in_a_bundle(small_bundle: Path, capsys) -> Non
 @pytest.mark.ros
 class TestDemo:
     """The whole demo with a small network: node, player and recorder over Fast DDS."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", shipped_bundles())
+    def test_every_shipped_bundle_is_shown(
+        self, name: str, drive_bag: Path, tmp_path: Path, start_stmem, ros_domain: None
+    ) -> None:
+        out = tmp_path / "out"
+        demo = start_stmem("demo", "--bag", drive_bag, "--model", name, "--out", out)
+        assert demo.exit_code(timeout=240) == 0, demo.text()
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["labels_out"] == 4 <= summary["costmaps_out"]
+        has_the_bags_classes = len(read_info(bundle_folder(name)).classes) == len(CAMVID)
+        assert (summary["miou"] is not None) == has_the_bags_classes
 
     def test_it_leaves_everything_a_user_looks_for(
         self, drive_bag: Path, small_bundle: Path, tmp_path: Path, start_stmem, ros_domain: None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmem_ros.classes import CAMVID, CITYSCAPES
+from stmem_ros.classes import CAMVID, CITYSCAPES, IDD_LITE
 from stmem_ros.costmap.grid import GridConfig, RollingGrid
 from stmem_ros.costmap.rules import Kind, default_rules, load_rules
 from stmem_ros.resources import resource
@@ -211,6 +211,19 @@ def test_a_rule_of_an_ignored_class_holds_its_kind_alone(tmp_path: Path) -> None
     path = tmp_path / "rules.yaml"
     path.write_text(SHIPPED.replace("sky: {kind: ignore}", "sky: {kind: IGNORE, cost: 3}"))
     assert load_rules(path, CAMVID) == RULES
+
+
+def test_people_and_vehicles_of_the_coarse_classes_are_lethal_and_move() -> None:
+    rules = dict(zip([c.name for c in IDD_LITE], default_rules(IDD_LITE).rules, strict=True))
+    for name in ("living", "vehicle"):
+        assert (rules[name].kind, rules[name].cost, rules[name].moving) == (
+            Kind.OBSTACLE,
+            100,
+            True,
+        )
+    assert rules["living"].slender
+    assert (rules["drivable"].kind, rules["drivable"].cost) == (Kind.GROUND, 0)
+    assert rules["sky"].kind is Kind.IGNORE
 
 
 def test_cityscapes_classes_have_rules_of_their_own_and_unknown_ones_are_refused() -> None:

@@ -16,12 +16,12 @@ from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import ModelInfo, load_bundle, save_bundle
-from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.training.batches import epoch_order
 from stmem_ros.training.coarse_frames import CoarseFrames, narrowed
 from stmem_ros.training.config import CoarseConfig, load_config
 from stmem_ros.training.samples import Samples
-from stmem_ros.training.stages import train_stage
+from stmem_ros.training.stages import classifier_of, take_fusion, train_stage
 
 CONFIG = """
 name: tiny
@@ -69,10 +69,9 @@ def test_a_label_is_narrowed_where_the_teacher_is_sure(teacher: np.ndarray, want
     assert narrowed(label, teacher, ALLOWED).tolist() == [[wanted]]
 
 
-def test_a_label_of_one_class_needs_no_teacher_and_unlabelled_stays() -> None:
-    label = np.array([[11, UNLABELLED]], np.uint8)  # drivable
-    teacher = np.full((11, 1, 2), 1 / 11)
-    assert narrowed(label, teacher, ALLOWED).tolist() == [[class_id("road"), UNLABELLED]]
+def test_what_is_unlabelled_stays_so() -> None:
+    label = np.full((1, 1), UNLABELLED, np.uint8)
+    assert narrowed(label, probability(road=0.97), ALLOWED).tolist() == [[UNLABELLED]]
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +114,15 @@ def config_path(tmp_path: Path, teacher: Path) -> Path:
     return path
 
 
-def test_frames_are_scaled_and_their_labels_follow_the_classes(data: Path) -> None:
+def test_frames_are_scaled_and_their_labels_are_classes_or_follow_them(data: Path) -> None:
     frames = CoarseFrames(CoarseConfig(height=90), data / "coarse", CAMVID)
     assert len(frames) == 5
     assert frames.image(0).shape == (90, 120, 3)
     label = frames.label(0)
-    assert label.shape == (90, 120) and label.min() >= 11
-    assert set(np.unique(label)) <= {*range(11, 18), UNLABELLED}
+    assert label.shape == (90, 120)
+    single = {class_id(name) for name in ("road", "sidewalk", "sky")}  # these need no teacher
+    assert set(np.unique(label)) <= {*single, *range(13, 17), UNLABELLED}
+    assert class_id("road") in label and FAR in label
 
 
 def test_narrowed_labels_are_kept_on_disk_and_not_made_again(
@@ -175,6 +176,63 @@ def test_a_run_stopped_within_an_epoch_resumes_to_the_same_weights(
     assert not a["classifier.weight"].equal(before["classifier.weight"])
     norms = [key for key in a if key.endswith("running_mean")]
     assert all(a[key].equal(before[key]) for key in norms)
+
+
+COARSE_CLASSES = """
+name: coarse
+dataset: idd_lite
+height: 90
+seed: 3
+fusion: {fusion}
+coarse: {{dataset: camvid, share: 0.5, height: 90, teacher: ""}}
+architecture: {{classes: 7, channels: 32, form: light}}
+frame: {{epochs: 1, batch: 2, learning_rate: 1.0e-3, augmentation: {{crop: [64, 96]}}}}
+stf: {{epochs: 0, batch: 2, learning_rate: 0.0}}
+mar: {{epochs: 0, batch: 2, learning_rate: 0.0}}
+"""
+
+
+def light_bundle(folder: Path, stf: bool) -> Path:
+    torch.manual_seed(5)
+    architecture = Architecture(classes=11, channels=32, form="light", stf=stf, mar=False)
+    save_bundle(folder, Segmenter(architecture), ModelInfo("light", architecture, CAMVID, 96), None)
+    return folder
+
+
+def test_a_network_of_the_coarse_classes_begins_with_one_of_the_fine_ones(
+    data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    fusion = light_bundle(tmp_path / "fusion", stf=True)
+    (tmp_path / "coarse.yaml").write_text(COARSE_CLASSES.format(fusion=fusion))
+    config = load_config(tmp_path / "coarse.yaml")
+    folders = data / "coarse", tmp_path / "run"
+    train_stage("frame", config, *folders, start=teacher, coarse_data=data / "fine")
+    bundle = load_bundle(train_stage("stf", config, *folders), "cpu")
+    assert (bundle.info.classes, bundle.info.height) == (IDD_LITE, 90)
+    given = load_bundle(fusion, "cpu").stf.state_dict()
+    assert all(value.equal(given[key]) for key, value in bundle.stf.state_dict().items())
+    samples = Samples(config, data / "coarse", 1, 0)
+    assert samples[0].images.shape == (1, 90, 120, 3) and samples[0].label.shape == (90, 120)
+
+
+def test_a_class_begins_with_the_mean_score_of_those_that_may_be_it(teacher: Path) -> None:
+    model = load_bundle(teacher, "cpu")
+    begun = classifier_of(model, IDD_LITE)
+    features = torch.randn(1, 32, 1, 1)
+    fine = model.classifier(features)[0, :, 0, 0]
+    coarse = torch.nn.functional.conv2d(features, begun["classifier.weight"])[0, :, 0, 0]
+    coarse += begun["classifier.bias"]
+    for c, members in zip(IDD_LITE, ALLOWED, strict=True):
+        assert coarse[c.id].item() == pytest.approx(fine[members].mean().item(), abs=1e-5), c.name
+
+
+def test_a_fusion_of_another_kind_is_refused_by_the_name_of_its_bundle(tmp_path: Path) -> None:
+    model = Segmenter(Architecture(classes=7, channels=32, form="light", mar=False))
+    wider = Segmenter(Architecture(classes=7, channels=64, form="light", mar=False))
+    for name, network, has_fusion in (("none", model, False), ("narrow", wider, True)):
+        bundle = light_bundle(tmp_path / name, stf=has_fusion)
+        with pytest.raises(ValueError, match=name):
+            take_fusion(network, str(bundle))
 
 
 def test_without_the_coarse_data_their_option_is_named(
