@@ -371,7 +371,7 @@ def camera_info_faults() -> list[Fault]:
         Fault(info, "size 0 x 0", assigned(height=0, width=0), **wrong),
         Fault(info, "another shape", assigned(height=100), **wrong),
         Fault(info, "of twice the size", edited(rescaled), **wrong),
-        Fault(info, "another frame", with_frame("nowhere")),
+        Fault(info, "another frame", with_frame("nowhere"), told="of the frame 'nowhere'"),
         Fault(info, "0.3 s late", always(delayed(0.3))),
         Fault(info, "3 s late", always(delayed(3.0)), seconds=4.0),
         Fault(info, "in bursts, once per second", always(in_bursts)),
