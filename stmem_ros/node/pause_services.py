@@ -29,9 +29,10 @@ class PauseServices:
         ]
 
     def destroy(self) -> None:
-        """Take the services away."""
+        """Take the services away; an executor may hold them a while longer, but no pipeline."""
         for service in self._services:
             self._node.destroy_service(service)
+        del self._pipeline
 
     def _answer(
         self, cameras: tuple[str, ...], request: SetBool.Request, response: SetBool.Response

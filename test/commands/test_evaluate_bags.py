@@ -324,7 +324,7 @@ def test_a_resumed_run_keeps_what_is_finished_and_still_true(
     assert marks["short"].stat().st_mtime_ns != before
 
 
-@pytest.mark.parametrize(("name", "value"), [("version", lambda package: "0.0"), ("FORMAT", 0)])
+@pytest.mark.parametrize(("name", "value"), [("package_version", lambda: "0.0"), ("FORMAT", 0)])
 def test_what_another_version_made_is_not_kept(
     short_bag: Path, small_bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:

@@ -41,7 +41,11 @@ def camera(name: str) -> SimpleNamespace:
 def worker_of(node: Node, label, *streams: SimpleNamespace) -> ImageWorker:
     """A worker whose pipeline labels by a function, and keeps no grid."""
     pipeline = SimpleNamespace(
-        label=label, unwanted=lambda *image: "", epoch=0, expire_grid=lambda now: False
+        label=label,
+        unwanted=lambda *image: "",
+        epoch=0,
+        expire_grid=lambda now: False,
+        device=torch.device("cpu"),
     )
     log = ThrottledLog(node.get_logger().error)
     return ImageWorker(node, pipeline, {s.name: s for s in streams}, None, log, time.monotonic)

@@ -640,6 +640,8 @@ def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> 
     start_node("-p", "autostart:=false")
     labels = peer.collect(Image, f"{NODE}/label")
     assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+    found = peer.node.get_node_names_and_namespaces
+    peer.wait(lambda: (NODE.removeprefix("/"), "/") in found(), "the node in the graph")
     unconfigured = endpoints(peer)
     for _ in range(2):
         assert peer.transition(Transition.TRANSITION_CONFIGURE)

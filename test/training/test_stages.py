@@ -377,7 +377,7 @@ def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
 )
 def test_every_shipped_configuration_is_valid(path: Path) -> None:
     config = load_config(path)
-    classes = {"cityscapes": 19, "camvid": 11, "synthetic": 11}
+    classes = {"cityscapes": 19, "camvid": 11, "synthetic": 11, "idd_lite": 7}
     assert config.architecture.classes == classes[config.dataset]
     assert config.stage("frame_mar") == config.mar
 
