@@ -640,8 +640,8 @@ def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> 
     start_node("-p", "autostart:=false")
     labels = peer.collect(Image, f"{NODE}/label")
     assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
-    found = peer.node.get_node_names_and_namespaces
-    peer.wait(lambda: (NODE.removeprefix("/"), "/") in found(), "the node in the graph")
+    unconfigured = {"/rosout", "/parameter_events", f"{NODE}/transition_event"}
+    peer.wait(lambda: unconfigured <= endpoints(peer), "its topics of any node")
     unconfigured = endpoints(peer)
     for _ in range(2):
         assert peer.transition(Transition.TRANSITION_CONFIGURE)
@@ -658,6 +658,8 @@ def test_the_lifecycle_can_be_walked_by_hand(peer: Peer, start_node, frames) -> 
 def endpoints(peer: Peer) -> set[str]:
     """Topics the node publishes or subscribes."""
     name = (NODE.removeprefix("/"), "/")
+    if name not in peer.node.get_node_names_and_namespaces():
+        return set()
     listed = peer.node.get_publisher_names_and_types_by_node(*name)
     listed += peer.node.get_subscriber_names_and_types_by_node(*name)
     return {topic for topic, _ in listed}
