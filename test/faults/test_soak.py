@@ -22,6 +22,8 @@ RATE = 30.0  # Hz
 PERIOD = 20.0  # s from fault to fault
 WARM_UP = min(300.0, 30 * MINUTES)  # s, after which memory may grow no more
 GROWTH = 1.03
+# Torch keeps its kernels for each size of images (some 10 MB): these come while the node warms up.
+OTHER_SIZES = ("half the size of camera_info", "another shape than camera_info")
 
 
 def memory_of(trial: Trial) -> int:
@@ -54,6 +56,8 @@ def test_nothing_is_lost_in_an_hour_of_faults(tmp_path: Path) -> None:
     chance = random.Random(1)
     # Each of them is told; those that change nothing the node could tell are in the table alone.
     faults = [f for f in FAULTS if f.told and f.sensor not in (Sensor.DEPTH, Sensor.CLOCK)]
+    first = [f for f in faults if f.name in OTHER_SIZES]
+    assert len(first) == len(OTHER_SIZES)
     problems: list[str] = []
     held: list[int] = []  # bytes, before each fault since the node was warm
     with running(Setup(2, depth=False, simulated=False), tmp_path, RATE) as trial:
@@ -61,7 +65,7 @@ def test_nothing_is_lost_in_an_hour_of_faults(tmp_path: Path) -> None:
         while (passed := trial.robot.seconds() - began) < 60 * MINUTES:
             if passed >= WARM_UP:
                 held.append(memory_of(trial))
-            problems += problems_of(trial, chance.choice(faults))
+            problems += problems_of(trial, first.pop() if first else chance.choice(faults))
         held.append(memory_of(trial))
     assert not problems
     assert max(held) <= GROWTH * held[0], f"{max(held) / held[0]:.3f} of what it held"
