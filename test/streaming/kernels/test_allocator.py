@@ -11,10 +11,14 @@ import resource, sys, torch
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 if sys.argv[1] == "kept": keep_freed_memory()
 def large(): return torch.ones(20 * 2**20).sum().item()  # 80 MB
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(8): large()  # the heap grows to its size
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5): large()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+counts = []
+for _ in range(5):
+    before = faults()
+    large()
+    counts.append(faults() - before)
+print(min(counts))  # a system short of memory takes pages besides
 """
 
 
