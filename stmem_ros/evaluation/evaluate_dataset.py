@@ -192,7 +192,7 @@ def _score_run(
 def gflop_per_frame(architecture: Architecture, size: tuple[int, int]) -> float:
     """Multiply-adds x 2 of one frame of a running stream, in 10^9; images are height x width."""
     with torch.device("meta"):  # shapes tell; nothing is computed
-        model = Segmenter(architecture).eval()
+        model = Segmenter(architecture).eval().to("meta")
         image = torch.zeros(1, 3, *size)
         with FlopCounterMode(display=False) as counter:  # needs gradients to count modules
             features = model.features(image)

@@ -40,7 +40,8 @@ class LocalMatching(nn.Module):
         self.reach, self.neighbourhood, self.smoothing = reach, neighbourhood, smoothing
         self.project = ConvNormAct(inputs, DIMENSIONS, act=None)
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # log of the softmax's scale
-        steps = torch.arange(-reach, reach + 1.0)
+        # Where a network is made without memory, torch would load its compiler for this: 90 MB.
+        steps = torch.arange(-reach, reach + 1.0, device="cpu")
         offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"))
         self.register_buffer("offsets", offsets.flatten(1), persistent=False)  # (x, y) x places
 

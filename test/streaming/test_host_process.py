@@ -98,3 +98,20 @@ def test_a_recording_keeps_the_constants_that_it_reads() -> None:
         constant = folded_convolutions._shifted_resize(3, 5, torch.zeros(1))
     folded_convolutions._shifted_resize(6, 5, torch.zeros(1))
     assert [x is constant for x in constants] == [True]
+
+
+COMPILER = """
+import sys
+from stmem_ros.model.bundle import load_bundle
+from stmem_ros.streaming.segmenter import StreamingSegmenter
+import numpy
+StreamingSegmenter(load_bundle("onboard", "cpu")).push(numpy.zeros((64, 96, 3), numpy.uint8), 0.0)
+print(*{"sympy", "torch._dynamo"} & set(sys.modules))
+"""
+
+
+def test_a_stream_loads_no_compiler() -> None:
+    """It takes a second and 90 MB."""
+    command = [sys.executable, "-c", COMPILER]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
