@@ -33,8 +33,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from stmem_ros.bench.ceiling import Rates, count_work, measure_rates, stage_limits  # noqa: E402
-from stmem_ros.bench.core import STAGES, load_model, run_plain, scrolling, wait_for  # noqa: E402
+from stmem_ros.bench.ceiling import Rates, count_work, measure_rates, stage_limits, wait_for  # noqa: E402
+from stmem_ros.bench.core import STAGES, load_model, run_plain, scrolling  # noqa: E402
 from stmem_ros.model.bundle import load_bundle, resolve_device  # noqa: E402
 from stmem_ros.streaming.execution import Execution  # noqa: E402
 from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together  # noqa: E402

@@ -119,15 +119,16 @@ def measure_rates(device: torch.device, precision: str) -> Rates:
 def _best_seconds(function: Callable[[], object], device: torch.device) -> float:
     seconds = []
     for _ in range(TRIES):
-        _wait(device)
+        wait_for(device)
         started = time.perf_counter()
         function()
-        _wait(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done all that it was given; for clocks."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

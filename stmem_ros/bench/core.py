@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stmem_ros.bench.ceiling import Rates, StageLimit, count_work, measure_rates, stage_limits
+from stmem_ros.bench.ceiling import (
+    Rates,
+    StageLimit,
+    count_work,
+    measure_rates,
+    stage_limits,
+    wait_for,
+)
 from stmem_ros.classes import CAMVID, CITYSCAPES
 from stmem_ros.io.peak_memory import peak_memory_mb
 from stmem_ros.model.bundle import (
@@ -117,12 +124,6 @@ def bench_core(
         rates=rates,
         limits=stage_limits(count_work(model, size, precision), rates),
     )
-
-
-def wait_for(device: torch.device) -> None:
-    """Until a GPU has done all that it was given; for clocks."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class _Forms:
