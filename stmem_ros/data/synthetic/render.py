@@ -58,6 +58,8 @@ def render(
     for i, box in sorted(boxes.items(), key=lambda item: item[1].near):
         part = box.rows, box.columns
         free = depth[part] > box.near
+        if not free.any():
+            continue
         distance, hit = _cast(bodies[i], eye, rays[part][free])
         hit &= distance < depth[part][free]
         free[free] = hit

@@ -107,20 +107,24 @@ def ground_truth(scene: Scene, seconds: float, x: np.ndarray, y: np.ndarray) -> 
     """Class of ground points of any shape, bodies that come within 0.5 m of the ground included."""
     label = ground_labels(x, y)
     order = np.argsort(x, axis=None)
-    sorted_x = x.flat[order]
+    sorted_x, sorted_y = x.flat[order], y.flat[order]
+    lowest, highest = y.min(), y.max()
     for solid in scene.solids:
         if solid.centre[2] - solid.size[2] / 2 > 0.5:
             continue
         body = solid.at(seconds)
         reach = np.hypot(body.size[0], body.size[1]) / 2
+        if not lowest - reach <= body.centre[1] <= highest + reach:
+            continue
         first, last = np.searchsorted(sorted_x, (body.centre[0] - reach, body.centre[0] + reach))
-        near = order[first:last]
-        dx, dy = x.flat[near] - body.centre[0], y.flat[near] - body.centre[1]
+        strip = sorted_y[first:last] - body.centre[1]
+        near = first + np.flatnonzero(np.abs(strip) <= reach)
+        dx, dy = sorted_x[near] - body.centre[0], strip[near - first]
         cos, sin = np.cos(body.yaw), np.sin(body.yaw)
         u = (cos * dx + sin * dy) / (body.size[0] / 2)
         v = (-sin * dx + cos * dy) / (body.size[1] / 2)
         inside = np.maximum(np.abs(u), np.abs(v)) <= 1 if body.shape == "box" else u**2 + v**2 <= 1
-        label.flat[near[inside]] = body.label
+        label.flat[order[near[inside]]] = body.label
     return label
 
 
