@@ -1,7 +1,8 @@
 # Everything happens in this checkout: the environment is .venv, results are in demo-out.
 #
 #   make demo               the main job on a synthetic street (BAG=path or VIDEO=path for your own)
-#   make test               linters and the test suite; without ROS: make test ARGS="-m 'not ros'"
+#   make test               linters and the test suite; while working, without ROS and without whole
+#                           commands: make test ARGS="-m 'not ros'"
 #   make test ROS=jazzy     the same on the wheels of Jazzy, in .venv-jazzy
 #   make matrix             the tests without ROS on other Pythons, NumPy, OpenCV and torch
 #   make lint               the linters alone

@@ -27,21 +27,28 @@ from stmem_ros.resources import resource
 if TYPE_CHECKING:
     from support.ros import Peer
 
+INNER_LOOP = "not ros"  # value of -m
 ROS_FOLDERS = ("node", "online", "faults")  # whose tests start nodes
 collect_ignore = [] if find_spec("rclpy") else list(ROS_FOLDERS)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that need ROS; leave out those run by hand, unless ``-m`` asks for them."""
+    """Mark the tests that need ROS; leave out those run by hand, unless ``-m`` asks for them.
+
+    The inner loop leaves out the tests of whole commands too.
+    """
     for item in items:
         if item.path.parent.name in ROS_FOLDERS or "ros_domain" in item.fixturenames:
             item.add_marker("ros")
-    for name in ("slow", "faults"):
-        if name not in config.option.markexpr:
-            left_out = [item for item in items if item.get_closest_marker(name)]
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
+    expression = config.option.markexpr
+    names = [name for name in ("slow", "faults") if name not in expression]
+    if expression == INNER_LOOP:
+        names.append("end_to_end")
+    for name in names:
+        left_out = [item for item in items if item.get_closest_marker(name)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_collection_finish() -> None:

@@ -30,6 +30,8 @@ INTERRUPTED = """
 import os, signal, sys
 from stmem_ros.commands import doctor, stmem
 
+pytestmark = pytest.mark.end_to_end
+
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
     while True: pass

@@ -8,6 +8,8 @@ import pytest
 
 from stmem_ros.commands.stmem import main
 
+pytestmark = pytest.mark.end_to_end
+
 
 def test_stream_and_plain_form_are_measured_side_by_side(
     small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -16,6 +16,8 @@ from stmem_ros.data.synthetic.scene import ID
 from stmem_ros.frames import CameraFrame, LabelledFrame
 from stmem_ros.pipeline import Pipeline
 
+pytestmark = pytest.mark.end_to_end
+
 SHORT_DRIVE, SHORT_TURN = 5, (6.0, 2)
 
 

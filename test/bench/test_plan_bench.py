@@ -23,6 +23,8 @@ from stmem_ros.commands.stmem import main
 from stmem_ros.costmap.rules import default_rules
 from stmem_ros.data.synthetic.scene import ID
 
+pytestmark = pytest.mark.end_to_end
+
 CAREFUL = PlannerSettings(60, 0.1, allow_unknown=False)
 
 

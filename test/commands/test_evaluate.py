@@ -17,6 +17,8 @@ from stmem_ros.model.ablation import assemble
 from stmem_ros.model.bundle import load_bundle
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def clip(tmp_path: Path, frames: list[np.ndarray], small_bundle: Path) -> Path:

@@ -25,6 +25,8 @@ from stmem_ros.model.bundle import ModelInfo, save_bundle
 from stmem_ros.model.segmenter import Segmenter
 from stmem_ros.streaming.segmenter import RestartKind
 
+pytestmark = pytest.mark.end_to_end
+
 COUNT = 20
 SHORT = 5
 

@@ -21,6 +21,8 @@ from stmem_ros.evaluation.report.plots import POINTS, reliability, timeline
 from stmem_ros.evaluation.results.reader import Frames
 from stmem_ros.evaluation.tasks.engines import JobOptions
 
+pytestmark = pytest.mark.end_to_end
+
 DAMAGED = 3  # index of the image that is cut short
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

@@ -16,6 +16,8 @@ from stmem_ros.model.ablation import load_variants
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
 def model() -> BundledSegmenter:

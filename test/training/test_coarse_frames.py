@@ -23,6 +23,8 @@ from stmem_ros.training.config import CoarseConfig, load_config
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import classifier_of, take_fusion, train_stage
 
+pytestmark = pytest.mark.end_to_end
+
 CONFIG = """
 name: tiny
 dataset: camvid

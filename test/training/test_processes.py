@@ -15,6 +15,8 @@ from support.forks import Fork
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import make_scene
 
+pytestmark = pytest.mark.end_to_end
+
 CONFIG = """
 name: tiny
 dataset: camvid

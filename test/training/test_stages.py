@@ -30,6 +30,8 @@ from stmem_ros.training.memory_builder import build_memory
 from stmem_ros.training.samples import Samples
 from stmem_ros.training.stages import blend, imagenet_weights, train_stage
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
 name: tiny
