@@ -22,7 +22,7 @@ WIDE = {  # whose corners no ray reaches, or only far from the axis
 @pytest.mark.parametrize("name", CAMERAS | WIDE)
 def test_rays_are_those_that_opencv_finds(name: str) -> None:
     camera = (CAMERAS | WIDE)[name]
-    column, row = np.meshgrid(np.arange(640), np.arange(480) + 0.5)
+    column, row = np.meshgrid(np.arange(640), np.arange(0, 480, 5) + 0.5)
     pixels = np.stack([column, row], axis=-1).reshape(-1, 2)
     rays = newton_rays(camera, pixels)
     by_opencv = camera.rays(pixels)

@@ -143,6 +143,7 @@ def test_force_replaces_a_bundle_and_keeps_what_else_is_there(
     assert Path("out/thesis.txt").read_text() == "work of years"
 
 
+@pytest.mark.end_to_end
 def test_force_replaces_files(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(inputs)
     arguments = "--model {} --size 96x128 --repeats 1 --device cpu --json out.json --force"

@@ -113,6 +113,7 @@ def test_commands_leave_recordings_alone(
     assert before <= files(recordings)
 
 
+@pytest.mark.end_to_end
 def test_a_failed_evaluation_leaves_the_results_of_the_last_one(
     recordings: Path, small_bundle: Path
 ) -> None:

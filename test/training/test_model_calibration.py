@@ -16,6 +16,8 @@ from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
+pytestmark = pytest.mark.end_to_end
+
 KNOWN = ("--known-split", "val")
 
 
