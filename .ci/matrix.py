@@ -90,7 +90,14 @@ def run(row: Row, folder: Path, arguments: list[str]) -> str:
             if subprocess.run(given, env=VARIABLES, check=False).returncode:
                 return f"failed: {' '.join(given[:4])} ..."
         (environment / "made").touch()
-    tests = [environment / "bin" / "python", "-m", "pytest", "-m", "not ros or end_to_end", *arguments]
+    tests = [
+        environment / "bin" / "python",
+        "-m",
+        "pytest",
+        "-m",
+        "not ros or end_to_end",
+        *arguments,
+    ]
     done = subprocess.run(list(map(str, tests)), cwd=ROOT, env=VARIABLES, check=False)
     return "passed" if done.returncode == 0 else f"failed: pytest ended with {done.returncode}"
 

@@ -83,10 +83,12 @@ class SyntheticConfig:
     Attributes:
         windows: how many; 0 for none.
         first_seed: seed of the first scene; the demo and the tests use seeds below 1000.
+        varied: of streets of which no two look alike, seen by different cameras.
     """
 
     windows: Count = 0
     first_seed: Count = 1000
+    varied: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.datasets import open_dataset
 from stmem_ros.data.synthetic.drive import drive
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
+from stmem_ros.data.synthetic.varied import make_varied_scene, varied_camera
 from stmem_ros.training.coarse_frames import CoarseFrames
 from stmem_ros.training.config import TrainingConfig
 from stmem_ros.training.scaling import scaled_image, scaled_label
@@ -142,8 +143,12 @@ def _render(config: TrainingConfig, frames: int, target: int) -> list[Sample]:
     random = np.random.default_rng([config.seed, config.synthetic.first_seed])
     samples = []
     for i in tqdm(range(config.synthetic.windows), desc="rendering", unit="window", disable=None):
-        scene = make_scene(KINDS[i % len(KINDS)], config.synthetic.first_seed + i)
+        seed = config.synthetic.first_seed + i
         start = float(random.uniform(0, 9))
-        views = [frame.view for frame in drive(scene, frames, RATE, start)]
+        if config.synthetic.varied:
+            way = drive(make_varied_scene(seed), frames, RATE, start, *varied_camera(seed))
+        else:
+            way = drive(make_scene(KINDS[i % len(KINDS)], seed), frames, RATE, start)
+        views = [frame.view for frame in way]
         samples.append(Sample(np.stack([v.rgb for v in views]), views[target].label))
     return samples

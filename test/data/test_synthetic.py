@@ -1,11 +1,15 @@
 """The synthetic world agrees with itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
-from stmem_ros.data.synthetic.scene import KINDS, ground_truth, make_scene
+from stmem_ros.data.synthetic.render import View
+from stmem_ros.data.synthetic.scene import KINDS, Appearance, ground_truth, make_scene
+from stmem_ros.data.synthetic.varied import make_varied_scene, varied_camera
 
 ID = {c.name: c.id for c in CAMVID}
 
@@ -24,6 +28,28 @@ def test_the_same_seed_gives_the_same_frame_and_another_seed_another() -> None:
     a, b, c = (next(drive(make_scene("avenue", s), 1)).view for s in (1, 1, 2))
     assert np.array_equal(a.rgb, b.rgb) and np.array_equal(a.label, b.label)
     assert not np.array_equal(a.label, c.label)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_varied_streets_show_what_their_seed_says(seed: int) -> None:
+    def view(seed: int) -> View:
+        return next(drive(make_varied_scene(seed), 1, 10.0, 2.0, *varied_camera(seed))).view
+
+    first, again, other = view(seed), view(seed), view(seed + 10)
+    assert np.array_equal(first.rgb, again.rgb) and np.array_equal(first.label, again.label)
+    assert not np.array_equal(first.label, other.label)
+    assert (first.label == ID["road"]).mean() > 0.1
+    assert np.isin(first.label, list(ID.values())).all()
+
+
+def test_the_sun_darkens_ground_and_moves_no_label() -> None:
+    scene = replace(make_scene("straight", 4), sun=(0.0, 0.6, 0.8))  # from a side of the street
+    shade = replace(scene, appearance=Appearance(shade=0.5))
+    plain, shaded = (next(drive(s, 1)).view for s in (scene, shade))
+    assert np.array_equal(plain.label, shaded.label)
+    road = plain.label == ID["road"]
+    light = shaded.rgb[road].astype(float).mean(axis=1) / plain.rgb[road].mean(axis=1)
+    assert 0.05 < (light < 0.75).mean() < 0.9 and (light > 0.9).mean() > 0.05
 
 
 def test_depth_pose_and_ground_truth_agree() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from stmem_ros.classes import CAMVID
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.data.synthetic.drive import drive
-from stmem_ros.data.synthetic.render import View
 from stmem_ros.data.synthetic.scene import KINDS, make_scene
 
 RATE = 10.0  # Hz
@@ -43,11 +42,11 @@ class SyntheticDrives:
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""
-        return _view(name).rgb
+        return _picture(name)[0]
 
     def label(self, name: str) -> np.ndarray | None:
         """Class ids uint8, H x W."""
-        return _view(name).label
+        return _picture(name)[1]
 
     def has_label(self, name: str) -> bool:
         """True: every frame has labels."""
@@ -59,7 +58,9 @@ class SyntheticDrives:
 
 
 @lru_cache(maxsize=512)
-def _view(name: str) -> View:
+def _picture(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """RGB and labels."""
     kind, seed, index = name.split("_")
     start = 2.0 * (int(seed) % 4) + int(index) / RATE  # drives begin at different places
-    return next(drive(make_scene(kind, int(seed)), 1, RATE, start)).view
+    view = next(drive(make_scene(kind, int(seed)), 1, RATE, start)).view
+    return view.rgb, view.label

@@ -59,11 +59,16 @@ def ego_pose(scene: Scene, seconds: float) -> np.ndarray:
 
 
 def drive(
-    scene: Scene, frames: int, rate: float = 10.0, start: float = 0.0
+    scene: Scene,
+    frames: int,
+    rate: float = 10.0,
+    start: float = 0.0,
+    camera: CameraModel = CAMERA,
+    mounting: Mounting = MOUNTING,
 ) -> Iterator[DriveFrame]:
     """Frames of a drive at ``rate`` Hz, beginning ``start`` seconds into it."""
-    mount = MOUNTING.base_from_camera()
+    mount = mounting.base_from_camera()
     for i in range(frames):
         seconds = start + i / rate
         pose = ego_pose(scene, seconds)
-        yield DriveFrame(i / rate, seconds, render(scene, seconds, CAMERA, pose @ mount), pose)
+        yield DriveFrame(i / rate, seconds, render(scene, seconds, camera, pose @ mount), pose)

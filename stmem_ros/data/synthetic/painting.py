@@ -17,7 +17,7 @@ from stmem_ros.data.synthetic.scene import (
     Solid,
     ground_labels,
 )
-from stmem_ros.data.synthetic.screen import Box, Screen, rotation
+from stmem_ros.data.synthetic.screen import CORNERS, Box, Screen, rotation
 
 NOTHING = -1  # of ``Surfaces.nearest``: sky or ground
 
@@ -62,7 +62,7 @@ class Surfaces:
                 rgb[part][shown] = self._body_colour(
                     self.bodies[i], self.rays[part][shown], self.depth[part][shown]
                 )
-        fog = np.exp(-self.depth / 250)[..., None]
+        fog = np.exp(-self.depth / self.scene.appearance.visibility)[..., None]
         mixed = rgb * fog + np.array(self.scene.haze) * (1 - fog)
         mixed[self.sky] = rgb[self.sky]
         noise = np.random.default_rng([self.scene.seed, round(self.seconds * 1000)])
@@ -75,7 +75,21 @@ class Surfaces:
         point = self.eye + self.rays * self.depth[..., None]
         light = _light_on_ground(self.scene, self.bodies, self.screen, point)[ground]
         x, y = point[ground][:, 0], point[ground][:, 1]
+        if self.scene.appearance.shade < 1:
+            light = np.minimum(light, self._sunlight()[ground])
         rgb[ground] = _ground_colour(self.scene, x, y) * light[:, None]
+
+    def _sunlight(self) -> np.ndarray:
+        """Light on the ground between the shadows that bodies cast in the sun, H x W."""
+        light = np.ones(self.sky.shape, np.float32)
+        for body in self.bodies:
+            corners = CORNERS * body.size @ rotation(body.yaw).T + body.centre
+            down = corners[:, 2:].clip(min=0) / self.scene.sun[2] * np.array(self.scene.sun)
+            ground = cv2.convexHull((corners - down)[:, :2].astype(np.float32))[:, 0]
+            outline = self.screen.outline(np.c_[ground, np.zeros(len(ground))])
+            if outline is not None:
+                cv2.fillConvexPoly(light, outline, self.scene.appearance.shade)
+        return light
 
     def _body_colour(self, body: Solid, rays: np.ndarray, depth: np.ndarray) -> np.ndarray:
         half = np.asarray(body.size) / 2
@@ -109,27 +123,28 @@ def _noise(scene: Scene, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarr
 
 def _sky_colour(scene: Scene, rays: np.ndarray) -> np.ndarray:
     up = np.clip(rays[:, 2] / np.linalg.norm(rays, axis=-1), 0, 1)[:, None]
-    zenith = np.array([110.0, 150.0, 205.0])
+    zenith = np.array(scene.appearance.zenith)
     cloud = _noise(scene, 15 * rays[:, 1] + 15 * rays[:, 0], 40 * rays[:, 2], 60)[:, None]
     blue = np.array(scene.haze) * (1 - np.sqrt(up)) + zenith * np.sqrt(up)
-    return blue + 9 * np.clip(cloud, 0, 3)
+    return blue + scene.appearance.clouds * np.clip(cloud, 0, 3)
 
 
 def _ground_colour(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    noise = _noise(scene, x, y, 12)[:, None]
+    look = scene.appearance
+    noise = look.roughness * _noise(scene, x, y, 12)[:, None]
     road = ground_labels(x, y) == ID["road"]
-    asphalt = np.array([92.0, 92, 95]) + 6 * noise
+    asphalt = np.array(look.asphalt) + 6 * noise
     tiles = (np.mod(x, 0.6) < 0.03) | (np.mod(y, 0.6) < 0.03)
-    pavement = np.array([150.0, 143, 136]) + 7 * noise - 25 * tiles[:, None]
+    pavement = np.array(look.pavement) + 7 * noise - look.joints * tiles[:, None]
     colour = np.where(road[:, None], asphalt, pavement)
     away = np.minimum(np.abs(np.abs(y) - ROAD_HALF_WIDTH),
                       np.abs(np.abs(x - CROSSING) - ROAD_HALF_WIDTH))  # fmt: skip
-    colour[(away < 0.15) & ~road] = (185, 182, 176)  # kerb stones
+    colour[(away < 0.15) & ~road] = look.kerb
     main = np.abs(x - CROSSING) > ROAD_HALF_WIDTH
     dash = road & main & (np.abs(y) < 0.07) & (np.mod(x, 7.5) < 3)
     side = road & ~main & (np.abs(y) > ROAD_HALF_WIDTH)
     dash |= side & (np.abs(x - CROSSING) < 0.07) & (np.mod(y, 7.5) < 3)
-    colour[dash] = (215, 215, 210)
+    colour[dash] = look.marking
     return colour
 
 

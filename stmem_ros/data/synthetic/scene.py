@@ -56,14 +56,41 @@ class Solid:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """What a street looks like, but for its bodies; colours in grey levels.
+
+    Attributes:
+        asphalt, pavement, kerb, marking: colours of the ground.
+        roughness: contrast of the ground's noise, 1 for the usual one.
+        joints: how much darker the joints of the pavement are.
+        zenith: colour of the sky overhead.
+        clouds: contrast of the clouds.
+        visibility: m after which the haze hides two thirds.
+        shade: light in a shadow of the sun, 1 for none; the darkening below cars comes besides.
+    """
+
+    asphalt: Colour = (92.0, 92.0, 95.0)
+    pavement: Colour = (150.0, 143.0, 136.0)
+    kerb: Colour = (185.0, 182.0, 176.0)
+    marking: Colour = (215.0, 215.0, 210.0)
+    roughness: float = 1.0
+    joints: float = 25.0
+    zenith: Colour = (110.0, 150.0, 205.0)
+    clouds: float = 9.0
+    visibility: float = 250.0
+    shade: float = 1.0
+
+
+@dataclass(frozen=True)
 class Scene:
-    """A street: its bodies, the sun's direction, the seed of its textures."""
+    """A street: its bodies, the sun's direction, the seed of its textures, its appearance."""
 
     kind: str
     seed: int
     solids: tuple[Solid, ...]
     sun: tuple[float, float, float]
     haze: Colour
+    appearance: Appearance = Appearance()
 
 
 def make_scene(kind: str, seed: int) -> Scene:
@@ -214,7 +241,7 @@ def _traffic(random: np.random.Generator, cars: int) -> Iterator[Solid]:
         speed = float(random.uniform(5, 8))
         yield from _car(random, 30 + 28.0 * i + float(random.uniform(0, 10)), 1.7, -speed)
     bike = float(random.uniform(16, 22))
-    yield from _cyclist(random, bike, -2.5, float(random.uniform(5, 6)))
+    yield from cyclist(random, bike, -2.5, float(random.uniform(5, 6)))
 
 
 def _car(random: np.random.Generator, x: float, y: float, speed: float) -> Iterator[Solid]:
@@ -235,17 +262,25 @@ def _people(random: np.random.Generator, side: int, count: int) -> Iterator[Soli
         x = float(random.uniform(6, LENGTH * 0.7))
         y = side * (ROAD_HALF_WIDTH + float(random.uniform(1.2, 2.4)))
         move = (float(random.choice([-1, 1]) * random.uniform(0.8, 1.5)), 0.0)
-        coat = _colour(random.uniform(30, 170, 3))
-        person = ID["pedestrian"]
-        for dy in (-0.1, 0.1):
-            yield Solid("cylinder", (x, y + dy, 0.42), (0.17, 0.17, 0.84), person,
-                        (45, 48, 70), velocity=move)  # fmt: skip
-        yield Solid("ellipsoid", (x, y, 1.15), (0.36, 0.5, 0.8), person, coat, velocity=move)
-        yield Solid("ellipsoid", (x, y, 1.63), (0.22, 0.22, 0.28), person, (205, 165, 140),
-                    velocity=move)  # fmt: skip
+        yield from person(random, x, y, move)
 
 
-def _cyclist(random: np.random.Generator, x: float, y: float, speed: float) -> Iterator[Solid]:
+def person(
+    random: np.random.Generator, x: float, y: float, move: tuple[float, float]
+) -> Iterator[Solid]:
+    """Someone at a place (m) who walks at a velocity (m/s)."""
+    coat = _colour(random.uniform(30, 170, 3))
+    label = ID["pedestrian"]
+    for dy in (-0.1, 0.1):
+        yield Solid("cylinder", (x, y + dy, 0.42), (0.17, 0.17, 0.84), label,
+                    (45, 48, 70), velocity=move)  # fmt: skip
+    yield Solid("ellipsoid", (x, y, 1.15), (0.36, 0.5, 0.8), label, coat, velocity=move)
+    yield Solid("ellipsoid", (x, y, 1.63), (0.22, 0.22, 0.28), label, (205, 165, 140),
+                velocity=move)  # fmt: skip
+
+
+def cyclist(random: np.random.Generator, x: float, y: float, speed: float) -> Iterator[Solid]:
+    """A rider at a place (m) with a speed along the street, m/s."""
     move = (speed, 0.0)
     rider = ID["bicyclist"]
     coat = _colour(random.uniform(60, 200, 3))

@@ -57,6 +57,23 @@ class Screen:
             return None
         return Box(near, rows, columns)
 
+    def outline(self, polygon: np.ndarray, plane: float = 0.2) -> np.ndarray | None:
+        """Pixels, int32 N x 2, of a convex polygon N x 3 in the world, as far as it lies in front
+        of the camera by ``plane`` m; None if nothing does."""
+        points = polygon @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
+        following = np.roll(points, -1, axis=0)
+        kept = []
+        for start, end in zip(points, following, strict=True):
+            if start[2] >= plane:
+                kept.append(start)
+            if (start[2] < plane) != (end[2] < plane):
+                kept.append(start + (plane - start[2]) / (end[2] - start[2]) * (end - start))
+        if not kept:
+            return None
+        seen = np.array(kept) @ np.array(self.camera.matrix).T
+        reach = 8 * max(self.camera.width, self.camera.height)
+        return np.rint(np.clip(seen[:, :2] / seen[:, 2:], -reach, reach)).astype(np.int32)
+
 
 def _in_front(corners: np.ndarray, plane: float = 1e-3) -> np.ndarray:
     """Corners of the part of a box that lies beyond a depth, m."""
