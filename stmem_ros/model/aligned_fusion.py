@@ -5,9 +5,10 @@ place in the frame before, by appearance; the expected place is where its things
 followed from frame to frame, lead to its features in all of them; to those and to itself it attends
 in the second step, which weighs them by how well they fit. What fits may still be another thing,
 the more so the farther frames lie apart; so each, and the pixel itself, is also weighed by the
-probability that it is of the pixel's class. Looking up between pixels blurs: of its own detail a
-pixel keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832, attention along
-trajectories of Patrick et al., NeurIPS 2021.
+probability that it is of the pixel's class. Where two frames show little of the same, as at a cut
+or in a fast turn, the one does not look into the other. Looking up between pixels blurs: of its own
+detail a pixel keeps a part. Ours; STF itself is of Zhuang, Wang and Li, arXiv 2301.03832, attention
+along trajectories of Patrick et al., NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from torch import Tensor, nn
 from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
+# Likeness of two frames' classes along the motion, mean over the image: none is looked up below the
+# first, all above the second. Successive frames at 10 Hz or more lie above (docs/notes/streets.md).
+AGREEMENT = (0.93, 0.97)
 DETAIL = 0.5  # part of its own detail that a pixel keeps
 DETAIL_SIZE = 5  # pixels per side; detail is what differs from their mean
 
@@ -106,7 +110,7 @@ class AlignedWindow:
         frames: oldest first, each N x (C + D + K) x h x w: features, what they are compared by, and
             class probabilities.
         paths: into each but the newest, N x 3 x h x w: shifts (x, y) in pixels, and how far the
-            place was seen all the way, 0 to 1.
+            place was seen all the way, in frames that agree, 0 to 1.
         descriptors: of the newest frame, for the matching.
     """
 
@@ -161,7 +165,10 @@ class AlignedFusion(nn.Module):
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self.matching(descriptors, window.descriptors)
-        step = torch.cat([shift, _inside_mask(shift)], dim=1)
+        before = _sample(window.frames[-1][:, self.channels + DIMENSIONS :], shift)
+        likeness = F.cosine_similarity(probability, before, dim=1)
+        gate = agreement_gate(likeness.mean(dim=(1, 2)))[:, None, None, None]
+        step = torch.cat([shift, gate * _inside_mask(shift)], dim=1)
         frames, paths = window.newest(self.window - 1)
         paths = (*(_extend_path(step, path) for path in paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
@@ -196,6 +203,12 @@ class AlignedFusion(nn.Module):
         residual = values[-1] - fused
         fused = fused + DETAIL * (residual - _box_mean(residual, DETAIL_SIZE))
         return fused, 1 - weights[:, -1].mean(dim=(1, 2))
+
+
+def agreement_gate(likeness: Tensor) -> Tensor:
+    """How far a frame looks into the one before, 0 to 1, by the mean likeness of their classes."""
+    low, high = AGREEMENT
+    return ((likeness - low) / (high - low)).clamp(0, 1).detach()
 
 
 def _local_similarity(query: Tensor, key: Tensor, reach: int) -> Tensor:

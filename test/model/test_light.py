@@ -2,16 +2,19 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from support.small import SMALL
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AlignedFusion, Matching
+from stmem_ros.model.aligned_fusion import AGREEMENT, AlignedFusion, Matching, agreement_gate
 from stmem_ros.model.segmenter import Architecture, Segmenter
 
 A, C, K = 8, 16, 3  # appearance and fused channels, classes
+PATCH = np.s_[..., 13:19, 17:23]  # 3 % of the pixels
+WITHIN = np.s_[15:17, 19:21]  # its middle, of which all detail is the patch's
 
 
 def matching(reach: int = 3) -> Matching:
@@ -117,23 +120,52 @@ def test_earlier_frames_change_the_result() -> None:
     assert (fusion()(window) - fusion()(earlier)).abs().max() > 1e-2
 
 
-def test_what_is_of_another_class_has_no_weight_however_well_it_fits() -> None:
-    """A still scene, whose left half is of another class in the newest frame."""
+def still_window(patch: Tensor) -> Tensor:
+    """A still scene of one class; the newest frame has other probabilities in a small patch."""
     window = of_one_class(texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1))
-    window[:, -K:, 2, :, :20] = F.one_hot(torch.tensor(1), K).float()[None, :, None, None]
+    window[:, -K:, 2][PATCH] = patch[None, :, None, None]
     window[:, :C, :2] += 1  # what earlier frames say differs
-    changed = (fusion()(window) - window[:, :C, 2]).abs().mean(dim=1)[0]
-    assert changed[:, :14].max() < 1e-4 and changed[:, 26:].mean() > 0.1
+    return window
+
+
+def looked_back(window: Tensor) -> Tensor:
+    """How far the fused features are from the newest frame's, h x w."""
+    return (fusion()(window) - window[:, :C, 2]).abs().mean(dim=1)[0].detach()
+
+
+def test_what_is_of_another_class_has_no_weight_however_well_it_fits() -> None:
+    changed = looked_back(still_window(F.one_hot(torch.tensor(1), K).float()))
+    assert changed[WITHIN].max() < 1e-4
+    assert changed[:8].mean() > 0.1
 
 
 def test_earlier_frames_that_are_sure_help_one_that_is_not() -> None:
-    window = of_one_class(texture(32, 40, C + A)[:, :, None].repeat(1, 1, 3, 1, 1))
-    window[:, -K:, 2] = torch.tensor([0.5, 0.5, 0])[None, :, None, None]
-    window[:, :C, :2] += 1
-    half_sure = (fusion()(window) - window[:, :C, 2]).mean()
-    window[:, -K:, 2] = torch.tensor([0.01, 0.99, 0])[None, :, None, None]
-    sure = (fusion()(window) - window[:, :C, 2]).mean()
-    assert half_sure > 0.1 > sure
+    half_sure, sure = (
+        looked_back(still_window(torch.tensor(p)))[WITHIN].mean()
+        for p in ([0.5, 0.5, 0], [0.01, 0.99, 0])
+    )
+    assert half_sure > 3 * sure
+
+
+def test_what_shows_another_place_is_not_looked_up() -> None:
+    """After a cut nothing of before counts, and what follows counts as ever."""
+    window = moving(3, 1, 1)
+    other = F.one_hot(torch.tensor([1, 2]), K).float().T[None, :, None, None, :]
+    window[:, -K:, 0] = other.repeat_interleave(20, dim=-1)[:, :, 0]
+    module, cut = fusion(), None
+    for t in range(3):
+        cut = module.extend(cut, window[:, :, t])
+    assert cut is not None
+    assert cut.paths[0][:, 2].max() == 0 and cut.paths[1][:, 2].mean() > 0.8
+    earlier = window.clone()
+    earlier[:, :C, 0] += 1
+    torch.testing.assert_close(module(window), module(earlier))
+
+
+def test_frames_that_nearly_agree_are_looked_up_in_part() -> None:
+    low, high = AGREEMENT
+    gates = agreement_gate(torch.tensor([low - 0.1, (low + high) / 2, high + 0.01]))
+    torch.testing.assert_close(gates, torch.tensor([0.0, 0.5, 1.0]))
 
 
 def test_what_lies_beyond_the_image_has_no_weight() -> None:

@@ -25,6 +25,7 @@ from stmem_ros.model.aligned_fusion import (
     AlignedWindow,
     Descriptors,
     LocalMatching,
+    agreement_gate,
 )
 from stmem_ros.model.layers import ConvNormAct
 from stmem_ros.streaming.kernels.chunks import chunk_length, joined
@@ -63,7 +64,9 @@ class FoldedAlignment:
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self._match(descriptors, window.descriptors)
-        step = torch.cat([shift, _inside_mask(shift)], dim=-1)
+        before = _sample(window.frames[-1][..., self._channels + DIMENSIONS :], shift)
+        gate = agreement_gate(F.cosine_similarity(probability, before, dim=-1).mean())
+        step = torch.cat([shift, gate * _inside_mask(shift)], dim=-1)
         frames, paths = window.newest(self.window - 1)
         paths = (*_extend_paths(step, paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
