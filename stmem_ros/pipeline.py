@@ -165,6 +165,11 @@ class Pipeline:
         return next(iter(self.streams.values())).runner.execution.precision
 
     @property
+    def execution_problem(self) -> str:
+        """Why the network is not run as the configuration says; empty if it is."""
+        return next(iter(self.streams.values())).runner.problem
+
+    @property
     def window(self) -> int:
         """How many frames the temporal fusion looks at."""
         return next(iter(self.streams.values())).ring.capacity

@@ -307,7 +307,7 @@ class SegmentationNode(LifecycleNode):
 
     def _diagnose(self) -> None:
         now, worker, add = self._now(), self._worker, self._diagnostics.add
-        broken = "" if worker is None else worker.broken
+        problem = (worker.broken if worker else "") or self._pipeline.execution_problem
         for stream in self._streams.values():
             topic = self.resolve_topic_name(stream.image_topic) + stream.paired_with
             dropped = 0 if worker is None else worker.dropped(stream.name)
@@ -324,7 +324,7 @@ class SegmentationNode(LifecycleNode):
             "device": device,
             "memory": DeviceMemory(device)(),
         }
-        add("Model", Status(Level.ERROR if broken else Level.OK, broken or "OK", figures))
+        add("Model", Status(Level.ERROR if problem else Level.OK, problem or "OK", figures))
         skipped = 0 if worker is None else worker.skipped
         status = self._costmap.health.status(now, {"skipped": skipped})
         if all(self._pipeline.is_paused(name) for name in self._streams):

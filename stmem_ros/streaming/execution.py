@@ -79,12 +79,17 @@ class Runner:
         shares = self._on_gpu or execution.compile
         self.turn: AbstractContextManager = threading.RLock() if shares else nullcontext()
         self.core = _core(model, execution, self._on_gpu)
-        self._call = CudaGraphs() if execution.cuda_graphs else _call
+        self._call: Callable[..., Any] = CudaGraphs() if execution.cuda_graphs else _call
         self._features = self.prepare(self.core.features, reduced=True)
         self._refine = self.prepare(self.core.refine, reduced=False)
         self._decode = self.prepare(self.core.decode, reduced=False)
         self._streams: WeakSet[RunnerFusion] = WeakSet()
         self._batch = self._make_batch() if shares else None
+
+    @property
+    def problem(self) -> str:
+        """Why it is not run as the execution says, which a warning told; empty if it is."""
+        return self._call.problem if isinstance(self._call, CudaGraphs) else ""
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images N x 3 x H x W to features N x C x h x w."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 from support.half_precision import GpuHalfPrecision
-from support.small import SMALL
+from support.small import SMALL, shallow_backbones
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle
 from stmem_ros.model.segmenter import Architecture, normalise
 from stmem_ros.streaming import execution as executions
 from stmem_ros.streaming.execution import Execution, Runner
+from stmem_ros.streaming.kernels import cuda_graph
 from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together
 from stmem_ros.streaming.transfer import _shrink, shrink_on_device
 
@@ -47,7 +50,8 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Any
 
 def model_of(architecture: Architecture) -> BundledSegmenter:
     torch.manual_seed(1)
-    model = BundledSegmenter(ModelInfo("small", architecture, CAMVID, height=96)).eval()
+    with shallow_backbones():
+        model = BundledSegmenter(ModelInfo("small", architecture, CAMVID, height=96)).eval()
     for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         torch.nn.init.normal_(norm.bias, std=0.5)
     return model
@@ -84,8 +88,10 @@ def _copy(results: Any) -> Any:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize(
+    ("form", "graphs"),
+    [("light", False), ("light", True), ("published", True), ("psp", False), ("without", True)],
+)
 def test_streams_that_go_together_in_any_way_are_as_each_alone(
     form: str, graphs: bool, on_gpu, frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +105,7 @@ def test_streams_that_go_together_in_any_way_are_as_each_alone(
     views = {"a": frames, "b": turned, "c": frames[::-1]}
     seen = dict.fromkeys("abc", 0)
     for group in ("a", "ab", "c", "ab", "bc", "b", "abc", "abc", "ca"):
-        images = [views[name][seen[name] % len(frames)][:64, :96] for name in group]
+        images = [views[name][seen[name] % len(frames)][:48, :64] for name in group]
         for name in group:
             seen[name] += 1
         got = logits(runner, [streams[name] for name in group], images)
@@ -134,6 +140,46 @@ def test_each_number_of_cameras_is_rehearsed_as_they_come(on_gpu, frames) -> Non
     assert sizes == [1, 2, 2, 3, 3, 1]
     results = push_together(streams, images[:3], [0.3] * 3)
     assert [r.window for r in results] == [3, 3, 2]  # what was rehearsed is in no window
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("form", ["light", "published"])
+def test_convolutions_are_chosen_by_trial_and_are_no_tf32(form: str, on_gpu) -> None:
+    """In all stages; what the host set holds again after them."""
+    cudnn = torch.backends.cudnn
+    runner = on_gpu(lambda: Runner(model_of(FORMS[form]), Execution("float32")))
+    fusion, seen = runner.fusion(), []
+
+    def look(part: torch.nn.Module, *others: Any) -> None:
+        if isinstance(part, torch.nn.Conv2d):
+            seen.append((cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32))
+
+    with cudnn.flags(enabled=True, benchmark=False, allow_tf32=True):
+        with register_module_forward_hook(look):
+            fused, _ = runner.fuse([fusion], runner.features(torch.zeros(1, 3, 48, 64)))
+            runner.decode(runner.refine(fused), 48, 64)
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32) == (True, False, True)
+    assert set(seen) == {(True, True, False)}
+
+
+@torch.inference_mode()
+def test_where_graphs_fail_frames_are_run_without_and_the_runner_says_why(
+    on_gpu, frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(cuda_graph, "_Recording", fail)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    model = model_of(FORMS["light"])
+    runner = on_gpu(lambda: Runner(model, Execution("float32", cuda_graphs=True)))
+    plain = on_gpu(lambda: Runner(model, Execution("float32")))
+    assert runner.problem == plain.problem == ""
+    images = [frames[0][:48, :64]]
+    with pytest.warns(UserWarning, match="out of memory"):
+        got = logits(runner, [runner.fusion()], images)
+    assert torch.equal(got, logits(plain, [plain.fusion()], images))
+    assert "out of memory" in runner.problem and plain.problem == ""
 
 
 def test_a_gpu_scales_images_as_opencv_does(frames) -> None:

@@ -6,11 +6,10 @@ A CPU build of torch lacks what CUDA's tensors need here and there; what stands 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import EllipsisType
+from types import EllipsisType, FrameType
 from typing import Any
 from unittest import mock
 
@@ -139,6 +138,7 @@ STAND_INS: dict[str, Any] = {
     "torch.empty": _empty_unpinned,
     "torch.nn.Module._apply": _apply,
     "torch.nn.init.trunc_normal_": lambda tensor, *args, **kwargs: tensor,  # looks at numbers
+    "torch.nn.modules.conv._ConvNd.reset_parameters": lambda self: None,  # takes half a second
     "torch._subclasses.fake_tensor.FakeTensorMode.__deepcopy__": lambda self, memo: self,
 }
 
@@ -215,7 +215,10 @@ def _is_cast(given: Tensor, made: Tensor) -> bool:
 
 def _line() -> str:
     """The package's innermost line that is being run."""
-    for frame in reversed(traceback.extract_stack()):
-        if "/stmem_ros/" in frame.filename:
-            return f"{frame.filename.split('/stmem_ros/')[-1]}:{frame.name}"
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        _, _, file = frame.f_code.co_filename.partition("/stmem_ros/")
+        if file:
+            return f"{file}:{frame.f_code.co_name}"
+        frame = frame.f_back
     return "elsewhere"

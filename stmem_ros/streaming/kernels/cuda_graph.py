@@ -28,15 +28,18 @@ class CudaGraphs:
 
     Where a recording fails (no memory left, a step that cannot be recorded), functions are called
     as they are from then on, and one warning says why.
+
+    Attributes:
+        problem: why functions are called as they are; empty where they are recorded.
     """
 
     def __init__(self) -> None:
+        self.problem = ""
         self._recordings: dict[tuple[object, ...], _Recording] = {}
-        self._failed = False
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``; arguments are tensors on a GPU, or hashable constants."""
-        if self._failed:
+        if self.problem:
             return function(*arguments)
         key = (function, *(_signature(argument) for argument in arguments))
         device = next(a.device for a in arguments if isinstance(a, Tensor))
@@ -54,14 +57,13 @@ class CudaGraphs:
             return recording.replay(arguments)
 
     def _give_up(self, error: RuntimeError) -> None:
-        self._failed = True
         self._recordings.clear()
         reason = " ".join(str(error).split())[:REASON_LENGTH]
-        warnings.warn(
+        self.problem = (
             f"CUDA graphs cannot be recorded ({reason}): frames are run without them, slower; "
-            "set cuda_graphs to false",
-            stacklevel=2,
+            "set cuda_graphs to false"
         )
+        warnings.warn(self.problem, stacklevel=2)
 
 
 class _Recording:

@@ -45,6 +45,7 @@ def double(x: Tensor) -> Tensor:
 
 def test_each_size_is_recorded_once_and_the_oldest_is_given_up(recorder: Recorder) -> None:
     graphs = CudaGraphs()
+    assert graphs.problem == ""
     for _ in range(2):
         for size in range(1, KEPT + 1):
             assert graphs(double, torch.ones(size)).sum() == 2 * size
@@ -65,6 +66,7 @@ def test_where_recording_fails_functions_run_as_they_are_and_one_warning_says_wh
         for size in (3, 4, 3):
             assert graphs(double, torch.ones(size)).sum() == 2 * size
     assert len(told) == 1 and len(recorder.recorded) == 1
+    assert graphs.problem == str(told[0].message)
 
 
 def test_constants_are_collected_in_the_thread_that_records() -> None:
