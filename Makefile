@@ -23,6 +23,9 @@ VENV := $(CURDIR)/.venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
 BIN := $(VENV)/bin
 OUT ?= demo-out
 CUDA ?=
+# The package index has torch's CUDA build alone, 3 GB with all that it needs; the CPU build is on PyTorch's own
+# index. Where that cannot be reached, pip takes what it finds elsewhere.
+CPU_TORCH := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
 GPU_PYTHON ?= $(BIN)/python
 ONLY_OTHERS = $(if $(filter-out kilted,$(ROS)),| grep -v '^ros-') # constraints.txt holds Kilted's wheels
 
@@ -92,7 +95,7 @@ $(VENV)/.ready: $(BUILD_INPUTS)
 	@command -v cc >/dev/null && $(PYTHON) -c "import ensurepip, os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null || { echo "make: a C compiler, Python's headers or its venv are missing; on Debian and Ubuntu: sudo apt install build-essential python3-dev python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "1/3 torch ($(if $(CUDA),CUDA,CPU) build)"
-	$(BIN)/pip install --progress-bar on $(if $(CUDA),torch,torch==2.13.0)
+	$(BIN)/pip install --progress-bar on $(if $(CUDA),torch,$(CPU_TORCH))
 	@echo "2/3 ROS 2 and the build tools"
 	grep -v $(if $(CUDA),'^torch==','^$$') constraints.txt $(ONLY_OTHERS) > $(VENV)/constraints.txt
 	$(BIN)/python .ci/requirements.py build $(ROS) > $(VENV)/build-requirements.txt
