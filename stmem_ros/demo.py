@@ -123,7 +123,10 @@ class Recording:
 
 
 def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:
-    """Write ``overlay.mp4``, ``costmap.png``, ``summary.json`` and ``index.html`` into ``out``."""
+    """Write ``overlay.mp4``, ``costmap.png``, ``summary.json`` and ``index.html`` into ``out``.
+
+    Without any grid, as of a video, the pictures show the camera alone.
+    """
     total = len(recording.labels)
     chosen = total // 2
     stamps = sorted(recording.labels)
@@ -131,7 +134,7 @@ def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:
     with whole_file(out / "overlay.mp4") as part, Video(part, rate=1 / period) as video:
         progress = tqdm(recording.moments(), total=total, desc="drawing", unit="frame")
         for i, moment in enumerate(progress):
-            picture = draw(moment, recording.classes)
+            picture = draw(moment, recording.classes, with_costmap=bool(recording.grids))
             video.add(picture)
             if i == chosen:
                 cv2.imwrite(str(out / "costmap.png"), picture[..., ::-1])
@@ -141,18 +144,19 @@ def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:
         "demo.html.j2",
         title="stmem_ros demo",
         classes=recording.classes,
+        with_costmap=bool(recording.grids),
         figures={name: _readable(value) for name, value in summary.__dict__.items()},
     )
     with whole_file(out / "index.html") as part:
         part.write_text(page)
 
 
-def draw(moment: Moment, classes: tuple[SemanticClass, ...]) -> np.ndarray:
-    """The camera image with its labels, and the costmap around the robot beside it, RGB."""
+def draw(moment: Moment, classes: tuple[SemanticClass, ...], with_costmap: bool) -> np.ndarray:
+    """The camera image with its labels; if asked, the costmap around the robot beside it; RGB."""
     view = overlay(moment.rgb, moment.label, classes)
     width = 2 * round(view.shape[1] * PANEL / view.shape[0] / 2)
     view = cv2.resize(view, (width, PANEL), interpolation=cv2.INTER_AREA)
-    return np.hstack([view, bird_view(moment.grid, classes, PANEL)])
+    return np.hstack([view, bird_view(moment.grid, classes, PANEL)]) if with_costmap else view
 
 
 class Video:
