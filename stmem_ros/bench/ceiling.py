@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import FlopCounterMode
 
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
@@ -89,17 +89,16 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func._overloadpacket not in flop_registry:
-            with self:  # its parts, where it has some
-                whole = func.decompose(*args, **kwargs)
-            if whole is not NotImplemented:
-                return whole
-        out = func(*args, **kwargs)
+        with self:  # its parts, where it has some
+            whole = func.decompose(*args, **kwargs)
+        if whole is not NotImplemented:
+            return whole
+        with FlopCounterMode(display=False) as counter:
+            out = func(*args, **kwargs)
         if func.is_view or func._schema.name.removeprefix("aten::") in FREE:
             return out
-        formula = flop_registry.get(func._overloadpacket)
-        flops = formula(*args, **kwargs, out_val=out) if formula else 0
-        moved = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
+        flops = counter.get_total_flops()
+        moved = [x for x in tree_flatten((args, kwargs, out))[0] if isinstance(x, Tensor)]
         self.work.append(Work(flops, sum(x.numel() * x.element_size() for x in moved)))
         return out
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 aten = torch.ops.aten
 LARGE = 50_000  # numbers
@@ -205,7 +205,7 @@ def _indexed(x: Tensor, index: Any) -> Tensor:
 
 
 def _tensors(content: Any) -> list[Tensor]:
-    return [x for x in tree_leaves(content) if isinstance(x, Tensor)]
+    return [x for x in tree_flatten(content)[0] if isinstance(x, Tensor)]
 
 
 def _is_cast(given: Tensor, made: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -22,7 +22,7 @@ class GpuHalfPrecision(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         halves = {x.dtype for x in inputs if x.is_floating_point()}
         is_copy = func._schema.name in COPIES or func.is_view
         if is_copy or len(halves) != 1 or not halves <= set(HALF) or func._schema.is_mutable:
