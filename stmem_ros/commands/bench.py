@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--lidar", type=Path, metavar="FOLDER", help="lidar of the bag's frames (docs/costmap.md)"
     )
     costmap.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="with --lidar: write a picture a frame"
+        "--pictures", type=Path, metavar="FOLDER", help="with --lidar: write a picture per frame"
     )
     costmap.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     _add_outputs(costmap)
@@ -153,7 +153,7 @@ def run_core(options: argparse.Namespace) -> int:
         )
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
-    print(f"plain form            {times.plain_ms:9.1f} ms a frame")
+    print(f"plain form            {times.plain_ms:9.1f} ms per frame")
     print(f"stream in {times.precision:<12}{times.streaming_ms:9.1f} ms", end="")
     print(f"   {times.plain_ms / times.streaming_ms:.2f} times faster")
     print(f"floor                 {times.floor_ms:9.1f} ms", end="")
@@ -182,7 +182,7 @@ def run_core(options: argparse.Namespace) -> int:
     }
     if times.together_ms is not None:
         bars[f"{times.cameras} cameras together"] = {"": times.together_ms}
-    _write(options, dataclasses.asdict(times), "ms a frame", bars)
+    _write(options, dataclasses.asdict(times), "ms per frame", bars)
     return 0
 
 

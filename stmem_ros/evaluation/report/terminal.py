@@ -9,7 +9,7 @@ from itertools import groupby
 from stmem_ros.evaluation.evaluate_bags import Evaluation
 from stmem_ros.evaluation.evaluate_dataset import Scores
 from stmem_ros.evaluation.results.bag_result import BagResult
-from stmem_ros.evaluation.results.comparison import Comparison
+from stmem_ros.evaluation.results.comparison import BLOCK, Comparison
 from stmem_ros.evaluation.results.run_faults import missing_grids_text
 
 SHOWN = 10  # damaged frames of a bag that are listed
@@ -31,19 +31,20 @@ def bag_table(evaluation: Evaluation) -> str:
     for name in ("latency_p50_ms", "latency_p95_ms", "device_memory_mb", "seconds"):
         title = f"measured {name}" if simulated and name.startswith("latency") else name
         rows.append((title, [t[name] for t in timings]))
-    lines = [" " * 22 + "".join(f"{name[-14:]:>15}" for name in scores)]
-    for title, values in rows:
-        if any(value is not None for value in values):
-            lines.append(f"{title:>22}" + "".join(f"{_number(value):>15}" for value in values))
-    return "\n".join(lines)
+    cells = [
+        (title, [_number(value) for value in values])
+        for title, values in rows
+        if any(value is not None for value in values)
+    ]
+    return _table(22, list(scores), cells)
 
 
 def comparison_table(comparison: Comparison) -> str:
     """What got better or worse, a line per figure."""
-    lines = [
-        f"{comparison.after} against {comparison.before}: difference and its 95 % interval, "
-        f"from {comparison.blocks} blocks of frames"
-    ]
+    needs = f"which takes more than {BLOCK} frames"
+    source = needs if comparison.blocks < 2 else f"from {comparison.blocks} blocks of frames"
+    models = f"{comparison.after} against {comparison.before}"
+    lines = [f"{models}: difference and its 95 % interval, {source}"]
     for d in comparison.differences:
         interval = "" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]"
         lines.append(
@@ -115,12 +116,10 @@ def dataset_table(titles: Sequence[str], scores: Sequence[Scores]) -> str:
         *((name, [_percent(v) for v in vs]) for name, vs in shares),
         ("flicker, Hz", ["-" if s.flicker is None else f"{s.flicker:.3f}" for s in scores]),
         ("M parameters", [f"{s.parameters / 1e6:.2f}" for s in scores]),
-        ("GFLOP a frame", [f"{s.gflop_per_frame:.2f}" for s in scores]),
-        ("ms a frame", [f"{s.ms_per_frame:.2f}" for s in scores]),
+        ("GFLOP per frame", [f"{s.gflop_per_frame:.2f}" for s in scores]),
+        ("ms per frame", [f"{s.ms_per_frame:.2f}" for s in scores]),
     ]
-    lines = [" " * 14 + "".join(f"{title[-14:]:>15}" for title in titles)]
-    lines += [f"{name:>14}" + "".join(f"{cell:>15}" for cell in cells) for name, cells in rows]
-    return "\n".join(lines)
+    return _table(16, titles, rows)
 
 
 def interval_table(titles: Sequence[str], scores: dict[str, dict[str, Scores]]) -> str:
@@ -141,6 +140,15 @@ def interval_table(titles: Sequence[str], scores: dict[str, dict[str, Scores]]) 
         worst = [_worst_class(variant, baseline) for variant in others]
         lines.append(f"{'worst class':>22}{'':>20}" + "".join(f"{cell:>20}" for cell in worst))
     return "\n".join(lines)
+
+
+def _table(width: int, titles: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A line per row with a cell per title; names of rows take ``width`` characters."""
+    cell = 1 + max(14, *map(len, titles))
+    lines = [("", titles), *rows]
+    return "\n".join(
+        f"{name:>{width}}" + "".join(f"{text:>{cell}}" for text in texts) for name, texts in lines
+    )
 
 
 def _worst_class(variant: Scores, baseline: Scores) -> str:
