@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from tqdm import tqdm
@@ -163,9 +164,6 @@ class Video:
     """An H.264 video that browsers play; frames are RGB of one size, even on both sides."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        import av
-
-        self._av = av
         self._container = av.open(str(path), "w", options={"movflags": "faststart"})
         self._stream = self._container.add_stream("h264", rate=max(1, round(rate)))
         self._stream.pix_fmt = "yuv420p"
@@ -181,7 +179,7 @@ class Video:
     def add(self, picture: np.ndarray) -> None:
         if not self._stream.codec_context.is_open:
             self._stream.height, self._stream.width = picture.shape[:2]
-        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         self._container.mux(self._stream.encode(frame))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -111,6 +112,32 @@ def test_what_rosdep_does_not_know_is_named_where_it_is_needed() -> None:
     for name in imported():
         if not is_of_ros(name) and NEEDS[name].rosdep is None:
             assert NEEDS[name].index in deployment, f"{NEEDS[name].index} is not in deployment.md"
+
+
+@pytest.mark.parametrize(
+    ("command", "project"),
+    [
+        (["demo"], "av"),
+        (["evaluate", "drive"], "jinja2"),
+        (["evaluate", "drive"], "pyarrow"),
+        (["bench", "core", "--plot", "figures.png"], "matplotlib"),
+    ],
+)
+def test_a_project_that_a_command_misses_is_named_with_what_brings_it(
+    command: list[str], project: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules['{project}'] = None  # as if it were not installed\n"
+        "from stmem_ros.commands.stmem import main\n"
+        f"sys.exit(main({command}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and f"pip install {project}" in done.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_package_xml_names_nothing_that_is_not_used() -> None:

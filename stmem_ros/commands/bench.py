@@ -111,8 +111,6 @@ def _check(options: argparse.Namespace) -> None:
             from stmem_ros.bench.plot import check_format
 
             check_format(options.plot)
-    except ImportError as error:
-        raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
     except ValueError as error:
         raise CommandError(str(error)) from error
 

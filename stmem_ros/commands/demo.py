@@ -47,6 +47,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from stmem_ros import demo  # noqa: F401  what it needs and is missing is told before the work
     from stmem_ros.io.video import Video
     from stmem_ros.online.node_process import NodeProcessError
     from stmem_ros.online.online_replay import ReplayError

@@ -97,10 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_bags(options: argparse.Namespace) -> int:
-    try:
-        from stmem_ros.evaluation.report.page import write_report
-    except ModuleNotFoundError as error:
-        raise CommandError(f"{error}: pip install 'stmem_ros[evaluate]'") from error
+    from stmem_ros.evaluation.report.page import write_report
     from stmem_ros.evaluation.results.folder import EvaluationFolder
     from stmem_ros.evaluation.results.gate import parse_limit, problems
     from stmem_ros.evaluation.results.run_faults import not_allowed, parse_kinds

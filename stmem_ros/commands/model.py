@@ -175,7 +175,7 @@ def run_export(options: argparse.Namespace) -> int:
             check_output_file(path, [bundle_folder(options.model)], options.force)
         export_onnx(load_bundle(options.model, "cpu"), options.size, options.out)
     except ImportError as error:
-        raise CommandError(f"{error}; pip install 'stmem_ros[export]'") from error
+        raise CommandError(f"{error}; pip install onnx onnxscript") from error
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     height, width = options.size

@@ -15,6 +15,8 @@ from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 
 INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "mask", "bench")
+# What some commands need and the node does not; each project has the name of its module.
+OPTIONAL = ("av", "jinja2", "matplotlib", "onnx", "onnxscript", "pyarrow", "ray", "tensorboard")
 
 
 def build_parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -66,11 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _text_for_people(error: Exception) -> str:
     """What an error says in one line; empty for one that is a fault of ours."""
-    if isinstance(error, ModuleNotFoundError) and error.name == "rclpy":
-        return (
-            "needs ROS 2, and there is no module rclpy; source ROS's setup.bash, or install it "
-            "(docs/deployment.md)"
-        )
+    if isinstance(error, ModuleNotFoundError):
+        if error.name == "rclpy":
+            return (
+                "needs ROS 2, and there is no module rclpy; source ROS's setup.bash, or install it "
+                "(docs/deployment.md)"
+            )
+        if error.name in OPTIONAL:
+            return f"needs {error.name}, which is not installed: pip install {error.name}"
     return str(error) if isinstance(error, CommandError) else ""
 
 

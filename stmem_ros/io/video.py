@@ -57,7 +57,7 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         if av is None:
-            raise VideoError("videos are read by PyAV: pip install 'stmem_ros[video]'")
+            raise VideoError("videos are read by PyAV, which is not installed: pip install av")
         self.problem = ""
         self._path = path
         try:

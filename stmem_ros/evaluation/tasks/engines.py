@@ -160,9 +160,7 @@ def run_on_ray(tasks: Sequence[BagTask], jobs: int, address: str | None) -> Iter
     try:
         import ray
     except ImportError as error:
-        raise ValueError(
-            "engine ray needs Ray, which is not installed: pip install 'stmem_ros[ray]'"
-        ) from error
+        raise ValueError("engine ray needs ray, which is not installed: pip install ray") from error
     _start_ray(ray, tasks, jobs, address)
     try:
         # A worker that dies is replaced by Ray; an exception is taken for final only after retries.
