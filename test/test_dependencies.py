@@ -118,7 +118,6 @@ def test_what_rosdep_does_not_know_is_named_where_it_is_needed() -> None:
     ("command", "project"),
     [
         (["demo"], "av"),
-        (["evaluate", "drive"], "jinja2"),
         (["evaluate", "drive"], "pyarrow"),
         (["bench", "core", "--plot", "figures.png"], "matplotlib"),
     ],

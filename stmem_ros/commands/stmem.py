@@ -69,13 +69,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _text_for_people(error: Exception) -> str:
     """What an error says in one line; empty for one that is a fault of ours."""
     if isinstance(error, ModuleNotFoundError):
-        if error.name == "rclpy":
+        name = (error.name or "").partition(".")[0]
+        if name == "rclpy":
             return (
                 "needs ROS 2, and there is no module rclpy; source ROS's setup.bash, or install it "
                 "(docs/deployment.md)"
             )
-        if error.name in OPTIONAL:
-            return f"needs {error.name}, which is not installed: pip install {error.name}"
+        if name in OPTIONAL:
+            return f"needs {name}, which is not installed: pip install {name}"
     return str(error) if isinstance(error, CommandError) else ""
 
 
