@@ -78,6 +78,12 @@ def test_a_video_that_breaks_off_is_told_and_fails(tmp_path: Path, capsys) -> No
         assert sum(topic.count for topic in bag.topics) == count
 
 
+def test_a_name_may_hold_what_ffmpeg_reads_as_a_protocol(tmp_path: Path, monkeypatch) -> None:
+    write_video(tmp_path / "video.mp4").rename(tmp_path / "12:30 ü %03d.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(Video(Path("12:30 ü %03d.mp4")).frames())) == len(TIMES)
+
+
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     for name in ("a.mp4", "none.mp4"):
