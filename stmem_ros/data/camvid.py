@@ -20,7 +20,9 @@ from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.io.image_folder import read_names, without_suffix
 from stmem_ros.io.images import read_label, read_rgb
 
-NAME = re.compile(r"[^/\s]+_\D*\d+\D*")  # of a published frame, with its number in the video
+NAME = re.compile(
+    r"[^/\s]+_[^_\d]*\d+[^_\d]*"
+)  # of a published frame, with its number in the video
 VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
 
 # The 32 published colours and their class among the 11, after Badrinarayanan et al. (SegNet).

@@ -121,7 +121,7 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a\n", "/SegNet/CamVid/val/0016E5_07959.png x.png\n", "a_b\n"]
+    "text", ["", "a\n", "/SegNet/CamVid/val/0016E5_07959.png x.png\n", "a_b\n", "0016E5_07959_L\n"]
 )
 def test_a_list_of_camvid_that_names_no_frames_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "val.txt").write_text(text)
