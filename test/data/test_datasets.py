@@ -142,6 +142,17 @@ def test_a_sequence_without_frames_or_rate_is_refused_by_name(tmp_path: Path) ->
         VideoFolder(tmp_path, "val")
 
 
+def test_class_names_that_no_bundle_may_have_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "val" / "hall" / "images" / "0.png", picture(1))
+    for name in ("floor", ""):
+        (tmp_path / "dataset.yaml").write_text(
+            "rate: 10.0\nclasses: [{name: floor, colour: [1, 2, 3]}, "
+            f"{{name: '{name}', colour: [3, 2, 1]}}]"
+        )
+        with pytest.raises(DatasetError, match=rf"dataset\.yaml.*'{name}'"):
+            VideoFolder(tmp_path, "val")
+
+
 def test_a_label_of_cityscapes_under_another_name_is_named(tmp_path: Path) -> None:
     write(tmp_path / "gtFine/val/bad_honnef/bad_honnef_0_1_gtFine_labelIds.png", grey(7))
     with pytest.raises(DatasetError, match=r"bad_honnef_0_1.*CITY_SNIPPET_FRAME"):
