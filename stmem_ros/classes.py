@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import numpy as np
 from stmem_ros.configuration import Range
 
 UNLABELLED = 255
+NAME_LENGTH = 100  # characters
 GreyLevel = Annotated[int, Range(ge=0, le=255)]
 
 
@@ -20,6 +22,32 @@ class SemanticClass:
     id: Annotated[int, Range(ge=0, le=254)]
     name: str
     colour: tuple[GreyLevel, GreyLevel, GreyLevel]
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a class or a model that cannot be shown.
+
+    Raises:
+        ValueError: it is not printable, empty or too long.
+    """
+    if not (name.isprintable() and 0 < len(name.strip()) <= NAME_LENGTH):
+        raise ValueError(
+            f"name is {name[:NAME_LENGTH]!r}; it must be printable text of 1 to {NAME_LENGTH} "
+            "characters"
+        )
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Refuse the names of a label set.
+
+    Raises:
+        ValueError: one cannot be shown, or two are the same.
+    """
+    for name in names:
+        check_name(name)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two classes have the name {twice!r}; each needs its own")
 
 
 def palette(classes: tuple[SemanticClass, ...]) -> np.ndarray:

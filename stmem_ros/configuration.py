@@ -159,6 +159,7 @@ def _load(text: str, kind: type[yaml.SafeLoader]) -> Any:
             return None
         if (values := _count(node, {})) > MOST_VALUES:
             raise ValueError(f"it holds {values:.3g} values; allowed: at most {MOST_VALUES}")
+        _check_keys(node, set())
         return loader.construct_document(node)
     finally:
         loader.dispose()
@@ -175,6 +176,28 @@ def _count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
             parts = [part for pair in node.value for part in pair]
         counts[node] = 1 + sum(_count(part, counts) for part in parts)
     return counts[node]
+
+
+def _check_keys(node: yaml.Node, seen: set[yaml.Node]) -> None:
+    """Refuse a key that stands twice in one mapping: YAML forbids it, PyYAML takes the last one."""
+    if node in seen:
+        return
+    seen.add(node)
+    lines: dict[str, int] = {}
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        if not isinstance(part, tuple):
+            _check_keys(part, seen)
+            continue
+        key, value = part
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ValueError(
+                    f"the key {shown_name(key.value)} stands in it twice, in lines "
+                    f"{lines[key.value]} and {line}; keep one"
+                )
+            lines[key.value] = line
+        _check_keys(value, seen)
 
 
 class _Loader(yaml.SafeLoader):

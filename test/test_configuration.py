@@ -124,6 +124,8 @@ def test_an_empty_section_is_one_of_defaults(tmp_path: Path) -> None:
         ("name: a" + 300_000 * " ", "300007 characters"),
         (BOMB, "e+08 values; allowed: at most 100000"),
         ("name: &a [*a]", "values"),
+        ("name: a\ndoors: 1\nname: b", "key name stands in it twice, in lines 1 and 3"),
+        ("name: a\nspare: {radius: 1, radius: 2}", "key radius stands in it twice, in lines 2"),
         ('"two\\nlines": 1', r"'two\nlines' is unknown"),
         (f"{'long' * 100}: 1", "longlong"),
     ],

@@ -9,6 +9,7 @@ and ``SPLIT.txt`` with a name per line.
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.io.image_folder import read_names, without_suffix
 from stmem_ros.io.images import read_label, read_rgb
 
+NAME = re.compile(
+    r"[^/\s]+_[^_\d]*\d+[^_\d]*"
+)  # of a published frame, with its number in the video
 VIDEO_RATE = 30.0  # Hz; the published names hold the frame's number in the video
 
 # The 32 published colours and their class among the 11, after Badrinarayanan et al. (SegNet).
@@ -117,6 +121,8 @@ def _listed_clips(index: Path, split: str) -> tuple[Clip, ...]:
             if r["split"] == split
         )
         known = sorted({r["split"] for r in runs})
+    except DatasetError as error:
+        raise DatasetError(f"{index}: {error}") from error
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{index} cannot be used: {type(error).__name__} {error}") from error
     if not clips:
@@ -129,6 +135,13 @@ def _runs(list_path: Path, index: Path) -> tuple[Clip, ...]:
     if not list_path.is_file():
         raise DatasetError(f"neither {index} nor {list_path} is there; is this CamVid's folder?")
     names = sorted({without_suffix(name) for name in read_names(list_path)})
+    if not names:
+        raise DatasetError(f"{list_path} names no frame")
+    if wrong := next((name for name in names if not NAME.fullmatch(name)), None):
+        raise DatasetError(
+            f"{list_path} names {wrong!r}; allowed: names of images as CamVid has them, "
+            "SEQUENCE_NUMBER, one per line"
+        )
     clips: list[Clip] = []
     for sequence, group in groupby(names, key=lambda n: n.rsplit("_", 1)[0]):
         run: list[str] = []

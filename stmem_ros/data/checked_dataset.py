@@ -25,7 +25,8 @@ class CheckedDataset:
         self.labels = 0
         self._dataset = dataset
         self._counts = np.zeros(256, np.int64)  # pixels of each label value
-        self._shapes: dict[str, tuple[int, ...]] = {}  # of images, by name
+        self._image_shapes: dict[str, tuple[int, ...]] = {}  # by name
+        self._label_shapes: dict[str, tuple[int, ...]] = {}
 
     @property
     def unknown(self) -> int:
@@ -43,9 +44,14 @@ class CheckedDataset:
         return int(self._counts[: len(self.classes)].sum())
 
     def image(self, name: str) -> np.ndarray:
-        """RGB uint8, H x W x 3."""
+        """RGB uint8, H x W x 3.
+
+        Raises:
+            DatasetError: its label was read before, and is not of its size; the message names it.
+        """
         image = self._dataset.image(name)
-        self._shapes[name] = image.shape[:2]
+        self._image_shapes[name] = image.shape[:2]
+        self._check_size(name)
         return image
 
     def label(self, name: str) -> np.ndarray | None:
@@ -65,15 +71,20 @@ class CheckedDataset:
                 f"label {self.label_path(name)} holds the value {wrong[-1] + len(self.classes)}; "
                 f"allowed: 0 to {len(self.classes) - 1}, and {UNLABELLED} for unlabelled"
             )
-        shape = self._shapes.get(name, label.shape)
-        if shape != label.shape:
-            raise DatasetError(
-                f"label {self.label_path(name)} has {label.shape[1]} x {label.shape[0]} pixels, "
-                f"its image {shape[1]} x {shape[0]}"
-            )
+        self._label_shapes[name] = label.shape
+        self._check_size(name)
         self.labels += 1
         self._counts += counts
         return label
+
+    def _check_size(self, name: str) -> None:
+        """Refuse a label that is not of the size of its image, once both were read."""
+        label, image = self._label_shapes.get(name), self._image_shapes.get(name)
+        if label and image and label != image:
+            raise DatasetError(
+                f"label {self.label_path(name)} has {label[1]} x {label[0]} pixels, its image "
+                f"{image[1]} x {image[0]}"
+            )
 
     def has_label(self, name: str) -> bool:
         """Whether a frame has labels."""

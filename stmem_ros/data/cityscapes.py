@@ -83,7 +83,9 @@ class Cityscapes:
         return self.root / "gtFine" / self._split / city / f"{name}_gtFine_labelIds.png"
 
     def _clip(self, name: str, before: int, after: int, missing: str) -> Clip:
-        city, snippet, frame = name.split("_")
+        city, snippet, frame, *more = [*name.split("_"), "", ""]
+        if any(more) or not frame.isdigit():
+            raise DatasetError(f"label {name!r} has another name than CITY_SNIPPET_FRAME")
         if not self._image_path(name).is_file():
             raise DatasetError(f"{self._image_path(name)} is missing: the labelled frame itself")
         offsets = range(-before, after + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +20,23 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Clip:
-    """An unbroken run: the names of its frames in order and their rate in Hz."""
+    """An unbroken run: the names of its frames in order and their rate in Hz.
+
+    Raises:
+        DatasetError: on construction, without frames or with a rate that is none.
+    """
 
     sequence: str
     names: tuple[str, ...]
     rate: float
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise DatasetError(f"sequence {self.sequence!r} has no frames; fill it or remove it")
+        if not 0 < self.rate < math.inf:
+            raise DatasetError(
+                f"sequence {self.sequence!r} has a rate of {self.rate} Hz; it must be positive"
+            )
 
     @property
     def is_video(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stmem_ros.classes import GreyLevel, SemanticClass
+from stmem_ros.classes import GreyLevel, SemanticClass, check_class_names
 from stmem_ros.configuration import ConfigurationError, Positive, read_configuration
 from stmem_ros.data.dataset import Clip, DatasetError
 from stmem_ros.io.encodings import BitDepth
@@ -98,6 +98,11 @@ class VideoFolder:
 
 def _description(path: Path) -> VideoDescription:
     try:
-        return read_configuration(path, VideoDescription, "data set")
+        description = read_configuration(path, VideoDescription, "data set")
     except ConfigurationError as error:
         raise DatasetError(str(error)) from error
+    try:
+        check_class_names([c.name for c in description.classes])
+    except ValueError as error:
+        raise DatasetError(f"data set {path}: {error}") from error
+    return description

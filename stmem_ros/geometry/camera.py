@@ -15,6 +15,7 @@ import numpy as np
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
 BROWN_CONRADY = (0, 4, 5, 8, 12, 14)  # numbers of coefficients
+SHORTEST = 1 / 20  # focal length by the image's longer side; less is of no lens, but of other units
 MAX_PIXEL_ERROR = 1.0  # pixels; a ray that projects farther from its pixel is not its ray
 
 Matrix3 = tuple[tuple[float, float, float], ...]
@@ -81,6 +82,12 @@ class CameraModel:
         if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
             raise ValueError(
                 f"camera matrix K is {k.tolist()}; focal lengths must be positive and finite"
+            )
+        longer = max(self.width, self.height)
+        if min(k[0, 0], k[1, 1]) < SHORTEST * longer:
+            raise ValueError(
+                f"camera matrix K has focal lengths of {k[0, 0]:g} and {k[1, 1]:g}, the image "
+                f"{longer} pixels; they must be in pixels, from {SHORTEST * longer:g} on"
             )
         if k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
             raise ValueError(

@@ -110,13 +110,20 @@ class TransformBuffer:
     def __init__(self, keep: float = CACHE_TIME) -> None:
         self._keep = keep
         self._edges: dict[str, _Edge] = {}
+        self._refused: set[str] = set()  # what was left out, as messages say it
         self._lock = threading.Lock()
 
     def add(self, parent: str, child: str, stamp: int, pose: np.ndarray, static: bool) -> None:
-        """Add a pose x y z qw qx qy qz of ``child`` in ``parent`` at ``stamp`` ns."""
-        if not np.isfinite(pose).all() or not np.linalg.norm(pose[3:]) > 0.5:
-            return
+        """Add a pose x y z qw qx qy qz of ``child`` in ``parent`` at ``stamp`` ns.
+
+        One that is not finite, or whose rotation is none, is left out; where it is missed, it is
+        named.
+        """
         with self._lock:
+            if not np.isfinite(pose).all() or not np.linalg.norm(pose[3:]) > 0.5:
+                if len(self._refused) < SHOWN:
+                    self._refused.add(f"{parent} -> {child}")
+                return
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static, self._keep)
@@ -161,8 +168,13 @@ class TransformBuffer:
             {name for child, edge in self._edges.items() for name in (child, edge.parent)}
         )
         known = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        refused = "".join(
+            f"; {name} cannot be used: it is not finite, or its quaternion is zero"
+            for name in sorted(self._refused)
+        )
         raise FramesNotConnectedError(
-            f"no transforms connect {source!r} to {target!r}; known frames are {known or 'none'}"
+            f"no transforms connect {source!r} to {target!r}; known frames are "
+            f"{known or 'none'}{refused}"
         )
 
     def _find(self, target: str, source: str, stamp: int) -> np.ndarray | None:

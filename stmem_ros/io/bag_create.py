@@ -20,7 +20,7 @@ from stmem_ros.io.images import (
     read_header,
     read_label,
 )
-from stmem_ros.io.video import Video
+from stmem_ros.io.video import Video, VideoError
 
 START = 1_700_000_000 * 10**9  # stamp of the first frame, ns
 CAMERA_FRAME = "camera_optical_frame"
@@ -163,9 +163,17 @@ def read_files(files: list[ImageFile]) -> Iterator[EncodedFrame]:
 
 
 def read_video(video: Video) -> Iterator[EncodedFrame]:
-    """The frames of a video at their times, encoded as JPEG of quality 95."""
+    """The frames of a video at their times, encoded as JPEG of quality 95.
+
+    Raises:
+        VideoError: there is none.
+    """
+    count = 0
     with tqdm(total=video.announced, desc="writing", unit="frame") as progress:
         for frame in video.frames():
             data = encode_jpeg(frame.bgr[..., ::-1])
             yield EncodedFrame(data, RGB_JPEG, time=frame.time)
+            count += 1
             progress.update()
+    if not count:
+        raise VideoError(video.problem or "the video holds no frame")

@@ -23,6 +23,7 @@ from stmem_ros.io.bag_channel import (
     BagFile,
     BagFileError,
     Profile,
+    one_line,
     parse_profiles,
 )
 from stmem_ros.io.bounded_inflation import MAGIC as COMPRESSED
@@ -98,7 +99,7 @@ def open_bag(path: Path, stack: ExitStack) -> OpenBag:
         try:
             file = _open_file(each, stack)
         except (BagFileError, OSError) as error:
-            failed.append(f"{each.name}: {' '.join(str(error).split())}")
+            failed.append(f"{each.name}: {_reason(each, error)}")
             continue
         files.append(file)
         if file.problem:
@@ -109,6 +110,13 @@ def open_bag(path: Path, stack: ExitStack) -> OpenBag:
     return OpenBag(tuple(files), metadata, tuple(notes))
 
 
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file could not be opened."""
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        return f"it is a link to {path.readlink()}, which is not there"
+    return one_line(error)
+
+
 def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[str]]:
     """The files of a bag's folder in order, and names of those that are missing."""
     names = () if metadata is None else metadata.files
@@ -117,7 +125,7 @@ def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[st
     missing = [path.name for path in named if path not in there]
     if there:
         return there, missing
-    found = (p for p in folder.iterdir() if p.is_file() and NAMES.search(p.name))
+    found = (p for p in folder.iterdir() if NAMES.search(p.name) and not p.is_dir())
     return sorted(found, key=lambda path: natural_key(path.name)), missing
 
 

@@ -37,8 +37,13 @@ class CompressedFormat:
     @property
     def bayer(self) -> str:
         """The encoding of a mosaic once it has 8 bits; empty where the image was none."""
-        pattern = self.encoding.removesuffix("16").removesuffix("8")
+        pattern = self.encoding.lower().removesuffix("16").removesuffix("8")
         return f"{pattern}8" if pattern in BAYER else ""
+
+    @property
+    def bits(self) -> int | None:
+        """Of each number of 16, as of ``Encoding``; None: not said."""
+        return ENCODINGS[self.encoding].bits if self.encoding in ("mono10", "mono12") else None
 
     @property
     def has_colours(self) -> bool:
@@ -63,13 +68,18 @@ class CompressedFormat:
                 f"format {self.text!r} is of a video stream, whose images need those before them; "
                 "republish it as JPEG or as raw images"
             )
-        if self.encoding.startswith("bayer_") and self.encoding not in ENCODINGS:
-            raise ImageError(f"format {self.text!r} has a Bayer pattern that is not known")
+        if "bayer" in self.encoding.lower() and not self.bayer:
+            raise ImageError(
+                f"format {self.text!r} has a Bayer pattern that is not known; known: "
+                f"{', '.join(BAYER)} of 8 or 16 bits"
+            )
 
 
 def read_format(text: str) -> CompressedFormat:
     """What a ``format`` says; what it does not say stays empty."""
     encoding, separator, rest = text.strip().partition(";")
+    if "bayer" in encoding.lower():  # some write the encoding alone
+        separator = ";"
     target = re.search(r"\bcompressed\s+(\w+)", rest)
     return CompressedFormat(
         text=text.strip(),

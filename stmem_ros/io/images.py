@@ -19,6 +19,7 @@ from stmem_ros.io.compressed_format import CompressedFormat, read_format
 from stmem_ros.io.encodings import DEPTH, BitDepth, ImageError, encoding_of, to_8_bits, to_rgb
 from stmem_ros.io.file_kind import kind_of
 from stmem_ros.io.message_data import message_bytes, on_host
+from stmem_ros.io.tiff_form import why_not_as_stored
 
 
 class RawImage(Protocol):
@@ -177,7 +178,7 @@ def _rgb(
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{title} holds {pixels.dtype} numbers; pictures have 8 or 16 bits")
     depth = depth or BitDepth()
-    pixels = to_8_bits(pixels, depth)
+    pixels = to_8_bits(pixels, depth, said.bits)
     if said.bayer:
         if pixels.ndim == 3 and not said.has_colours and (pixels == pixels[..., :1]).all():
             pixels = np.ascontiguousarray(pixels[..., 0])  # a mosaic in a colour file
@@ -206,8 +207,9 @@ def _decoded(encoded: np.ndarray, title: str) -> np.ndarray:
     # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
     if encoded[:2].tobytes() == b"\xff\xd8" and _is_cut_jpeg(encoded):
         raise ImageError(f"{title} is cut off (no end of JPEG)")
-    with _opened(io.BytesIO(encoded.data), title):
-        pass  # its header is as it should be
+    with _opened(io.BytesIO(encoded.data), title) as image:
+        if image.format == "TIFF" and (why := why_not_as_stored(image)):
+            raise ImageError(f"{title} is a TIFF with {why}; save it as PNG, or as plain RGB")
     try:
         pixels = cv2.imdecode(encoded, _AS_STORED)
     except cv2.error as error:
@@ -240,9 +242,17 @@ def read_label(path: Path) -> np.ndarray:
                 f"{path} has mode {image.mode}; labels are class ids: grey or palette images"
             )
         label = np.array(image)
+        if image.format == "PNG" and image.mode == "L" and (bits := _png_bits(path)) < 8:
+            label //= 255 // (2**bits - 1)  # Pillow spreads grey of few bits over 0 to 255
     if label.max(initial=0) > UNLABELLED:
         raise ImageError(f"label {path} holds the value {label.max()}; ids are 0 to {UNLABELLED}")
     return label.astype(np.uint8, copy=False)
+
+
+def _png_bits(path: Path) -> int:
+    """Bits of a number in a PNG file."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
 
 
 @dataclass(frozen=True)
@@ -268,10 +278,8 @@ def read_header(path: Path) -> ImageHeader:
         ImageError: missing, or no image.
     """
     with _opened(path, str(path)) as image:
-        codec = (image.format or "").lower()
-        with path.open("rb") as file:
-            start = file.read(25)
-        deep = image.format == "PNG" and start[24] == 16  # bits of a number
+        codec = (image.format or "").lower().replace("mpo", "jpeg")  # JPEGs in one, as of phones
+        deep = image.format == "PNG" and _png_bits(path) == 16
         known = {
             ("L", False): f"mono8; {codec} compressed ",
             ("RGB", False): f"rgb8; {codec} compressed bgr8",

@@ -61,12 +61,13 @@ class Video:
         self.problem = ""
         self._path = path
         try:
-            self._container = av.open(str(path))
+            # What stands before a colon is a protocol to FFmpeg, unless the path begins with /.
+            self._container = av.open(str(path.absolute()))
             self._stream = self._container.streams.video[0]
         except FileNotFoundError as error:
             raise VideoError(f"video {path} is missing") from error
         except IndexError as error:
-            raise VideoError(f"{path} holds no video stream") from error
+            raise VideoError(f"{path} holds no video stream, or was cut off before it") from error
         except (OSError, ValueError) as error:  # errors of PyAV are among these
             raise VideoError(f"{path} {_what(path)}") from error
         self.announced = self._stream.frames

@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from stmem_ros.classes import SemanticClass
+from stmem_ros.classes import SemanticClass, check_class_names, check_name
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
 from stmem_ros.io.whole_output import whole_file, whole_folder
 from stmem_ros.model.familiarity import Familiarity
@@ -40,7 +40,6 @@ FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION, FAMILIARITY)  # of a bundle
 SHIPPED = Path(__file__).parent.parent / "bundles"
 REASON_LENGTH = 300  # characters of another library's message
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
-NAME_LENGTH = 100  # characters
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
@@ -299,16 +298,11 @@ def read_info(folder: Path) -> ModelInfo:
     count = description.architecture.classes
     if [c.id for c in description.classes] != list(range(count)):
         raise BundleError(f"{path}: classes must have the ids 0 to {count - 1} in order")
-    names = [c.name for c in description.classes]
-    for name in (description.name, *names):
-        if not (name.isprintable() and 0 < len(name.strip()) <= NAME_LENGTH):
-            raise BundleError(
-                f"{path}: name is {name[:NAME_LENGTH]!r}; it must be printable text of 1 to "
-                f"{NAME_LENGTH} characters"
-            )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BundleError(f"{path}: two classes have the name {twice!r}; each needs its own")
+    try:
+        check_name(description.name)
+        check_class_names([c.name for c in description.classes])
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
     return ModelInfo(
         name=description.name,
         architecture=description.architecture,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from stmem_ros.classes import check_name
 from stmem_ros.configuration import (
     Count,
     CountFromOne,
@@ -153,6 +154,9 @@ class TrainingConfig:
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
     workers: Count = 0
     bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.name)  # a bundle of another name could not be read
 
     def stage(self, name: str) -> StageConfig:
         """Settings of a stage; those of ``mar`` serve ``frame_mar`` too."""

@@ -58,6 +58,15 @@ def test_labels_that_do_not_fit_are_refused_by_file(tmp_path, label, words) -> N
         read_all(write_split(tmp_path, label))
 
 
+def test_a_label_of_another_size_is_refused_whichever_is_read_first(tmp_path: Path) -> None:
+    root = write_split(tmp_path, mask(0, 1, (16, 24)))
+    for first, second in (("image", "label"), ("label", "image")):
+        data = open_dataset("video_folder", root, "val")
+        getattr(data, first)("drive/0")
+        with pytest.raises(DatasetError, match=r"labels/0\.png.*24 x 16.*48 x 32"):
+            getattr(data, second)("drive/0")
+
+
 def test_a_class_that_never_occurs_is_told(tmp_path: Path) -> None:
     (note,) = read_all(write_split(tmp_path, mask(0, 255))).notes
     assert "thing" in note and "ground" not in note and "255" in note

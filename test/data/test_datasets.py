@@ -120,6 +120,45 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
         VideoFolder(tmp_path, "train")
 
 
+@pytest.mark.parametrize(
+    "text", ["", "a\n", "/SegNet/CamVid/val/0016E5_07959.png x.png\n", "a_b\n", "0016E5_07959_L\n"]
+)
+def test_a_list_of_camvid_that_names_no_frames_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "val.txt").write_text(text)
+    with pytest.raises(DatasetError, match=r"val\.txt names"):
+        CamVid(tmp_path, "val")
+
+
+def test_a_sequence_without_frames_or_rate_is_refused_by_name(tmp_path: Path) -> None:
+    for i, names in ((15, []), (0, ["a"])):
+        runs = [{"split": "val", "sequence": "street", "rate_hz": i, "names": names}]
+        (tmp_path / "clips.json").write_text(json.dumps(runs))
+        with pytest.raises(DatasetError, match=r"clips\.json: sequence 'street'"):
+            CamVid(tmp_path, "val")
+    (tmp_path / "dataset.yaml").write_text("rate: 10.0\nclasses: [{name: a, colour: [1, 2, 3]}]")
+    write(tmp_path / "val" / "hall" / "images" / "0.png", picture(1))
+    (tmp_path / "val" / "stairs" / "images").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="stairs"):
+        VideoFolder(tmp_path, "val")
+
+
+def test_class_names_that_no_bundle_may_have_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "val" / "hall" / "images" / "0.png", picture(1))
+    for name in ("floor", ""):
+        (tmp_path / "dataset.yaml").write_text(
+            "rate: 10.0\nclasses: [{name: floor, colour: [1, 2, 3]}, "
+            f"{{name: '{name}', colour: [3, 2, 1]}}]"
+        )
+        with pytest.raises(DatasetError, match=rf"dataset\.yaml.*'{name}'"):
+            VideoFolder(tmp_path, "val")
+
+
+def test_a_label_of_cityscapes_under_another_name_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "gtFine/val/bad_honnef/bad_honnef_0_1_gtFine_labelIds.png", grey(7))
+    with pytest.raises(DatasetError, match=r"bad_honnef_0_1.*CITY_SNIPPET_FRAME"):
+        Cityscapes(tmp_path, "val")
+
+
 def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"'imagenet'.*camvid, cityscapes"):
         open_dataset("imagenet", tmp_path, "train")

@@ -68,6 +68,7 @@ def test_a_scaled_camera_sees_the_same_directions() -> None:
         ({"width": 0}, "0 x 480"),
         ({"matrix": ((float("nan"), 0, 0), (0, 1, 0), (0, 0, 1))}, "focal lengths"),
         ({"matrix": ((0.0, 0, 0), (0, 0, 0), (0, 0, 0))}, "focal lengths"),
+        ({"matrix": ((0.8, 0, 0.5), (0, 0.8, 0.5), (0, 0, 1))}, "pixels"),  # of the width
         ({"matrix": ((375, 375, 240), (375, 375, 240), (0, 0, 1))}, "cx"),
         ({"matrix": ((400, 0, 320), (0, 410, 240), (0, 0, 0))}, "cx"),
         ({"matrix": ((400, 2, 320), (0, 410, 240), (0, 0, 1)), "distortion": (0.1,) * 4}, "skew"),

@@ -66,3 +66,11 @@ def test_poses_that_are_not_finite_are_left_out(buffer: TransformBuffer) -> None
     buffer.add("odom", "base", 2 * S, pose(float("nan")), static=False)
     with pytest.raises(TransformError):
         buffer.lookup("odom", "base", 2 * S)
+
+
+@pytest.mark.parametrize("wrong", [[float("nan"), 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]])
+def test_a_pose_that_was_left_out_is_named_where_it_is_missed(wrong: list[float]) -> None:
+    buffer = TransformBuffer()
+    buffer.add("base", "camera", 0, np.array(wrong, float), static=True)
+    with pytest.raises(FramesNotConnectedError, match="base -> camera cannot be used"):
+        buffer.lookup("base", "camera", 0)

@@ -1,5 +1,6 @@
 """Every supported encoding becomes the same RGB; damage is named."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -172,6 +173,26 @@ def test_labels_of_1_and_16_bits_are_read_as_ids(tmp_path: Path) -> None:
         read_label(tmp_path / "high.png")
 
 
+def grey_png(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of few bits; its width fills whole bytes."""
+    bit = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(len(values), -1)
+    rows = np.pad(np.packbits(bit, axis=1), ((0, 0), (1, 0)))
+    size = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    parts = [(b"IHDR", size), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_labels_of_few_bits_are_ids_and_pictures_of_few_bits_grey(tmp_path, bits: int) -> None:
+    ids = (np.arange(32, dtype=np.uint8) % min(2**bits, 11)).reshape(4, 8)
+    (tmp_path / "a.png").write_bytes(grey_png(ids, bits))
+    assert np.array_equal(read_label(tmp_path / "a.png"), ids)
+    assert np.array_equal(read_rgb(tmp_path / "a.png")[..., 0], ids * (255 // (2**bits - 1)))
+
+
 def test_palette_labels_are_read_as_indices(tmp_path) -> None:
     ids = np.array([[0, 3], [10, 255]], np.uint8)
     image = Image.fromarray(ids, "P")
@@ -213,6 +234,8 @@ MOSAIC[0::2, 0::2], MOSAIC[1::2, 1::2] = 200, 20  # RGGB
         ("bayer_rggb8; png compressed ", encoded(".png", np.dstack([MOSAIC] * 3))),
         ("bayer_rggb16; png compressed ", encoded(".png", MOSAIC.astype(np.uint16) << 8)),
         ("bayer_rggb8; jpeg compressed bgr8", encoded(".jpg", COLOUR[..., ::-1])),
+        ("bayer_rggb8", encoded(".png", MOSAIC)),
+        ("BAYER_RGGB8; png compressed ", encoded(".png", MOSAIC)),
         ("rgb16; png compressed bgr16", encoded(".png", COLOUR[..., ::-1].astype(np.uint16) << 8)),
     ],
 )
@@ -227,6 +250,7 @@ def test_the_format_of_a_compressed_image_is_followed(text: str, data: bytes) ->
         "16UC1; png compressed ",
         "32FC1; compressedDepth png",
         "bayer_rgrg8; png compressed ",
+        "BayerRG8; png compressed ",
         "yuv422; png compressed ",
         "h264",
     ],
@@ -264,7 +288,15 @@ def test_grey_of_10_and_12_bits_is_as_bright_as_that_of_8(name: str, bits: int) 
     assert np.array_equal(decode_colour(message(name, ramp << (bits - 8))), want)
 
 
-# sensor_msgs/image_encodings.hpp of Kilted, and names that drivers use besides.
+@pytest.mark.parametrize(("name", "bits"), [("mono10", 10), ("mono12", 12)])
+def test_a_dark_file_is_as_dark_as_the_dark_image_it_was(name: str, bits: int) -> None:
+    dark = np.full((4, 6), 40 << (bits - 8), np.uint16) // 4
+    png = cv2.imencode(".png", dark)[1].tobytes()
+    assert np.array_equal(
+        decode_compressed(png, f"{name}; png compressed "), decode_colour(message(name, dark))
+    )
+
+
 def test_brightness_stays_where_a_cameras_image_gets_darker() -> None:
     bright = np.full((4, 6), 3000, np.uint16)
     dark = bright // 5  # alone it could be of 10 bits
@@ -277,6 +309,7 @@ def test_brightness_stays_where_a_cameras_image_gets_darker() -> None:
         assert np.array_equal(decode_compressed(png, "mono16; png compressed ", file), want)
 
 
+# sensor_msgs/image_encodings.hpp of Kilted, and names that drivers use besides.
 NUMBERS = [f"{bits}C{n}" for bits in ("8U", "8S", "16U", "16S", "32S", "32F", "64F")
            for n in range(1, 5)]  # fmt: skip
 BAYER = [f"bayer_{order}{bits}" for order in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]
@@ -314,7 +347,33 @@ def test_planar_colour_is_that_of_the_picture() -> None:
             decode_colour(image)
 
 
-@pytest.mark.parametrize("orientation", [1, 2, 3, 6])
+def tiff(picture: Image.Image, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "TIFF", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (tiff(Image.fromarray(RGB), tiffinfo={0x0112: 6}), "orientation 6"),
+        (tiff(Image.fromarray(np.dstack([RGB, GREY]))), "alpha"),
+        (tiff(Image.fromarray(255 - GREY), tiffinfo={0x0106: 0}), "kind 0"),
+        (tiff(Image.fromarray(RGB).convert("LAB")), "kind 8"),
+    ],
+)
+def test_a_tiff_whose_pixels_would_be_others_than_those_stored_is_refused(data, named) -> None:
+    with pytest.raises(ImageError, match=named):
+        decode_compressed(data)
+
+
+def test_plain_tiffs_are_read_as_stored() -> None:
+    assert np.array_equal(decode_compressed(tiff(Image.fromarray(RGB))), RGB)
+    for pixels in (RGB[..., ::-1], np.dstack([RGB[..., ::-1], GREY])):  # as image_transport does
+        assert np.array_equal(decode_compressed(encoded(".tiff", pixels)), RGB)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_files_and_messages_are_read_alike_whatever_exif_says(tmp_path, orientation: int) -> None:
     path = tmp_path / "a.jpg"
     exif = Image.Exif()
@@ -339,6 +398,9 @@ def test_files_and_messages_of_any_depth_and_kind_are_read_alike(tmp_path) -> No
         assert np.array_equal(found, decode_compressed((tmp_path / name).read_bytes()))
         assert np.array_equal(found, np.dstack([ramp] * 3)), name
         assert read_header(tmp_path / name).format_text == text
+    two = {"save_all": True, "append_images": [Image.fromarray(255 - RGB)]}  # as phones do
+    Image.fromarray(RGB).save(tmp_path / "two.jpg", "MPO", **two)
+    assert read_header(tmp_path / "two.jpg").format_text == "rgb8; jpeg compressed bgr8"
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "cmyk.jpg")
     data = (tmp_path / "cmyk.jpg").read_bytes()
     assert np.array_equal(read_rgb(tmp_path / "cmyk.jpg"), decode_compressed(data))

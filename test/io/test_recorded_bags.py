@@ -123,6 +123,10 @@ def test_parts_of_a_bag_are_read_in_order_and_missing_ones_are_named(drive: Path
     (drive / "part_2.mcap").write_bytes(b"")
     counts, notes = read(drive)
     assert counts == {name: 2 * FRAMES for name in IMAGES} and "part_2.mcap" in notes[0]
+    (drive / "part_2.mcap").unlink()
+    (drive / "part_2.mcap").symlink_to("nowhere")
+    counts, notes = read(drive)
+    assert counts == {name: 2 * FRAMES for name in IMAGES} and "link to nowhere" in notes[0]
 
 
 @pytest.mark.parametrize(

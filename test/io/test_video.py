@@ -78,6 +78,20 @@ def test_a_video_that_breaks_off_is_told_and_fails(tmp_path: Path, capsys) -> No
         assert sum(topic.count for topic in bag.topics) == count
 
 
+def test_of_a_video_without_a_frame_no_bag_is_left(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(90))  # opened as a video of one picture
+    assert main(["bag", "create", str(tmp_path / "bag"), "--video", str(path)]) == 1
+    assert "a.mp4" in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_name_may_hold_what_ffmpeg_reads_as_a_protocol(tmp_path: Path, monkeypatch) -> None:
+    write_video(tmp_path / "video.mp4").rename(tmp_path / "12:30 ü %03d.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(Video(Path("12:30 ü %03d.mp4")).frames())) == len(TIMES)
+
+
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     for name in ("a.mp4", "none.mp4"):

@@ -340,6 +340,7 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None
         ("batch: 2", "batch: 1", "frame.batch is 1"),  # batch norm cannot train on one image
         ("epochs: 2", "epochs: 1.5", "frame.epochs is 1.5"),
         ("epochs: 2", "epochs: -1", "frame.epochs is -1"),
+        ("name: tiny", "name: ''", "name is ''"),
         ("learning_rate: 1.0e-3", "learning_rate: -0.1", "frame.learning_rate is -0.1"),
         ("learning_rate: 1.0e-3", "learning_rate: 0", "frame: learning_rate is 0"),
         ("learning_rate: 1.0e-3", "learning_rate: .nan", "frame.learning_rate is nan"),
