@@ -222,18 +222,22 @@ def _contacts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ground points N x 2 of obstacles' near sides (m, base frame), their labels and weights.
 
-    Something slender is trusted as much as its body, however far it is: there are too few pixels
-    to wait for sure ones.
+    Labels are unsure of edges, and what moves is not seen in a cell often enough to make up for
+    that: it is trusted as much as its body. So is what is slender, however far it is: there are too
+    few pixels to wait for sure ones.
     """
     chosen = np.flatnonzero(contact_line(image.kind, image.label)[edges.row, edges.column])
     points = view.eye[:2] + edges.direction[chosen] * edges.distance[chosen, None]
     in_range = squared_norms(points) <= max_range**2
     chosen, points = chosen[in_range], points[in_range]
     row, column = edges.row[chosen], edges.column[chosen]
-    weights = image.confidence[row, column] * sharpness(points, view.camera, view.camera_from_base)
+    sharp = sharpness(points, view.camera, view.camera_from_base)
+    weights = image.confidence[row, column] * sharp
     labels = image.label[row, column]
-    slender = np.flatnonzero(rules.slender[labels])
-    weights[slender] = _body_confidence(image, row[slender], column[slender], edge_margin)
+    is_slender = rules.slender[labels]
+    as_body = np.flatnonzero(is_slender | rules.moving[labels])
+    body = _body_confidence(image, row[as_body], column[as_body], edge_margin)
+    weights[as_body] = np.where(is_slender[as_body], body, 255 * body * sharp[as_body])
     return points, labels, np.where(edges.certain[chosen], weights, np.float32(0))
 
 
