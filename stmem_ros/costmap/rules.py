@@ -34,7 +34,7 @@ class ClassRule:
         kind: how it is placed.
         cost: 0..100; -1 for ignored classes.
         layer: name of its layer.
-        moving: it may drive or walk away.
+        moving: it may drive or walk away; it counts as sure as its body is.
         slender: it stands on feet, wheels or a trunk of few pixels, which labels draw too short.
         clearance: how far over the ground its body may end between its wheels, m.
         overhang: how far its body may reach out over them, m.
