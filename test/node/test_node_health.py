@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from tf2_msgs.msg import TFMessage
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
 from stmem_ros.model.bundle import load_bundle, save_bundle
+from stmem_ros.node.main import main
 from stmem_ros.node.ros_messages import ROS_MESSAGES
+from stmem_ros.streaming.execution import Runner
 
 ERROR, OK = DiagnosticStatus.ERROR, DiagnosticStatus.OK
 PATIENT = ("diagnostics.latency_warn:=1e5", "diagnostics.latency_error:=1e5")  # a busy machine
@@ -150,6 +153,23 @@ def test_a_network_that_is_broken_is_an_error_in_diagnostics_and_ends_the_node_w
     assert node.exit_code(timeout=PATIENCE) == 1
     assert "not finite" in node.text() and "Traceback" not in node.text()
     peer.wait(lambda: status.is_level(ERROR, "not finite"), "its last words")
+
+
+def run_without_graphs() -> int:
+    """As on a GPU where none can be recorded."""
+    with mock.patch.object(Runner, "problem", "CUDA graphs cannot be recorded (out of memory)"):
+        return main()
+
+
+def test_graphs_that_cannot_be_recorded_are_an_error_of_the_model(
+    peer: Peer, small_bundle: Path, tmp_path: Path
+) -> None:
+    node = start_node(small_bundle, tmp_path / "node.log", run=run_without_graphs)
+    status = Statuses(peer, "Model")
+    try:
+        peer.wait(lambda: status.is_level(ERROR, "out of memory"), "the reason")
+    finally:
+        node.close()
 
 
 def test_statuses_of_nodes_in_two_namespaces_have_names_of_their_own(

@@ -131,7 +131,7 @@ def image_message(rgb: np.ndarray, stamp: float, encoding: str = "rgb8") -> Imag
     return message
 
 
-def start_node(bundle: Path, log: Path, *arguments: str) -> Fork:
+def start_node(bundle: Path, log: Path, *arguments: str, run: Callable[[], int] = main) -> Fork:
     """A running segmentation_node on the CPU, with more ROS arguments."""
     words = ["segmentation_node", "--ros-args", "-p", f"model:={bundle}", "-p", "device:=cpu"]
-    return Fork(main, [*words, *arguments], log)
+    return Fork(run, [*words, *arguments], log)
