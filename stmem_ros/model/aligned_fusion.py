@@ -24,7 +24,7 @@ from stmem_ros.model.layers import ConvNormAct
 DIMENSIONS = 16  # of what is compared, in either step
 # Likeness of two frames' classes along the motion, mean over the image: none is looked up below the
 # first, all above the second. Successive frames at 10 Hz or more lie above (docs/notes/streets.md).
-AGREEMENT = (0.93, 0.97)
+AGREEMENT = (0.93, 0.975)
 DETAIL = 0.5  # part of its own detail that a pixel keeps
 DETAIL_SIZE = 5  # pixels per side; detail is what differs from their mean
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# Chosen on streets that the network knows and on others (docs/notes/streets.md).
-RARE = 0.2  # share of the image at which a class is judged half by its own pixels
-STRENGTH = 1.5  # of the move: by RARE alone, classes would move too little
+# Share of the image at which a class is judged half by its own pixels; chosen on streets that the
+# network knows and on others (docs/notes/streets.md).
+RARE = 0.03
 
 
 class PrototypeRefinement(nn.Module):
@@ -40,5 +40,4 @@ class PrototypeRefinement(nn.Module):
         mean = ((weights * scale).mT @ pixels) * scale
         share = weights.mean(dim=1)[..., None]
         prototypes = (mean + RARE * self.keys) / (share + RARE)  # of the image
-        move = weights @ (STRENGTH * (self.values - prototypes))
-        return x + move.mT.unflatten(2, x.shape[2:])
+        return x + (weights @ (self.values - prototypes)).mT.unflatten(2, x.shape[2:])

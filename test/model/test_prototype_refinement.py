@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stmem_ros.model.prototype_refinement import RARE, STRENGTH, PrototypeRefinement
+from stmem_ros.model.prototype_refinement import RARE, PrototypeRefinement
 
 C, CLASSES = 6, 3
 
@@ -33,7 +33,7 @@ def test_another_look_of_a_class_is_taken_away() -> None:
     features, probability = image_of(mar, LABEL, look)
     known = image_of(mar, LABEL, torch.zeros_like(look))[0]
     moved = mar(features, probability)
-    kept = 1 - STRENGTH / (1 + RARE * CLASSES)  # a third of the image is of each class
+    kept = RARE / (1 / CLASSES + RARE)  # a third of the image is of each class
     torch.testing.assert_close(moved - known, kept * (features - known), atol=1e-5, rtol=1e-4)
 
 
