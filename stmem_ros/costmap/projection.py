@@ -27,6 +27,7 @@ from stmem_ros.geometry.camera import CameraModel
 from stmem_ros.geometry.ground import pixel_footprint, squared_norms
 
 EDGE_MARGIN = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
+SURE_BODY = 0.9  # confidence from which on a body speaks for its edge
 SURE_GROUND = 250  # confidence from which on ground beside something living is taken for ground
 
 
@@ -223,8 +224,8 @@ def _contacts(
     """Ground points N x 2 of obstacles' near sides (m, base frame), their labels and weights.
 
     Labels are unsure of edges, and what moves is not seen in a cell often enough to make up for
-    that: it is trusted as much as its body. So is what is slender, however far it is: there are too
-    few pixels to wait for sure ones.
+    that: it is trusted as much as its body, where that is sure. So is what is slender, however sure
+    and however far it is: there are too few pixels to wait for sure ones.
     """
     chosen = np.flatnonzero(contact_line(image.kind, image.label)[edges.row, edges.column])
     points = view.eye[:2] + edges.direction[chosen] * edges.distance[chosen, None]
@@ -237,7 +238,8 @@ def _contacts(
     is_slender = rules.slender[labels]
     as_body = np.flatnonzero(is_slender | rules.moving[labels])
     body = _body_confidence(image, row[as_body], column[as_body], edge_margin)
-    weights[as_body] = np.where(is_slender[as_body], body, 255 * body * sharp[as_body])
+    of_body = np.where(body > SURE_BODY, 255 * body * sharp[as_body], 0)
+    weights[as_body] = np.where(is_slender[as_body], body, np.maximum(weights[as_body], of_body))
     return points, labels, np.where(edges.certain[chosen], weights, np.float32(0))
 
 
