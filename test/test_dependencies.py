@@ -38,6 +38,7 @@ NEEDS = {
     "lz4": Need("python3-rosbags-pip", "rosbags"),  # likewise
     "matplotlib": Need("python3-matplotlib", "matplotlib"),
     "numpy": Need("python3-numpy", "numpy"),
+    "onnxruntime": Need(None, "onnxruntime"),
     "pyarrow": Need(None, "pyarrow"),
     "pytransform3d": Need("python3-pytransform3d-pip", "pytransform3d"),
     "ray": Need(None, "ray"),

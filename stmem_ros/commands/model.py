@@ -11,7 +11,8 @@ from stmem_ros.commands.errors import CommandError
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
-        "model", help="look into a model bundle; convert a checkpoint; calibrate; export to ONNX"
+        "model",
+        help="look into a model bundle; convert a checkpoint; calibrate; export to ONNX; to int8",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = actions.add_parser(
@@ -74,6 +75,33 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_force(export)
     export.set_defaults(run_command=run_export)
+    quantise = actions.add_parser(
+        "quantise",
+        help="a copy of a bundle whose backbone and head run in int8 on CPUs",
+        epilog="example: stmem model quantise onboard onboard-int8 --size 360x480 "
+        "--data camvid=camvid",
+    )
+    quantise.add_argument("model", help="shipped bundle or a bundle's folder")
+    quantise.add_argument("out", type=Path, help="folder of the new bundle")
+    quantise.add_argument(
+        "--size",
+        type=image_size,
+        required=True,
+        metavar="HxW",
+        help="of the images as the network sees them; others run in float32",
+    )
+    quantise.add_argument(
+        "--data",
+        type=dataset_root,
+        required=True,
+        metavar="NAME=FOLDER",
+        help="training images that tell the ranges of values",
+    )
+    quantise.add_argument(
+        "--frames", type=int, default=8, help="of the training images (default: 8)"
+    )
+    add_force(quantise)
+    quantise.set_defaults(run_command=run_quantise)
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -180,4 +208,34 @@ def run_export(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     height, width = options.size
     print(f"one frame of {height} x {width} pixels, state in and out: written to {options.out}")
+    return 0
+
+
+def run_quantise(options: argparse.Namespace) -> int:
+    from stmem_ros.data.datasets import open_dataset
+    from stmem_ros.io.output_file import check_output_files
+    from stmem_ros.model.bundle import bundle_folder, load_bundle, save_quantised
+    from stmem_ros.streaming.quantisation import quantise
+
+    if options.frames < 1:
+        raise CommandError(f"frames is {options.frames}; it must be at least 1")
+    try:
+        source = bundle_folder(options.model)
+        check_output_files(options.out, [source], options.force)
+        name, root = options.data
+        dataset = open_dataset(name, root, "train")
+        names = [name for clip in dataset.clips for name in clip.names]
+        chosen = names[:: -(-len(names) // options.frames)]
+        images = (dataset.image(name) for name in chosen)
+        graph = quantise(load_bundle(source, "cpu"), options.size, images)
+        save_quantised(options.out, source, graph)
+    except ImportError as error:
+        raise CommandError(f"{error}; pip install onnx onnxruntime onnxscript") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    height, width = options.size
+    print(
+        f"backbone and head in int8 for images of {height} x {width} pixels, ranges of "
+        f"{len(chosen)} frames: written to {options.out}"
+    )
     return 0

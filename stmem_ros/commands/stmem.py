@@ -16,7 +16,10 @@ from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 INTERRUPTED = 130  # exit code
 COMMANDS = ("demo", "doctor", "bag", "evaluate", "train", "memory", "model", "mask", "bench")
 # What some commands need and the node does not; each project has the name of its module.
-OPTIONAL = ("av", "jinja2", "matplotlib", "onnx", "onnxscript", "pyarrow", "ray", "tensorboard")
+OPTIONAL = (
+    "av", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pyarrow", "ray",
+    "tensorboard",
+)  # fmt: skip
 
 
 def build_parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ classes and how it was trained. Matrices of the weights may be float16, all else
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ WEIGHTS = "weights.safetensors"
 MEMORY = "memory.safetensors"
 ABLATION = "ablation.safetensors"  # written and read by ablation.py
 FAMILIARITY = "familiarity.safetensors"  # of a calibrated model
-FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION, FAMILIARITY)  # of a bundle
+INT8_FEATURES = "features.int8.onnx"  # of a quantised model
+FILES = (DESCRIPTION, WEIGHTS, MEMORY, ABLATION, FAMILIARITY, INT8_FEATURES)  # of a bundle
 
 SHIPPED = Path(__file__).parent.parent / "bundles"
 REASON_LENGTH = 300  # characters of another library's message
@@ -103,12 +105,15 @@ class BundledSegmenter(Segmenter):
     Attributes:
         info: what its ``model.yaml`` says.
         familiarity: what known images are like; None if it was not calibrated.
+        int8_features: backbone and head in int8, an ONNX graph for CPUs
+            (stmem_ros.streaming.int8_features); None if it was not quantised.
     """
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__(info.architecture)
         self.info = info
         self.familiarity: Familiarity | None = None
+        self.int8_features: bytes | None = None
 
 
 def shipped_bundles() -> list[str]:
@@ -158,6 +163,8 @@ def load_bundle(name_or_folder: str | Path, device: str = "auto") -> BundledSegm
     model.load_state_dict({key: value.float() for key, value in state.items()})
     if (folder / FAMILIARITY).is_file():
         model.familiarity = load_familiarity(folder / FAMILIARITY, info).to(target)
+    if (folder / INT8_FEATURES).is_file():
+        model.int8_features = (folder / INT8_FEATURES).read_bytes()
     return model.eval().to(target)
 
 
@@ -242,6 +249,16 @@ def save_bundle(
                 bank, keys=model.mar.keys.detach().cpu(), values=model.mar.values.detach().cpu()
             ).save(part / MEMORY)
         (part / DESCRIPTION).write_text(_description_text(info))
+
+
+def save_quantised(folder: Path, source: Path, int8_features: bytes) -> None:
+    """Write a copy of the bundle in ``source`` with a graph for CPUs, whole or not at all."""
+    with whole_folder(folder, FILES) as part:
+        part.mkdir()
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, part / name)
+        (part / INT8_FEATURES).write_bytes(int8_features)
 
 
 def write_calibration(folder: Path, temperature: float, familiarity: Familiarity) -> None:

@@ -205,14 +205,19 @@ def frame_features(
     With a classifier, what an aligned fusion compares rides along: the backbone's features at 1/4,
     and the class probabilities of the frame alone.
     """
-    if zoom != 1:
-        height, width = (math.ceil(side * zoom) for side in images.shape[-2:])
-        images = resample(images, (height, width), (zoom, zoom))
-    levels = backbone(images.contiguous(memory_format=torch.channels_last))
+    levels = backbone(enlarge(images, zoom).contiguous(memory_format=torch.channels_last))
     features = head(levels)
     if classifier is None:
         return features
     return torch.cat([features, levels[1], classifier(features).softmax(dim=1)], dim=1)
+
+
+def enlarge(images: Tensor, zoom: float) -> Tensor:
+    """Images N x 3 x H x W as a backbone sees them."""
+    if zoom == 1:
+        return images
+    height, width = (math.ceil(side * zoom) for side in images.shape[-2:])
+    return resample(images, (height, width), (zoom, zoom))
 
 
 def normalise(

@@ -23,6 +23,7 @@ from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.streaming.core import Kernels, StreamingCore
 from stmem_ros.streaming.fusion_batch import FusionBatch, Remembered
+from stmem_ros.streaming.int8_features import open_int8_features
 from stmem_ros.streaming.kernels.chunks import joined
 from stmem_ros.streaming.kernels.cuda_graph import CudaGraphs
 
@@ -81,6 +82,9 @@ class Runner:
         self.core = _core(model, execution, self._on_gpu)
         self._call: Callable[..., Any] = CudaGraphs() if execution.cuda_graphs else _call
         self._features = self.prepare(self.core.features, reduced=True)
+        self._int8_features = None
+        if model.int8_features is not None and _is_plain(execution, self._on_gpu):
+            self._int8_features = open_int8_features(model)
         self._refine = self.prepare(self.core.refine, reduced=False)
         self._decode = self.prepare(self.core.decode, reduced=False)
         self._streams: WeakSet[RunnerFusion] = WeakSet()
@@ -92,7 +96,14 @@ class Runner:
         return self._call.problem if isinstance(self._call, CudaGraphs) else ""
 
     def features(self, images: Tensor) -> Tensor:
-        """Normalised images N x 3 x H x W to features N x C x h x w."""
+        """Normalised images N x 3 x H x W to features N x C x h x w.
+
+        On a CPU, in float32 and not compiled, by the int8 graph of a quantised model.
+        """
+        if self._int8_features is not None:
+            features = self._int8_features(images)
+            if features is not None:
+                return features
         with self._settings():
             return self._call(self._features, images)
 
@@ -233,8 +244,13 @@ def _core(model: BundledSegmenter, execution: Execution, on_gpu: bool) -> Stream
     if on_gpu:
         return StreamingCore(model, Kernels.GPU, DTYPES[execution.precision])
     # Winograd's transforms lose too many digits in less; compilers choose kernels themselves.
-    plain = execution.precision == "float32" and not execution.compile
+    plain = _is_plain(execution, on_gpu)
     return StreamingCore(model, Kernels.ONEDNN if plain else Kernels.TORCH)
+
+
+def _is_plain(execution: Execution, on_gpu: bool) -> bool:
+    """Whether a network runs on a CPU, in float32 and by kernels of our choice."""
+    return not on_gpu and execution.precision == "float32" and not execution.compile
 
 
 _runners: WeakKeyDictionary[BundledSegmenter, dict[Execution, Runner]] = WeakKeyDictionary()
