@@ -226,7 +226,7 @@ def run_quantise(options: argparse.Namespace) -> int:
         dataset = open_dataset(name, root, "train")
         names = [name for clip in dataset.clips for name in clip.names]
         chosen = names[:: -(-len(names) // options.frames)]
-        images = (dataset.image(name) for name in chosen)
+        images = [dataset.image(name) for name in chosen]  # what cannot be read is told at once
         graph = quantise(load_bundle(source, "cpu"), options.size, images)
         save_quantised(options.out, source, graph)
     except ImportError as error:
