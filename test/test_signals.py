@@ -13,6 +13,8 @@ import pytest
 
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 
+pytestmark = pytest.mark.end_to_end
+
 NODE = ("-m", "stmem_ros.node.main", "--ros-args", "-p", "device:=cpu")
 COMMAND = ("-m", "stmem_ros.commands.stmem")
 SECONDS = 3.0  # that a process may take to end; more on a busy machine
@@ -29,8 +31,6 @@ print("busy", flush=True)
 INTERRUPTED = """
 import os, signal, sys
 from stmem_ros.commands import doctor, stmem
-
-pytestmark = pytest.mark.end_to_end
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)

@@ -8,6 +8,7 @@ from unittest import mock
 
 import torch
 
+from stmem_ros.model.bundle import _shapes_of
 from stmem_ros.model.efficientnet import REPEATS
 from stmem_ros.model.memory import MemoryBank
 from stmem_ros.model.resnet import BLOCKS
@@ -23,6 +24,9 @@ def shallow_backbones() -> Iterator[None]:
         # One stage of two blocks: only a second one adds to what it was given.
         stack.enter_context(mock.patch.dict(REPEATS, efficientnet_lite0=(1, 1, 2, 1, 1, 1, 1)))
         stack.enter_context(mock.patch.dict(BLOCKS, {50: (1, 1, 2, 1)}))
+        # The shapes of an architecture are kept.
+        _shapes_of.cache_clear()
+        stack.callback(_shapes_of.cache_clear)
         yield
 
 
