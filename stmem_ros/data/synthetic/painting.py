@@ -17,7 +17,7 @@ from stmem_ros.data.synthetic.scene import (
     Solid,
     ground_labels,
 )
-from stmem_ros.data.synthetic.screen import CORNERS, Box, Screen, rotation
+from stmem_ros.data.synthetic.screen import Box, Screen, corners, rotation
 
 NOTHING = -1  # of ``Surfaces.nearest``: sky or ground
 
@@ -83,9 +83,9 @@ class Surfaces:
         """Light on the ground between the shadows that bodies cast in the sun, H x W."""
         light = np.ones(self.sky.shape, np.float32)
         for body in self.bodies:
-            corners = CORNERS * body.size @ rotation(body.yaw).T + body.centre
-            down = corners[:, 2:].clip(min=0) / self.scene.sun[2] * np.array(self.scene.sun)
-            ground = cv2.convexHull((corners - down)[:, :2].astype(np.float32))[:, 0]
+            points = corners(body)
+            down = points[:, 2:].clip(min=0) / self.scene.sun[2] * np.array(self.scene.sun)
+            ground = cv2.convexHull((points - down)[:, :2].astype(np.float32))[:, 0]
             outline = self.screen.outline(np.c_[ground, np.zeros(len(ground))])
             if outline is not None:
                 cv2.fillConvexPoly(light, outline, self.scene.appearance.shade)

@@ -155,7 +155,8 @@ def ground_truth(scene: Scene, seconds: float, x: np.ndarray, y: np.ndarray) -> 
     return label
 
 
-def _colour(rgb: np.ndarray) -> Colour:
+def as_colour(rgb: np.ndarray) -> Colour:
+    """An array of three grey levels as a colour."""
     return float(rgb[0]), float(rgb[1]), float(rgb[2])
 
 
@@ -193,7 +194,7 @@ def _row_of_houses(
             depth, height = 12.0, float(random.uniform(6, 16))
             x, y, yaw = place(along + width / 2, depth / 2 + float(random.uniform(0, 0.6)))
             tint = random.uniform(0.75, 1.1) * np.array([170, 140, 120]) + random.normal(0, 14, 3)
-            colour = _colour(np.clip(tint, 70, 235))
+            colour = as_colour(np.clip(tint, 70, 235))
             yield Solid("box", (x, y, height / 2), (width, depth, height), ID["building"],
                         colour, yaw, "windows")  # fmt: skip
             if random.random() < 0.35:
@@ -226,7 +227,7 @@ def _tree(random: np.random.Generator, x: float, y: float) -> Iterator[Solid]:
         r = float(random.uniform(1.6, 2.6))
         tint = np.array([70, 95, 50]) * random.uniform(0.8, 1.25)
         yield Solid("ellipsoid", (x + dx, y + dy, height * 0.68 + dz), (r, r, r * 0.9),
-                    ID["tree"], _colour(tint), 0.0, "foliage")  # fmt: skip
+                    ID["tree"], as_colour(tint), 0.0, "foliage")  # fmt: skip
 
 
 def _parked_cars(random: np.random.Generator, side: int, share: float) -> Iterator[Solid]:
@@ -269,7 +270,7 @@ def person(
     random: np.random.Generator, x: float, y: float, move: tuple[float, float]
 ) -> Iterator[Solid]:
     """Someone at a place (m) who walks at a velocity (m/s)."""
-    coat = _colour(random.uniform(30, 170, 3))
+    coat = as_colour(random.uniform(30, 170, 3))
     label = ID["pedestrian"]
     for dy in (-0.1, 0.1):
         yield Solid("cylinder", (x, y + dy, 0.42), (0.17, 0.17, 0.84), label,
@@ -283,7 +284,7 @@ def cyclist(random: np.random.Generator, x: float, y: float, speed: float) -> It
     """A rider at a place (m) with a speed along the street, m/s."""
     move = (speed, 0.0)
     rider = ID["bicyclist"]
-    coat = _colour(random.uniform(60, 200, 3))
+    coat = as_colour(random.uniform(60, 200, 3))
     for dx in (-0.5, 0.5):
         yield Solid("ellipsoid", (x + dx, y, 0.34), (0.68, 0.06, 0.68), rider, (30, 30, 30),
                     velocity=move)  # fmt: skip

@@ -40,8 +40,7 @@ class Screen:
 
     def box(self, body: Solid) -> Box | None:
         """What the body may cover; None if nothing."""
-        corners = CORNERS * body.size @ rotation(body.yaw).T + body.centre
-        points = corners @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
+        points = corners(body) @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
         near = float(points[:, 2].min())
         if points[:, 2].max() < 0.1 or near > 200:
             return None
@@ -75,13 +74,18 @@ class Screen:
         return np.rint(np.clip(seen[:, :2] / seen[:, 2:], -reach, reach)).astype(np.int32)
 
 
-def _in_front(corners: np.ndarray, plane: float = 1e-3) -> np.ndarray:
+def _in_front(points: np.ndarray, plane: float = 1e-3) -> np.ndarray:
     """Corners of the part of a box that lies beyond a depth, m."""
-    start, end = corners[EDGES[:, 0]], corners[EDGES[:, 1]]
+    start, end = points[EDGES[:, 0]], points[EDGES[:, 1]]
     crossing = (start[:, 2] < plane) != (end[:, 2] < plane)
     start, end = start[crossing], end[crossing]
     share = ((plane - start[:, 2]) / (end[:, 2] - start[:, 2]))[:, None]
-    return np.concatenate([corners[corners[:, 2] >= plane], start + share * (end - start)])
+    return np.concatenate([points[points[:, 2] >= plane], start + share * (end - start)])
+
+
+def corners(body: Solid) -> np.ndarray:
+    """Corners 8 x 3 of the box round a body, in the world, m."""
+    return CORNERS * body.size @ rotation(body.yaw).T + body.centre
 
 
 def _within(value: float, limit: int) -> int:

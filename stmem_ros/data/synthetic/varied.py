@@ -23,6 +23,7 @@ from stmem_ros.data.synthetic.scene import (
     Colour,
     Scene,
     Solid,
+    as_colour,
     cyclist,
     make_scene,
     person,
@@ -65,7 +66,7 @@ def _look(random: np.random.Generator, haze: Colour) -> Appearance:
     earth = random.random() < 0.25  # the roadside is earth or grass
     pavement = _grey(random, 90, 200, 10)
     if earth:
-        pavement = _colour(random.uniform((90, 80, 50), (170, 140, 110)))
+        pavement = as_colour(random.uniform((90, 80, 50), (170, 140, 110)))
     return Appearance(
         asphalt=_grey(random, 50, 150, 6),
         pavement=pavement,
@@ -73,7 +74,7 @@ def _look(random: np.random.Generator, haze: Colour) -> Appearance:
         marking=_grey(random, 150, 245, 10) if random.random() < 0.8 else _grey(random, 60, 120, 4),
         roughness=float(random.uniform(0.5, 3)),
         joints=0.0 if earth or random.random() < 0.4 else float(random.uniform(10, 40)),
-        zenith=haze if overcast else _colour(np.array(blue)),
+        zenith=haze if overcast else as_colour(np.array(blue)),
         clouds=float(random.uniform(0, 25)),
         visibility=float(random.uniform(100, 600)),
         shade=float(random.uniform(0.4, 0.75)) if random.random() < 0.6 else 1.0,
@@ -101,7 +102,7 @@ def _changed(random: np.random.Generator, scene: Scene) -> Iterator[Solid]:
                 pattern=PATTERNS[random.integers(len(PATTERNS))],
             )
         elif solid.label == ID["tree"] and solid.shape == "ellipsoid":
-            yield replace(solid, colour=_colour(leaves * random.uniform(0.6, 1.4)))
+            yield replace(solid, colour=as_colour(leaves * random.uniform(0.6, 1.4)))
         elif solid.label == ID["pole"]:
             yield replace(solid, colour=iron)
         elif solid.label == ID["sign"]:
@@ -128,7 +129,7 @@ def _walls(random: np.random.Generator) -> Iterator[Solid]:
         look: tuple[str, Colour, str] = {
             "wall": ("building", _grey(random, 60, 220, 25), "plain"),
             "fence": ("fence", _grey(random, 30, 220, 25), "planks"),
-            "hedge": ("tree", _colour(random.uniform((30, 50, 20), (100, 120, 60))), "foliage"),
+            "hedge": ("tree", as_colour(random.uniform((30, 50, 20), (100, 120, 60))), "foliage"),
         }[kind]
         label, colour, pattern = look
         yield Solid("box", (x, y, height / 2), (length, thickness, height), ID[label], colour,
@@ -201,12 +202,8 @@ def _crowds(random: np.random.Generator) -> Iterator[Solid]:
 
 def _grey(random: np.random.Generator, low: float, high: float, tint: float) -> Colour:
     """A grey of any brightness, a little coloured."""
-    return _colour(np.clip(random.uniform(low, high) + random.normal(0, tint / 2, 3), 0, 255))
+    return as_colour(np.clip(random.uniform(low, high) + random.normal(0, tint / 2, 3), 0, 255))
 
 
 def _any(random: np.random.Generator, low: float, high: float) -> Colour:
-    return _colour(random.uniform(low, high, 3))
-
-
-def _colour(rgb: np.ndarray) -> Colour:
-    return float(rgb[0]), float(rgb[1]), float(rgb[2])
+    return as_colour(random.uniform(low, high, 3))
