@@ -25,6 +25,7 @@ DIMENSIONS = 16  # of what is compared, in either step
 # Likeness of two frames' classes along the motion, mean over the image: none is looked up below the
 # first, all above the second. Successive frames at 10 Hz or more lie above (docs/notes/streets.md).
 AGREEMENT = (0.93, 0.975)
+LIKENESS_STEP = 2  # pixels from one that is compared to the next; enough for a mean
 DETAIL = 0.5  # part of its own detail that a pixel keeps
 DETAIL_SIZE = 5  # pixels per side; detail is what differs from their mean
 
@@ -167,6 +168,7 @@ class AlignedFusion(nn.Module):
         shift = self.matching(descriptors, window.descriptors)
         before = _sample(window.frames[-1][:, self.channels + DIMENSIONS :], shift)
         likeness = F.cosine_similarity(probability, before, dim=1)
+        likeness = likeness[:, ::LIKENESS_STEP, ::LIKENESS_STEP]
         gate = agreement_gate(likeness.mean(dim=(1, 2)))[:, None, None, None]
         step = torch.cat([shift, gate * _inside_mask(shift)], dim=1)
         frames, paths = window.newest(self.window - 1)

@@ -21,6 +21,7 @@ from stmem_ros.model.aligned_fusion import (
     DETAIL,
     DETAIL_SIZE,
     DIMENSIONS,
+    LIKENESS_STEP,
     AlignedFusion,
     AlignedWindow,
     Descriptors,
@@ -64,11 +65,12 @@ class FoldedAlignment:
         if window is None:
             return AlignedWindow((frame,), (), descriptors)
         shift = self._match(descriptors, window.descriptors)
-        before = _sample(window.frames[-1][..., self._channels + DIMENSIONS :], shift)
-        gate = agreement_gate(F.cosine_similarity(probability, before, dim=-1).mean())
+        corners = _corners(shift)
+        before = window.frames[-1][..., self._channels + DIMENSIONS :]
+        gate = agreement_gate(_likeness(probability, before, *corners))
         step = torch.cat([shift, gate * _inside_mask(shift)], dim=-1)
         frames, paths = window.newest(self.window - 1)
-        paths = (*_extend_paths(step, paths), step)[: len(frames)]
+        paths = (*_extend_paths(step, *corners, paths), step)[: len(frames)]
         return AlignedWindow((*frames, frame), paths, descriptors)
 
     def fuse(self, window: AlignedWindow) -> tuple[Tensor, Tensor]:
@@ -120,18 +122,20 @@ class FoldedAlignment:
         Returns:
             P x C, and the sum of the pixels' own shares.
         """
-        c, k = self._channels, self._channels + DIMENSIONS
+        c = self._channels
         candidates = [
             _interpolate(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)
         ]
         candidates.append(pixels)
-        query = self._scale * pixels[:, c:k]
-        scores = torch.stack([(query * frame[:, c:k]).sum(dim=-1) for frame in candidates])
+        query = torch.cat(
+            [self._scale * pixels[:, c : c + DIMENSIONS], pixels[:, c + DIMENSIONS :]], dim=1
+        )
+        products = [query * frame[:, c:] for frame in candidates]
+        scores = torch.stack([product[:, :DIMENSIONS].sum(dim=-1) for product in products])
+        same_class = torch.stack([product[:, DIMENSIONS:].sum(dim=-1) for product in products])
         attention = (scores + self._closeness[:, None]).softmax(dim=0)
         attention[:-1] *= visibility
-        attention *= torch.stack(
-            [(pixels[:, k:] * frame[:, k:]).sum(dim=-1) for frame in candidates]
-        )
+        attention *= same_class
         attention = (attention / attention.sum(dim=0))[..., None]
         fused = attention[0] * candidates[0][:, :c]
         for share, frame in zip(attention[1:], candidates[1:], strict=True):
@@ -240,12 +244,28 @@ def _make_inverse_area(height: int, width: int, size: int, device: torch.device)
     return _box_sum(torch.ones(1, height, width, device=device), size)[0].reciprocal()
 
 
-def _extend_paths(step: Tensor, paths: tuple[Tensor, ...]) -> list[Tensor]:
-    """A step into the frame before, and from there along each path."""
+def _likeness(probability: Tensor, before: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Mean cosine of a frame's class probabilities and those of their places before, scalar.
+
+    Args:
+        probability, before: h x w x K.
+        index, weight: h x w x 4, as of :func:`_corners`.
+    """
+    here = (slice(None, None, LIKENESS_STEP),) * 2
+    index, weight = index[here].flatten(0, 1), weight[here].flatten(0, 1)
+    moved = _interpolate(before.flatten(0, 1), index, weight)
+    return F.cosine_similarity(probability[here].flatten(0, 1), moved, dim=-1).mean()
+
+
+def _extend_paths(
+    step: Tensor, index: Tensor, weight: Tensor, paths: tuple[Tensor, ...]
+) -> list[Tensor]:
+    """A step into the frame before, to the corners there, and from there along each path."""
     if not paths:
         return []
-    rest = _sample(torch.cat(paths, dim=-1), step[..., :2])
-    rest = rest.unflatten(-1, (-1, 3)).movedim(2, 0)
+    whole = torch.cat(paths, dim=-1).flatten(0, 1)
+    rest = _interpolate(whole, index.flatten(0, 1), weight.flatten(0, 1))
+    rest = rest.unflatten(0, step.shape[:2]).unflatten(-1, (-1, 3)).movedim(2, 0)
     shifts = step[..., :2] + rest[..., :2]
     visibility = step[..., 2:] * rest[..., 2:] * _inside_mask(shifts)
     return list(torch.cat([shifts, visibility], dim=-1))
