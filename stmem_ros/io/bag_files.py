@@ -155,8 +155,11 @@ def _inflated(path: Path, kind: str, stack: ExitStack) -> Path:
         with OPENERS[kind](path) as source, target.open("wb") as out:
             shutil.copyfileobj(source, out)
     except (EOFError, RuntimeError, InflationError, zstd.ZstdError) as error:
-        if not target.stat().st_size:
-            raise BagFileError(f"it is damaged: {error}") from error  # else what there is counts
+        if not target.stat().st_size:  # else what there is counts
+            raise BagFileError(
+                f"its {kind} data, {path.stat().st_size} bytes, are cut off or damaged, and nothing "
+                "can be read of them; copy the file again"
+            ) from error
     return target
 
 
