@@ -27,6 +27,8 @@ class Disturbance:
         cut: two halves of a run take turns, so many frames each; 0: it is one.
         turn: share of the image's width by which the camera turns from frame to frame, to one side
             and back; what it sees is a part of the image. 0: it sees all.
+        crossing: share of the image's width by which something that crosses (:mod:`.crossing`)
+            moves from frame to frame. 0: nothing does.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Disturbance:
     every: int = 1
     cut: int = 0
     turn: float = 0.0
+    crossing: float = 0.0
 
     def runs(self, frames: int) -> list[list[tuple[int, int]]]:
         """What streams see of an unbroken run of ``frames``: when, counted in frames, and which.
@@ -109,12 +112,14 @@ DISTURBANCES = (
 )
 
 # What parts a frame from the ones before: at 15 Hz, rates of 7.5, 3.8, 1.9 and 1.25 Hz; dropped
-# frames; cuts; some 60 degrees a second to a lens of 60; light that jumps.
+# frames; cuts; some 60 degrees a second to a lens of 60; what crosses at half of that; light that
+# jumps.
 INTERVALS = (
     Disturbance("all frames"),
     *(Disturbance(f"1 of {every} frames", every=every) for every in (2, 4, 8, 12)),
     *(Disturbance(f"{100 * share:.0f} % dropped", dropped=share) for share in (0.1, 0.3, 0.5)),
     Disturbance("cut every 5", cut=5),
     Disturbance("fast turns", turn=1 / 15),
+    Disturbance("something crosses", crossing=1 / 30),
     Disturbance("jumping exposure", _exposure),
 )

@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from stmem_ros.data.crossing import find_crossing_thing
 from stmem_ros.data.dataset import Clip, SegmentationDataset
 from stmem_ros.data.disturbance import Disturbance
 from stmem_ros.data.label_sets import ClassGroups, shared_groups
@@ -159,6 +160,7 @@ def _score_run(
     """Score those frames of a clip that one stream sees; the seconds each of them took."""
     stream.reset()
     scorer.restart()
+    thing = find_crossing_thing(dataset, clip) if disturbance.crossing else None
     seconds: list[float] = []
     references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
     for time_index, i in run:
@@ -168,9 +170,12 @@ def _score_run(
             stream.reset()
             scorer.restart()
         stamp = time_index / clip.rate
-        label = dataset.label(name)
+        rgb, label = dataset.image(name), dataset.label(name)
+        if thing is not None:
+            moved = round(time_index * disturbance.crossing * rgb.shape[1])
+            rgb, label = thing.paste(rgb, label, moved)
         references[stamp] = (
-            disturbance.view(dataset.image(name), i),
+            disturbance.view(rgb, i),
             None if label is None else disturbance.view(label, i),
         )
         disturbed = disturbance.apply(references[stamp][0], i)

@@ -157,8 +157,8 @@ def _inflated(path: Path, kind: str, stack: ExitStack) -> Path:
     except (EOFError, RuntimeError, InflationError, zstd.ZstdError) as error:
         if not target.stat().st_size:  # else what there is counts
             raise BagFileError(
-                f"its {kind} data, {path.stat().st_size} bytes, are cut off or damaged, and nothing "
-                "can be read of them; copy the file again"
+                f"its {kind} data, {path.stat().st_size} bytes, are cut off or damaged, and "
+                "nothing can be read of them; copy the file again"
             ) from error
     return target
 
