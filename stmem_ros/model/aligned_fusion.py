@@ -22,9 +22,6 @@ from torch import Tensor, nn
 from stmem_ros.model.layers import ConvNormAct
 
 DIMENSIONS = 16  # of what is compared, in either step
-# Likeness of two frames' classes along the motion, mean over the image: none is looked up below the
-# first, all above the second. Successive frames at 10 Hz or more lie above (docs/notes/streets.md).
-AGREEMENT = (0.93, 0.975)
 LIKENESS_STEP = 2  # pixels from one that is compared to the next; enough for a mean
 DETAIL = 0.5  # part of its own detail that a pixel keeps
 DETAIL_SIZE = 5  # pixels per side; detail is what differs from their mean
@@ -136,13 +133,23 @@ class AlignedFusion(nn.Module):
         appearance: A, low-level channels.
         window: T, frames in the window.
         reach: farthest motion between two frames that is found, in pairs of feature pixels.
+        agreement: likeness of two frames' classes along the motion, mean over the image: the one
+            does not look into the other below the first, in full above the second.
     """
 
-    def __init__(self, channels: int, appearance: int, window: int, reach: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        appearance: int,
+        window: int,
+        reach: int,
+        agreement: tuple[float, float],
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.appearance = appearance
         self.window = window
+        self.agreement = agreement
         self.matching = Matching(appearance, reach)
         self.compare = nn.Conv2d(channels + appearance, DIMENSIONS, 1)
         self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the softmax's scale
@@ -169,7 +176,7 @@ class AlignedFusion(nn.Module):
         before = _sample(window.frames[-1][:, self.channels + DIMENSIONS :], shift)
         likeness = F.cosine_similarity(probability, before, dim=1)
         likeness = likeness[:, ::LIKENESS_STEP, ::LIKENESS_STEP]
-        gate = agreement_gate(likeness.mean(dim=(1, 2)))[:, None, None, None]
+        gate = agreement_gate(likeness.mean(dim=(1, 2)), self.agreement)[:, None, None, None]
         step = torch.cat([shift, gate * _inside_mask(shift)], dim=1)
         frames, paths = window.newest(self.window - 1)
         paths = (*(_extend_path(step, path) for path in paths), step)[: len(frames)]
@@ -207,9 +214,9 @@ class AlignedFusion(nn.Module):
         return fused, 1 - weights[:, -1].mean(dim=(1, 2))
 
 
-def agreement_gate(likeness: Tensor) -> Tensor:
+def agreement_gate(likeness: Tensor, agreement: tuple[float, float]) -> Tensor:
     """How far a frame looks into the one before, 0 to 1, by the mean likeness of their classes."""
-    low, high = AGREEMENT
+    low, high = agreement
     return ((likeness - low) / (high - low)).clamp(0, 1).detach()
 
 

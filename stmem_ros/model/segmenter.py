@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from stmem_ros.configuration import Range, check_values
+from stmem_ros.configuration import Probability, Range, check_values
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.efficientnet import REPEATS, EfficientNetLite
 from stmem_ros.model.layers import resample
@@ -47,6 +47,9 @@ class Architecture:
             pixels.
         longest_interval: seconds between two frames, beyond which a stream does not look back from
             the later one: what lies so far apart shows other things, and costs rare classes.
+        agreement: how alike two frames' classes must be, 0 to 1, for an aligned fusion to look from
+            the later one into the other: not at all below the first limit, in full above the
+            second. Frames that show much of the same lie above (docs/notes/streets.md).
         stf: temporal fusion is part of the network.
         mar: memory refinement is part of the network.
     """
@@ -64,7 +67,8 @@ class Architecture:
     form: str = "published"
     zoom: Annotated[float, Range(ge=0.25, le=4.0)] = 1.0
     reach: Annotated[int, Range(ge=0, le=64)] = 4
-    longest_interval: Annotated[float, Range(gt=0.0, le=60.0)] = 60.0
+    longest_interval: Annotated[float, Range(gt=0.0, le=60.0)] = 0.3
+    agreement: tuple[Probability, Probability] = (0.93, 0.975)
     stf: bool = True
     mar: bool = True
 
@@ -78,6 +82,10 @@ class Architecture:
             raise ValueError(
                 f"form is 'light' with the backbone {self.backbone!r} and causal {self.causal}; "
                 f"allowed: causal, and one of {', '.join(REPEATS)}"
+            )
+        if not self.agreement[0] < self.agreement[1]:
+            raise ValueError(
+                f"agreement is {list(self.agreement)}; allowed: two numbers, the first smaller"
             )
         if self.form == "published" and self.stf and self.channels % self.heads:
             raise ValueError(
@@ -148,7 +156,9 @@ class Segmenter(nn.Module):
                 target=a.target,
             )
         elif a.stf:
-            self.stf = AlignedFusion(a.channels, EfficientNetLite.channels[1], a.window, a.reach)
+            self.stf = AlignedFusion(
+                a.channels, EfficientNetLite.channels[1], a.window, a.reach, a.agreement
+            )
         self.mar: MemoryAugmentedRefinement | PrototypeRefinement | None = None
         if a.mar and a.form == "published":
             self.mar = MemoryAugmentedRefinement(a.channels, a.classes * a.items_per_class)

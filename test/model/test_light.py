@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from support.small import SMALL
 from torch import Tensor
 
-from stmem_ros.model.aligned_fusion import AGREEMENT, AlignedFusion, Matching, agreement_gate
+from stmem_ros.model.aligned_fusion import AlignedFusion, Matching, agreement_gate
 from stmem_ros.model.segmenter import Architecture, Segmenter
 
 A, C, K = 8, 16, 3  # appearance and fused channels, classes
+AGREEMENT = (0.93, 0.975)
 PATCH = np.s_[..., 13:19, 17:23]  # 3 % of the pixels
 WITHIN = np.s_[15:17, 19:21]  # its middle, of which all detail is the patch's
 
@@ -24,7 +25,7 @@ def matching(reach: int = 3) -> Matching:
 
 def fusion(window: int = 3) -> AlignedFusion:
     torch.manual_seed(0)
-    return AlignedFusion(C, A, window, reach=3).eval()
+    return AlignedFusion(C, A, window, reach=3, agreement=AGREEMENT).eval()
 
 
 def texture(height: int, width: int, channels: int) -> Tensor:
@@ -164,7 +165,7 @@ def test_what_shows_another_place_is_not_looked_up() -> None:
 
 def test_frames_that_nearly_agree_are_looked_up_in_part() -> None:
     low, high = AGREEMENT
-    gates = agreement_gate(torch.tensor([low - 0.1, (low + high) / 2, high + 0.01]))
+    gates = agreement_gate(torch.tensor([low - 0.1, (low + high) / 2, high + 0.01]), AGREEMENT)
     torch.testing.assert_close(gates, torch.tensor([0.0, 0.5, 1.0]))
 
 

@@ -54,6 +54,7 @@ class FoldedAlignment:
         self._compare = (fusion.compare.weight.flatten(1), fusion.compare.bias)
         self._scale = fusion.sharpness.exp()
         self._closeness = fusion.closeness
+        self._agreement = fusion.agreement
 
     def extend(self, window: AlignedWindow | None, features: Tensor) -> AlignedWindow:
         """Take in the next frame, 1 x (C + A + K) x h x w; all paths now begin there."""
@@ -67,7 +68,7 @@ class FoldedAlignment:
         shift = self._match(descriptors, window.descriptors)
         corners = _corners(shift)
         before = window.frames[-1][..., self._channels + DIMENSIONS :]
-        gate = agreement_gate(_likeness(probability, before, *corners))
+        gate = agreement_gate(_likeness(probability, before, *corners), self._agreement)
         step = torch.cat([shift, gate * _inside_mask(shift)], dim=-1)
         frames, paths = window.newest(self.window - 1)
         paths = (*_extend_paths(step, *corners, paths), step)[: len(frames)]

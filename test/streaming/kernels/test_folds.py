@@ -126,7 +126,7 @@ def test_winograd_takes_only_what_it_can_do() -> None:
 @pytest.mark.parametrize("size", [(24, 40), (17, 21), (9, 16), (1, 7), (1, 1)])
 @torch.inference_mode()
 def test_alignment(size: tuple[int, int], window: int) -> None:
-    fusion = AlignedFusion(8, 6, window, reach=4)
+    fusion = AlignedFusion(8, 6, window, reach=4, agreement=(0.0, 1.0))
     random_weights(fusion)
     for scale in (fusion.matching.coarse, fusion.matching.fine, fusion):
         scale.sharpness.fill_(2.5)
