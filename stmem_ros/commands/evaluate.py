@@ -282,7 +282,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
 
     from stmem_ros.data.datasets import open_dataset
     from stmem_ros.evaluation.evaluate_dataset import evaluate_variants, variants_to_json
-    from stmem_ros.model.ablation import TITLES, load_variants
+    from stmem_ros.model.ablation import TITLES, load_variants, of_whole
     from stmem_ros.model.bundle import load_bundle
     from stmem_ros.streaming.execution import Execution
 
@@ -300,7 +300,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
             variants = load_variants(names[0], options.device)
         else:
             variants = {"mar": load_bundle(names[0], options.device)}
-        architecture = variants["mar"].architecture
+        architecture = of_whole(variants).architecture
         around = architecture.target, architecture.window - 1 - architecture.target
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
         execution = Execution(options.precision)
@@ -331,13 +331,14 @@ def _print_tables(
 ) -> None:
     """Scores of variants by their titles, without disturbances, the first, and with them."""
     from stmem_ros.evaluation.report.terminal import dataset_table, interval_table
+    from stmem_ros.model.ablation import of_whole
 
     if options.intervals:
         print(interval_table(titles, disturbed) + "\n")
     print(dataset_table(titles, list(next(iter(disturbed.values())).values())))
     if options.robustness:
         print("\nwith disturbed images")
-        print(dataset_table(list(disturbed), [variant["mar"] for variant in disturbed.values()]))
+        print(dataset_table(list(disturbed), [of_whole(variant) for variant in disturbed.values()]))
     if len(titles) > 1 and len(disturbed) > 1:
         for name, scores in disturbed.items():
             print(f"\nimages: {name}")

@@ -149,10 +149,10 @@ def run_convert(options: argparse.Namespace) -> int:
 
 def run_assemble(options: argparse.Namespace) -> int:
     from stmem_ros.io.output_file import check_output_files
-    from stmem_ros.model.ablation import VARIANTS, assemble
+    from stmem_ros.model.ablation import assemble, assembled_stages
 
     try:
-        stages = [options.run / name for name in VARIANTS]
+        stages = [options.run / name for name in assembled_stages(options.run)]
         check_output_files(options.out, stages, options.force)
         assemble(options.run, options.out)
     except (OSError, ValueError) as error:

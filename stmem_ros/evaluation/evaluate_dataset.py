@@ -20,6 +20,7 @@ from stmem_ros.data.label_sets import ClassGroups, shared_groups
 from stmem_ros.evaluation.flow_average import FlowAverage
 from stmem_ros.evaluation.metrics.figures import LabelFigures
 from stmem_ros.evaluation.metrics.label_scorer import LabelScorer
+from stmem_ros.model.ablation import of_whole
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.streaming.execution import Execution
@@ -123,7 +124,7 @@ def evaluate_variants(
             the variant ``flow``.
     """
     scores: dict[str, dict[str, Scores]] = {}
-    window = variants["mar"].architecture.window
+    window = of_whole(variants).architecture.window
     flow_average = FlowAverage(variants["frame"], window) if with_flow_average else None
     for disturbance in disturbances:
         scores[disturbance.name] = {
@@ -141,7 +142,7 @@ def evaluate_variants(
 
 def variants_to_json(scores: dict[str, Scores]) -> dict[str, Any]:
     """The model's figures, and those of all variants where there are more."""
-    content = asdict(scores["mar"])
+    content = asdict(of_whole(scores))
     if len(scores) > 1:
         content["variants"] = {name: asdict(s) for name, s in scores.items()}
     return content

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -29,6 +30,8 @@ from stmem_ros.model.bundle import (
 )
 from stmem_ros.model.tensor_file import write_tensors
 
+T = TypeVar("T")
+
 # variant: (with STF, with MAR); named as the training stages that make them
 VARIANTS = {
     "frame": (False, False),
@@ -45,6 +48,24 @@ TITLES = {
 }
 
 
+def variant_names(stf: bool, mar: bool) -> list[str]:
+    """The variants of a network with these parts, in order; the last one is itself."""
+    return [name for name, parts in VARIANTS.items() if parts[0] <= stf and parts[1] <= mar]
+
+
+def of_whole(variants: dict[str, T]) -> T:
+    """What belongs to the whole network, of things by variant; rivals of variants do not count."""
+    return [value for name, value in variants.items() if name in VARIANTS][-1]
+
+
+def assembled_stages(run: Path) -> list[str]:
+    """The stages of a training run that its bundle is made of; the last one is shipped.
+
+    ``mar`` is, or ``stf`` in a run without it.
+    """
+    return variant_names(stf=True, mar=(run / "mar").is_dir())
+
+
 def assemble(run: Path, out: Path) -> None:
     """Write the bundle of a training run with all it takes to compare the variants.
 
@@ -53,24 +74,27 @@ def assemble(run: Path, out: Path) -> None:
     Raises:
         BundleError: a stage of the run is missing, or its frame network is not shared by all.
     """
-    models = {name: load_bundle(run / name, "cpu") for name in VARIANTS}
-    full = models.pop("mar").state_dict()
+    *stages, last = assembled_stages(run)
+    full = load_bundle(run / last, "cpu").state_dict()
     extra: dict[str, Tensor] = {}
-    for name, model in models.items():
-        for key, value in model.state_dict().items():
+    for name in stages:
+        for key, value in load_bundle(run / name, "cpu").state_dict().items():
             if key not in full or not value.equal(full[key]):
                 if not key.startswith(("classifier.", "mar.")):
-                    raise BundleError(f"{run / name} and {run / 'mar'} differ in {key}")
+                    raise BundleError(f"{run / name} and {run / last} differ in {key}")
                 extra[f"{name}.{key}"] = stored(key, value)
     with whole_folder(out, FILES) as part:
         part.mkdir()
         for name in (DESCRIPTION, WEIGHTS, MEMORY):
-            shutil.copyfile(run / "mar" / name, part / name)
+            if (run / last / name).is_file():
+                shutil.copyfile(run / last / name, part / name)
         write_tensors(part / ABLATION, extra)
 
 
 def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str, BundledSegmenter]:
     """The variants of a bundle with ``ablation.safetensors``, by their names in ``VARIANTS``.
+
+    The last one is the bundle's network itself.
 
     Raises:
         BundleError: no such bundle, or it has no variants.
@@ -84,7 +108,8 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
     full = load_bundle(folder, device)
     extra = read_weights(folder / ABLATION)
     models = {}
-    for name, (stf, mar) in VARIANTS.items():
+    for name in variant_names(full.architecture.stf, full.architecture.mar):
+        stf, mar = VARIANTS[name]
         architecture = dataclasses.replace(full.architecture, stf=stf, mar=mar)
         model = BundledSegmenter(dataclasses.replace(full.info, architecture=architecture))
         variant_state = {
