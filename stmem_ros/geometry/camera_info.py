@@ -109,13 +109,18 @@ def read_out(info: Any, size: Size | None = None) -> tuple[np.ndarray, int, int]
     if size is not None and size != part and (part != whole):
         if _are_near(size, part):
             part = size
-        elif (x, y, width, height) != (0, 0, *whole) and _are_near(size, whole):
+        elif (x, y, width, height) != (0, 0, *whole) and _is_larger(size, part):
             raise ValueError(
-                f"camera_info names a region of interest of {part[0]} x {part[1]} pixels, but the "
-                f"image has {size[0]} x {size[1]}, as the whole sensor; let the driver set roi to 0"
+                f"camera_info names a region of interest of {width} x {height} pixels, binned by "
+                f"{bx} x {by}, but the image has {size[0]} x {size[1]}; roi counts pixels of the "
+                "whole sensor, before binning, and is 0 where all of it is sent: correct the driver"
             )
     moved = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
     return resizing(1 / bx, 1 / by) @ moved, *part
+
+
+def _is_larger(size: Size, other: Size) -> bool:
+    return any(a > b + NEAR for a, b in zip(size, other, strict=True))
 
 
 def _are_near(size: Size, other: Size) -> bool:

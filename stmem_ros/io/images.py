@@ -19,6 +19,7 @@ from stmem_ros.io.compressed_format import CompressedFormat, read_format
 from stmem_ros.io.encodings import DEPTH, BitDepth, ImageError, encoding_of, to_8_bits, to_rgb
 from stmem_ros.io.file_kind import kind_of
 from stmem_ros.io.message_data import message_bytes, on_host
+from stmem_ros.io.png_file import SIGNATURE, pixels_alone
 from stmem_ros.io.tiff_form import why_not_as_stored
 
 
@@ -41,6 +42,9 @@ LABEL_ENCODINGS = ("mono8", "8UC1")
 # Grey or colour, 8 or 16 bits, as the file has it. Pixels are taken as they are stored, as those of
 # calibrations and labels are: EXIF may say that people should look at them turned.
 _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+# What OpenCV logs of an image that it cannot read, or of tags of a TIFF that it does not know.
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+_SILENT = 0
 _DEPTH_HEADER = struct.Struct("<iff")  # of compressedDepth: codec, and A and B of A / (value - B)
 
 
@@ -207,13 +211,18 @@ def _decoded(encoded: np.ndarray, title: str) -> np.ndarray:
     # OpenCV fills the missing part of a cut JPEG with grey and says nothing.
     if encoded[:2].tobytes() == b"\xff\xd8" and _is_cut_jpeg(encoded):
         raise ImageError(f"{title} is cut off (no end of JPEG)")
+    if encoded[: len(SIGNATURE)].tobytes() == SIGNATURE:
+        encoded = pixels_alone(encoded, title)
     with _opened(io.BytesIO(encoded.data), title) as image:
         if image.format == "TIFF" and (why := why_not_as_stored(image)):
             raise ImageError(f"{title} is a TIFF with {why}; save it as PNG, or as plain RGB")
+    level = _set_log_level(_SILENT)
     try:
         pixels = cv2.imdecode(encoded, _AS_STORED)
     except cv2.error as error:
         raise ImageError(f"{title} cannot be decoded: {' '.join(str(error).split())}") from error
+    finally:
+        _set_log_level(level)
     if pixels is None:
         raise ImageError(f"{title} is damaged, or has a form that OpenCV does not know")
     return pixels

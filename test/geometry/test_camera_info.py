@@ -112,6 +112,16 @@ def test_a_region_of_an_image_that_is_whole_is_refused() -> None:
         to_camera(camera_info(roi=(32, 24, 64, 48)), rectified=True, size=SIZE)
 
 
+@pytest.mark.parametrize("roi", [(0, 0, 64, 48), (16, 12, 32, 24)])
+def test_a_region_in_binned_pixels_is_refused(roi: tuple) -> None:
+    info = camera_info(roi=roi, binning_x=2, binning_y=2)
+    size = roi[2:]
+    named = rf"{size[0]} x {size[1]} pixels, binned by 2 x 2.*image has {size[0]} x {size[1]}"
+    with pytest.raises(ValueError, match=named):
+        to_camera(info, rectified=True, size=size)
+    assert to_camera(info, rectified=True, size=(size[0] // 2, size[1] // 2)).matrix[0][0] == 50
+
+
 def test_a_lens_that_focuses_keeps_its_model_until_pixels_move() -> None:
     calibrations = Calibrations(rectified=False)
 

@@ -367,6 +367,14 @@ def test_a_tiff_whose_pixels_would_be_others_than_those_stored_is_refused(data, 
         decode_compressed(data)
 
 
+def test_of_a_tiff_nothing_is_said_beside_the_error(capfd) -> None:
+    assert np.array_equal(decode_compressed(tiff(Image.fromarray(RGB), tiffinfo={65000: "x"})), RGB)
+    data = tiff(Image.fromarray(RGB))
+    with pytest.raises(ImageError, match="damaged"):
+        decode_compressed(data[: len(data) // 2])
+    assert capfd.readouterr() == ("", "")
+
+
 def test_plain_tiffs_are_read_as_stored() -> None:
     assert np.array_equal(decode_compressed(tiff(Image.fromarray(RGB))), RGB)
     for pixels in (RGB[..., ::-1], np.dstack([RGB[..., ::-1], GREY])):  # as image_transport does

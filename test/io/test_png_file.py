@@ -1,0 +1,57 @@
+"""PNGs as programs write them: what is not pixels is left out; damage is told in our own words."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from stmem_ros.io.images import ImageError, decode_compressed
+
+RGB = np.random.default_rng(5).integers(0, 256, (12, 16, 3), np.uint8)
+PNG = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
+BEHIND_HEADER = 33  # bytes of signature and IHDR
+
+
+def part(name: bytes, content: bytes, check_sum: int | None = None) -> bytes:
+    check_sum = zlib.crc32(name + content) if check_sum is None else check_sum
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check_sum)
+
+
+def with_part(*values) -> bytes:
+    return PNG[:BEHIND_HEADER] + part(*values) + PNG[BEHIND_HEADER:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_part(b"iCCP", b"sRGB\0\0" + zlib.compress(b"x" * 200)),
+        with_part(b"sBIT", b"\0\0\0"),
+        with_part(b"eXIf", b"junk"),
+        with_part(b"acTL", bytes(8)),
+        with_part(b"tEXt", b"a\0b", 7),
+        PNG + b"notes of a camera" * 100,
+    ],
+    ids=["profile", "bits", "exif", "animation", "text", "behind"],
+)
+def test_what_is_wrong_beside_the_pixels_says_nothing(data: bytes, capfd) -> None:
+    assert np.array_equal(decode_compressed(data), RGB)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (PNG[: len(PNG) // 2], "cut off"),
+        (PNG[:-12], "cut off"),
+        (PNG[:100] + bytes([PNG[100] ^ 1]) + PNG[101:], r"IDAT at byte 33"),
+        (with_part(b"CgBI", b"\x50\0\x20\x02"), "CgBI"),
+        (PNG[:BEHIND_HEADER] + bytes(20), "damaged"),
+    ],
+    ids=["half", "end", "flipped", "of a phone", "zeros"],
+)
+def test_damage_is_named_and_nothing_else_is_said(data: bytes, named: str, capfd) -> None:
+    with pytest.raises(ImageError, match=named):
+        decode_compressed(data)
+    assert capfd.readouterr() == ("", "")
