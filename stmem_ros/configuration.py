@@ -47,8 +47,9 @@ class Range:
 Positive = Annotated[float, Range(gt=0.0)]
 NotNegative = Annotated[float, Range(ge=0.0)]
 Probability = Annotated[float, Range(ge=0.0, le=1.0)]
-Count = Annotated[int, Range(ge=0)]
-CountFromOne = Annotated[int, Range(ge=1)]
+MOST = 1_000_000_000  # of whatever is counted; more is a slip of the finger
+Count = Annotated[int, Range(ge=0, le=MOST)]
+CountFromOne = Annotated[int, Range(ge=1, le=MOST)]
 
 
 class ConfigurationError(ValueError):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from stmem_ros.classes import check_name
 from stmem_ros.configuration import (
+    MOST,
     Count,
     CountFromOne,
     NotNegative,
@@ -56,7 +57,7 @@ class StageConfig:
     """
 
     epochs: Count
-    batch: Annotated[int, Range(ge=2)]
+    batch: Annotated[int, Range(ge=2, le=MOST)]
     learning_rate: NotNegative
     backbone_rate: NotNegative = 1.0
     weight_decay: NotNegative = 1e-4

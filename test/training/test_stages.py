@@ -337,6 +337,7 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one() -> None
         ("epochs: 2", "epoch: 2", "frame.epoch"),
         ("epochs: 2", "epochs: '2'", "frame.epochs is '2'"),
         ("batch: 2", "batch: 0", "frame.batch is 0"),
+        ("epochs: 2", "epochs: 100000000000000000000", "frame.epochs is 1000"),
         ("batch: 2", "batch: 1", "frame.batch is 1"),  # batch norm cannot train on one image
         ("epochs: 2", "epochs: 1.5", "frame.epochs is 1.5"),
         ("epochs: 2", "epochs: -1", "frame.epochs is -1"),
