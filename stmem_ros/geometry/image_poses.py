@@ -81,4 +81,11 @@ class ImagePoses:
         return self._odometry.is_awaited(stamp)
 
     def _camera_from_base(self, camera_frame: str, stamp: int) -> np.ndarray:
-        return self._transforms.lookup(frame_name(camera_frame), self._base_frame, stamp)
+        frame = frame_name(camera_frame)
+        try:
+            return self._transforms.lookup(frame, self._base_frame, stamp)
+        except FramesNotConnectedError as error:
+            raise FramesNotConnectedError(
+                f"{error}; parameter base_frame must name the robot's frame, which TF joins to the "
+                "camera's"
+            ) from error

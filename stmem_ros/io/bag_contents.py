@@ -12,6 +12,14 @@ class BagError(ValueError):
     """A bag cannot be used; the message names it and what is wrong."""
 
 
+class MessageError(BagError):
+    """A message of a bag cannot be read; ``reason`` says why, without its place in the bag."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class ImageForm:
     """What the first image of a topic tells.

@@ -14,6 +14,7 @@ _NO_CAMERA = frozenset(
 )  # fmt: skip
 _DEPTH = ("16UC1", "32FC1")
 _GREY = ("mono8", "mono16", "8UC1", "8UC", "mono")
+_STREAMS = ("/FFMPEGPacket", "/Packet", "/CompressedVideo")  # types, of theora the second one
 _TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
 FEW = 0.1  # share of the most messages; a topic of fewer is no camera beside one of more
 OUTPUTS = ("stmem_ros/msg/LabelInfo", "stmem_ros/msg/FrameStatistics")  # a node's alone
@@ -46,8 +47,14 @@ def find_image_topic(topics: tuple[Topic, ...], wanted: str | None = None) -> To
             listed = "; ".join(f"{name} {why}" for name, why in why_not.items())
             advice = "; choose one with --topic" if not all(map(_no_pictures, images)) else ""
             raise BagError(f"there are no camera images: {listed}{advice}")
-        have = ", ".join(f"{t.name} ({t.type})" for t in topics) or "nothing"
-        raise BagError(f"the bag holds no camera images; it holds {have}")
+        have = ", ".join(f"{t.name} ({t.problem or t.type})" for t in topics) or "nothing"
+        streams = [t.name for t in topics if t.type.endswith(_STREAMS)]
+        advice = (
+            f"; {', '.join(streams)} is a video stream: republish it as images (image_transport)"
+            if streams
+            else ""
+        )
+        raise BagError(f"the bag holds no camera images; it holds {have}{advice}")
     cameras = _narrowed(cameras, topics)
     if len(cameras) > 1:
         listed = "; ".join(describe(t) for t in cameras)

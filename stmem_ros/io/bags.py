@@ -32,7 +32,7 @@ from rosbags.rosbag2 import (
 )
 
 from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile, one_line
-from stmem_ros.io.bag_contents import BagError, ImageForm, Record, Topic
+from stmem_ros.io.bag_contents import BagError, ImageForm, MessageError, Record, Topic
 from stmem_ros.io.bag_files import open_bag
 from stmem_ros.io.bounded_inflation import InflationError, inflate_message
 from stmem_ros.io.message_types import CAMERA_INFO as CAMERA_INFO
@@ -186,7 +186,7 @@ class BagReader:
         """The message of a record, with the fields of today.
 
         Raises:
-            BagError: its bytes are no such message.
+            MessageError: its bytes are no such message.
         """
         with self._named(record):
             return record.recorded.decode(record.data)
@@ -195,7 +195,7 @@ class BagReader:
         """The bytes of a record as ROS 2 sends them today.
 
         Raises:
-            BagError: they have to be changed, and are no such message.
+            MessageError: they have to be changed, and are no such message.
         """
         with self._named(record):
             return record.recorded.to_cdr(record.data)
@@ -206,9 +206,8 @@ class BagReader:
         try:
             yield
         except DecodeError as error:
-            raise BagError(
-                f"{self.path}, {record.topic} at {record.time}: {one_line(error)}"
-            ) from error
+            place = f"{self.path}, {record.topic} at {record.time}"
+            raise MessageError(place, one_line(error)) from error
 
     def stamp(self, record: Record) -> int | None:
         """The stamp in a message, ns: of its header, its first transform, its clock.

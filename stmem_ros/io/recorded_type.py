@@ -22,6 +22,8 @@ from stmem_ros.io.message_upgrade import (
 
 HEADER = "std_msgs/msg/Header"
 IDL = ("ros2idl", "omgidl")
+CDR_HEADER = 4  # bytes before a message
+PLAIN_CDR = (b"\0\0", b"\0\1")  # how they begin; others are of XCDR2, or lists of parameters
 
 
 class DecodeError(ValueError):
@@ -87,9 +89,12 @@ class RecordedType:
             raise DecodeError(self.problem)
         try:
             message = self._deserialize(data)
-            return message if self._upgrade is None else self._upgrade(message)
         except Exception as error:  # damaged bytes make a decoder fail in its own way
-            raise DecodeError(f"not a {self.name}: {one_line(error)}") from error
+            raise DecodeError(self._why_not(data)) from error
+        try:
+            return message if self._upgrade is None else self._upgrade(message)
+        except Exception as error:
+            raise DecodeError(f"{self.name} cannot be upgraded: {one_line(error)}") from error
 
     def to_cdr(self, data: bytes) -> bytes:
         """The bytes as ROS 2 sends them today.
@@ -100,6 +105,18 @@ class RecordedType:
         if self._channel.encoding == CDR and (self.problem or self.is_as_today):
             return data
         return bytes(self._today.serialize_cdr(self.decode(data), self.name))
+
+    def _why_not(self, data: bytes) -> str:
+        """Why bytes that a decoder refused may be no message of this type."""
+        if not self._is_ros1 and data[:2] not in PLAIN_CDR and len(data) >= CDR_HEADER:
+            return (
+                f"it begins with the bytes {data[:CDR_HEADER].hex(' ')}, not as CDR does (00 00 or "
+                "00 01): record it with the middleware's default encoding"
+            )
+        return (
+            f"its {len(data)} bytes are not a {self.name}: they are cut off, damaged, or of "
+            "another type"
+        )
 
     def _parse(self) -> Definitions:
         """The definitions in the bag, by today's names; empty without any."""

@@ -140,6 +140,7 @@ def test_a_message_that_is_no_image_is_one_invalid_frame(
     frames, _ = replay(tmp_path / "bag", small_model)
     assert states(frames) == ["labelled", "invalid", "labelled"]
     assert "not a sensor_msgs/msg/Image" in frames[1].reason
+    assert str(tmp_path) not in frames[1].reason  # so that frames of one reason are told together
     assert frames[1].stamp == START + PERIOD
 
 
@@ -269,8 +270,24 @@ def test_the_grid_of_a_replay_is_where_the_robot_is_and_depth_bears_it_out(
         ahead = np.hypot(*frame.points[:, :2].T) < 15
         ground = np.abs(frame.points[ahead, 2]) < 0.05
         assert 0.3 < ground.mean() < 1
+    assert run.notes == ()
     travelled = [frame.map.grid_from_base[0, 3] for frame in frames]
     assert np.diff(travelled) == pytest.approx([0.6] * 3, abs=0.01)
+
+
+def test_depth_that_is_of_no_images_moment_is_told(
+    tmp_path: Path, small_model: BundledSegmenter
+) -> None:
+    create_synthetic_bag(tmp_path / "drive", "straight", seed=2, frames=2, rate=10.0)
+    with BagReader(tmp_path / "drive") as source, BagWriter(tmp_path / "late") as bag:
+        for record in source.records():
+            message = source.decode(record)
+            if record.topic == "/camera/depth":
+                message.header.stamp.nanosec += 30_000_000
+            bag.write(record.topic, record.type, message, record.time, "static" in record.topic)
+    frames, run = replay(tmp_path / "late", small_model)
+    assert all(frame.map is not None and frame.points is None for frame in frames)
+    assert ["/camera/depth" in note and "0.030 s" in note for note in run.notes] == [True]
 
 
 def test_two_replays_are_equal_to_the_last_digit(

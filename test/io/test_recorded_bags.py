@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lz4.frame
@@ -16,6 +17,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from support.bags import PERIOD, START, jpeg, write_bag
 
 from stmem_ros.io.bag_channel import Channel, parse_profiles
+from stmem_ros.io.bag_contents import MessageError
 from stmem_ros.io.bag_topics import find_image_topic, find_info_topic, is_rectified
 from stmem_ros.io.bags import (
     BAG_MESSAGES,
@@ -291,10 +293,32 @@ def test_the_camera_is_told_by_messages_types_and_the_last_part_of_names() -> No
         find_image_topic((raw, image("/front/image_raw")))
     with pytest.raises(BagError, match="no messages"):
         find_image_topic((image("/camera/image_raw", count=0),))
+    stream = Topic("/camera/image_raw/ffmpeg", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket", 10)
+    with pytest.raises(BagError, match=r"/camera/image_raw/ffmpeg is a video stream: republish"):
+        find_image_topic((stream, info))
+    other = Topic("/image", "foxglove.CompressedImage", 10, problem="its messages are 'json'")
+    with pytest.raises(BagError, match=r"/image \(its messages are 'json'\)"):
+        find_image_topic((other,))
     # The calibration of another camera does harm.
     rear = (image("/front/image_raw"), image("/rear/image_raw"),
             Topic("/rear/camera_info", CAMERA_INFO, 10))  # fmt: skip
     assert find_info_topic(rear, rear[0]) is None
+
+
+def test_bytes_that_are_no_message_are_told_in_a_line_of_our_own(drive: Path) -> None:
+    with BagReader(drive) as bag:
+        record = next(bag.records())
+        for data, named in (
+            (
+                record.data[:20],
+                "its 20 bytes are not a sensor_msgs/msg/CompressedImage",
+            ),
+            (b"", "its 0 bytes are not"),
+            (b"\0\7" + record.data[2:], "begins with the bytes 00 07 00 00"),
+        ):
+            with pytest.raises(MessageError, match="/camera/image_raw/compressed at") as error:
+                bag.decode(replace(record, data=data))
+            assert named in error.value.reason
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from stmem_ros.geometry.camera_info import other_frame
 from stmem_ros.geometry.transforms import TransformBuffer
+from stmem_ros.io.bag_contents import MessageError
 from stmem_ros.io.bag_topics import (
     find_depth_topic,
     find_image_topic,
@@ -255,14 +256,14 @@ class BagMoments:
         topics = self._cameras[camera]
         try:
             message = self._bag.decode(record)
-        except BagError as error:
+        except MessageError as error:
             return Moment(
                 camera=camera,
                 index=index,
                 stamp=record.time,
                 received=record.time,
                 message=None,
-                problem=str(error),
+                problem=error.reason,
             )
         stamp = nanoseconds(message.header.stamp)
         if self._stamps.get(record.topic) == stamp:
@@ -312,8 +313,8 @@ class BagMoments:
         """Keep what a message other than an image says."""
         try:
             message = self._bag.decode(record)
-        except BagError as error:
-            self.note_unused(record.topic, str(error))
+        except MessageError as error:
+            self.note_unused(record.topic, error.reason)
             return
         if record.topic in self._static:
             self._transforms.add_message(message, self._static[record.topic])

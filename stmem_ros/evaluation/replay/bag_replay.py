@@ -51,7 +51,7 @@ from stmem_ros.io.images import decode_image, writeable
 from stmem_ros.io.points import decode_points
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.pipeline import Pipeline, PipelineConfig
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import SECOND, nanoseconds
 
 SAME_MOMENT = 50_000_000  # ns; a lidar's cloud belongs to an image at most that far away
 STATES = {
@@ -112,6 +112,7 @@ class BagReplay:
         )
         self._bit_depths = {camera: BitDepth() for camera in self.cameras}
         self._transforms = TransformBuffer()
+        self._apart: dict[str, int] = {}  # by topic of points: the nearest to an image's moment, ns
         begin = bag.data_start + round(1e9 * options.start)
         length = options.duration
         self._moments = BagMoments(
@@ -158,7 +159,13 @@ class BagReplay:
     @property
     def notes(self) -> tuple[str, ...]:
         """What else is wrong with the bag, a line each; known after the frames."""
-        return (*self._bag.notes, *self._moments.notes)
+        apart = [
+            f"{name} is compared with no grid: its nearest stamp is {nearest / SECOND:.3f} s away "
+            "from that of an image"
+            for name, nearest in self._apart.items()
+            if nearest
+        ]
+        return (*self._bag.notes, *self._moments.notes, *apart)
 
     def frames(self) -> Iterator[ReplayedFrame]:
         """Every image of the bag, in order; bags damaged in the middle end early with ``error``."""
@@ -322,14 +329,15 @@ class BagReplay:
         if moment.points is None or topic is None:
             return None
         stamp = nanoseconds(moment.points.header.stamp)
+        apart = abs(stamp - moment.stamp)
+        if apart > (SAME_MOMENT if topic.type == POINTS else 0):
+            self._apart[topic.name] = min(apart, self._apart.get(topic.name, apart))
+            return None
+        self._apart[topic.name] = 0
         try:
             if topic.type != POINTS:
-                if stamp != moment.stamp:
-                    return None
                 depth = read_depth(moment.points, moment.message.header.frame_id)
                 return _depth_points(depth, placed.view)
-            if abs(stamp - moment.stamp) > SAME_MOMENT:
-                return None
             frame = moment.points.header.frame_id.lstrip("/")
             grid_from_points = self._transforms.lookup(placed.frame, frame, stamp)
             base_from_points = np.linalg.inv(placed.grid_from_base) @ grid_from_points
