@@ -93,7 +93,8 @@ def open_bag(path: Path, stack: ExitStack) -> OpenBag:
         paths, missing = _files(path, metadata)
         notes += [f"metadata.yaml names {name}, which is not there" for name in missing]
     if not paths:
-        raise BagFileError("it holds no .mcap, .db3 or .bag file")
+        inner = [f"its folder {name} is a bag: name that" for name in _inner_bags(path)[:1]]
+        raise BagFileError("; ".join(["it holds no .mcap, .db3 or .bag file", *notes, *inner]))
     files, failed = [], []
     for each in paths:
         try:
@@ -108,6 +109,12 @@ def open_bag(path: Path, stack: ExitStack) -> OpenBag:
         raise BagFileError("; ".join(failed) if len(paths) > 1 else failed[0].partition(": ")[2])
     notes += [f"a file of the bag is left out: {reason}" for reason in failed]
     return OpenBag(tuple(files), metadata, tuple(notes))
+
+
+def _inner_bags(folder: Path) -> list[str]:
+    """Names of the folders in a folder that hold files of bags."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path.name for path in inner if any(NAMES.search(p.name) for p in path.iterdir())]
 
 
 def _reason(path: Path, error: Exception) -> str:

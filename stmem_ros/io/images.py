@@ -351,7 +351,12 @@ def _pixels(image: RawImage, dtype: type, channels: int, rows: int | None = None
     data = on_host(message_bytes(image.data))
     if not image.width or not image.height:
         raise ImageError(f"image is {image.width} x {image.height} pixels")
-    if image.step < row or len(data) < image.step * (height - 1) + row:
+    if image.step < row:
+        raise ImageError(
+            f"{image.encoding} image has a step of {image.step} bytes, but a row of {image.width} "
+            f"pixels takes {row}; the driver must fill in the bytes of a row"
+        )
+    if len(data) < image.step * (height - 1) + row:
         raise ImageError(
             f"{image.encoding} image of {image.width} x {image.height} pixels holds {len(data)} "
             f"bytes with step {image.step}; it needs at least {row * height}"

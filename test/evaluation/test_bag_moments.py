@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.bags import PERIOD, START
+from support.bags import PERIOD, START, jpeg, write_bag
 
 from stmem_ros.costmap.depth import read_depth
 from stmem_ros.evaluation.replay.bag_moments import BagMoments, TopicChoice, find_cameras
@@ -58,6 +58,20 @@ def test_packed_depth_is_found_beside_the_images() -> None:
     packed = Topic("/front/depth/compressedDepth", COMPRESSED, 3)
     (camera,) = find_cameras((FRONT, packed), ("front",), TopicChoice(depth=True)).values()
     assert camera.depth == packed
+
+
+@pytest.mark.parametrize(("unit", "notes"), [(1, 0), (2, 0), (1000, 1)])
+def test_stamps_of_another_unit_than_ns_are_told(tmp_path, unit: int, notes: int) -> None:
+    image = jpeg(np.zeros((6, 8, 3), np.uint8))
+    stamps = [(START + i * PERIOD) // unit for i in range(3)]
+    write_bag(tmp_path / "bag", [image] * 3, stamps=stamps)
+    with BagReader(tmp_path / "bag") as bag:
+        cameras = find_cameras(bag.topics, ("",), TopicChoice())
+        moments = BagMoments(bag, cameras, bag.start, bag.end + 1, TransformBuffer())
+        assert [moment.stamp for moment in moments] == stamps
+        assert ["over 0.2 s" in note and "0.0002 s" in note for note in moments.notes] == (
+            [True] * notes
+        )
 
 
 @pytest.mark.parametrize(("frame", "later"), [("depth", 0), ("camera", 10**9)])

@@ -76,6 +76,15 @@ def test_flicker_counts_changes_a_pixel_and_second() -> None:
     assert flicker.rate == pytest.approx(2 / (4 * 2.0))
 
 
+@pytest.mark.filterwarnings("error")
+def test_flicker_in_no_time_is_not_known() -> None:
+    pair = ConfusionMatrix(2)
+    pair.add(np.array([[0, 0, 0, 1]], np.uint8), np.array([[0, 0, 1, 1]], np.uint8))
+    flicker = Flicker(2)
+    flicker.add(pair, seconds=1e-7)
+    assert np.isnan(flicker.class_rates).all()
+
+
 def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     calibration = Calibration()
     reference = np.zeros((1, 10), np.uint8)

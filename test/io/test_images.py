@@ -112,7 +112,7 @@ def test_an_unsupported_encoding_is_named_with_those_that_work() -> None:
     ("change", "named"),
     [
         ({"data": b"123"}, " 3 bytes"),
-        ({"step": 7}, "step 7"),
+        ({"step": 7}, "step of 7 bytes.*takes 192"),
         ({"height": 0}, "64 x 0 pixels"),
         ({"height": 4000}, "4000"),
     ],

@@ -176,6 +176,17 @@ def test_what_is_no_bag_is_named_for_what_it_is(tmp_path: Path) -> None:
         BagReader(tmp_path / "folder")
 
 
+def test_a_folder_without_files_of_a_bag_says_which_are_missed_or_where_they_are(
+    drive: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BagError, match="its folder drive is a bag"):
+        BagReader(tmp_path)
+    file = next(drive.glob("*.mcap"))
+    file.unlink()
+    with pytest.raises(BagError, match=f"metadata.yaml names {file.name}, which is not there"):
+        BagReader(drive)
+
+
 @pytest.mark.parametrize("definition", ["string data\n", "no message { 1 2 3\n", ""])
 def test_a_type_that_cannot_be_read_costs_its_topic_alone(tmp_path: Path, definition: str) -> None:
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:

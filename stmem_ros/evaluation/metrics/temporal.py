@@ -90,7 +90,7 @@ class Flicker(Accumulator):
     @property
     def class_rates(self) -> np.ndarray:
         """The same for each class before the change, NaN for a class that did not occur."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.exposure > 0, 1e6 * self.changes / self.exposure, np.nan)
 
 

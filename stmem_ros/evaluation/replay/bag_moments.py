@@ -22,8 +22,9 @@ from stmem_ros.io.bag_topics import (
 from stmem_ros.io.bags import TF, BagError, BagReader, Record, Topic
 from stmem_ros.io.images import ImageError, decode_label
 from stmem_ros.pipeline import DEPTH_SLOP
-from stmem_ros.stamps import nanoseconds
+from stmem_ros.stamps import SECOND, nanoseconds
 
+FAST = 100  # times; stamps that run so much faster or slower than the recording are of other units
 LATE = 200_000_000  # ns; transforms and references recorded that much after an image still count
 
 
@@ -182,7 +183,9 @@ class BagMoments:
         self._recent: dict[str, deque[tuple[int, Any]]] = {}
         self._unread: dict[str, tuple[int, str]] = {}  # by topic: how many, the first reason
         self._unmatched: dict[str, int] = {}  # by topic: references without an image
-        self._stamps: dict[str, int] = {}  # the newest of each image topic, ns
+        # By image topic: stamp and time of recording of the first and of the newest image, ns.
+        self._first: dict[str, tuple[int, int]] = {}
+        self._newest: dict[str, tuple[int, int]] = {}
         self._foreign: dict[str, str] = {}  # by topic of camera_info: that its frame is another
         self._standing: dict[str, int] = {}  # by topic: images with the stamp of the one before
         self._static = {t.name: t.name.endswith("static") for t in bag.topics if t.type == TF}
@@ -202,6 +205,13 @@ class BagMoments:
                 f"stamps stand still: {count} images on {topic} have the stamp of the one before; "
                 "let the driver stamp each image with its own time"
             )
+        for topic, (stamp, received) in self._first.items():
+            stamped, recorded = self._newest[topic][0] - stamp, self._newest[topic][1] - received
+            if min(stamped, recorded) > 0 and not 1 / FAST < stamped / recorded < FAST:
+                notes.append(
+                    f"images on {topic} were recorded over {recorded / SECOND:g} s, but their "
+                    f"stamps span {stamped / SECOND:g} s: are these in ns and of one clock?"
+                )
         return tuple(notes)
 
     def note_unused(self, topic: str, why: str) -> None:
@@ -266,9 +276,10 @@ class BagMoments:
                 problem=error.reason,
             )
         stamp = nanoseconds(message.header.stamp)
-        if self._stamps.get(record.topic) == stamp:
+        if self._newest.get(record.topic, (None,))[0] == stamp:
             self._standing[record.topic] = self._standing.get(record.topic, 0) + 1
-        self._stamps[record.topic] = stamp
+        self._first.setdefault(record.topic, (stamp, record.time))
+        self._newest[record.topic] = stamp, record.time
         reference = None
         if topics.label is not None:
             _, reference = self._references.pop((topics.label.name, stamp), (0, None))
