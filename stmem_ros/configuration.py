@@ -87,7 +87,7 @@ def read_yaml(path: Path, title: str, loader: type[yaml.SafeLoader] | None = Non
         text = path.read_text(encoding="utf-8")
         if len(text) > LONGEST_FILE:
             raise ValueError(f"it has {len(text)} characters; allowed: at most {LONGEST_FILE}")
-        return _load(text, loader or _Loader)
+        return _load(text, loader or YamlLoader)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{title} {path} is missing") from error
     except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
@@ -201,11 +201,11 @@ def _check_keys(node: yaml.Node, seen: set[yaml.Node]) -> None:
         _check_keys(value, seen)
 
 
-class _Loader(yaml.SafeLoader):
+class YamlLoader(yaml.SafeLoader):
     """YAML 1.1, where ``1e-3`` is a number too, as in YAML 1.2 and in ROS."""
 
 
-_Loader.add_implicit_resolver(
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),

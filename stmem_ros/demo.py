@@ -18,8 +18,9 @@ from stmem_ros.costmap.messages import read_semantic_grid
 from stmem_ros.drawing import GridView, bird_view, overlay
 from stmem_ros.evaluation.metrics.confusion import ConfusionMatrix
 from stmem_ros.geometry.transforms import TransformBuffer, TransformError
+from stmem_ros.io.bag_contents import MessageError
 from stmem_ros.io.bags import TF, BagReader, Topic
-from stmem_ros.io.encodings import BitDepth
+from stmem_ros.io.encodings import BitDepth, ImageError
 from stmem_ros.io.images import decode_image, decode_label
 from stmem_ros.io.pages import render
 from stmem_ros.io.whole_output import whole_file
@@ -60,11 +61,16 @@ class Moment:
 
 
 class Recording:
-    """The input bag and the node's output side by side."""
+    """The input bag and the node's output side by side.
+
+    Attributes:
+        left_out: why messages of the input cannot be read, by the names of their topics.
+    """
 
     def __init__(self, source: BagReader, image: Topic, output: Path) -> None:
         self.source = source
         self.image = image
+        self.left_out: dict[str, str] = {}
         self.labels: dict[int, np.ndarray] = {}
         self.grids: dict[int, Any] = {}  # messages
         self.model = ""
@@ -86,8 +92,7 @@ class Recording:
         transforms = self._transforms()
         grid: Any = None
         depth = BitDepth()
-        for record in self.source.records({self.image.name}):
-            message = self.source.decode(record)
+        for _, message in self._messages({self.image.name}):
             stamp = nanoseconds(message.header.stamp)
             grid = self.grids.get(stamp, grid)
             if stamp not in self.labels:
@@ -106,10 +111,18 @@ class Recording:
         if reference is None or not self.classes:
             return None
         confusion = ConfusionMatrix(len(self.classes))
-        for record in self.source.records({reference.name}):
-            message = self.source.decode(record)
+        for topic, message in self._messages({reference.name}):
             if (label := self.labels.get(nanoseconds(message.header.stamp))) is not None:
-                truth = decode_label(message)
+                try:
+                    truth = decode_label(message)
+                except ImageError as error:
+                    self.left_out.setdefault(topic, str(error))
+                    continue
+                if truth.shape != label.shape:
+                    self.left_out.setdefault(
+                        topic, "its labels are of another size than the images"
+                    )
+                    continue
                 if truth[truth != UNLABELLED].max(initial=0) >= len(self.classes):
                     return None  # they are of another label set
                 confusion.add(truth, label)
@@ -118,9 +131,17 @@ class Recording:
     def _transforms(self) -> TransformBuffer:
         buffer = TransformBuffer(keep=float("inf"))
         tf = {t.name: t.name.endswith("static") for t in self.source.topics if t.type == TF}
-        for record in self.source.records(set(tf)):
-            buffer.add_message(self.source.decode(record), tf[record.topic])
+        for topic, message in self._messages(set(tf)):
+            buffer.add_message(message, tf[topic])
         return buffer
+
+    def _messages(self, topics: set[str]) -> Iterator[tuple[str, Any]]:
+        """Topic and message of what was recorded on some topics, but what cannot be read."""
+        for record in self.source.records(topics):
+            try:
+                yield record.topic, self.source.decode(record)
+            except MessageError as error:
+                self.left_out.setdefault(record.topic, error.reason)
 
 
 def write_report(recording: Recording, summary: DemoSummary, out: Path) -> None:

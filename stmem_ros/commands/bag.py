@@ -6,9 +6,19 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Annotated
 
 from stmem_ros.commands.arguments import add_force
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.configuration import Count, CountFromOne, Range, convert
+
+CREATED = {  # what numbers of a new bag may be
+    "rate": Annotated[float, Range(ge=0.001, le=10_000.0)],
+    "camera_height": Annotated[float, Range(gt=0.0, le=1000.0)],
+    "camera_pitch": Annotated[float, Range(ge=-90.0, le=90.0)],
+    "frames": CountFromOne,
+    "seed": Count,
+}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -31,7 +41,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--names", type=Path, help="text file with a name per line: chooses and orders the images"
     )
     create.add_argument("--rate", type=float, help="frames a second (default: 10, or the video's)")
-    create.add_argument("--calibration", type=Path, help="camera_calibration YAML, or JSON")
+    create.add_argument("--calibration", type=Path, help="YAML of camera_calibration or OpenCV, "
+                        "or JSON")  # fmt: skip
     create.add_argument("--camera-height", type=float, help="m over the ground; writes /tf_static")
     create.add_argument("--camera-pitch", type=float, default=0.0, help="degrees downwards")
     create.add_argument("--frames", type=int, default=60, help="frames of a synthetic drive")
@@ -85,12 +96,11 @@ def run_create(options: argparse.Namespace) -> int:
             raise CommandError(f"--{name} goes with --images alone")
     if options.cameras and not options.synthetic:
         raise CommandError("--cameras goes with --synthetic alone")
-    for name in ("rate", "camera_height"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < math.inf:
-            raise CommandError(f"--{name.replace('_', '-')} is {value}; it must be positive")
     inputs = (options.images, options.video, options.labels, options.names, options.calibration)
     try:
+        for name, kind in CREATED.items():
+            if (value := getattr(options, name)) is not None:
+                convert(value, kind, f"--{name.replace('_', '-')}")
         check_output_files(options.out, [path for path in inputs if path], options.force)
         count, problem = _create_synthetic(options) if options.synthetic else _create(options)
     except (OSError, ValueError) as error:

@@ -147,6 +147,8 @@ def _show(bag: Path, options: argparse.Namespace) -> tuple[DemoSummary, Topic | 
             device=done.device,
         )
         write_report(recording, summary, out)
+        for name, why in recording.left_out.items():
+            print(f"messages on {name} are left out, the first: {why}")
     return summary, topics.info
 
 

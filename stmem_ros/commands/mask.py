@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,15 +61,18 @@ def run_learn(options: argparse.Namespace) -> int:
 def _look_at(path: Path, topic: str | None, edges: StillEdges) -> None:
     """Add the images of a bag, at most ``MOST_IMAGES`` from its beginning to its end.
 
+    Images that cannot be read are left out and told.
+
     Raises:
-        BagError, ImageError: the bag, or an image of it, cannot be read.
+        BagError: the bag cannot be read.
         StillEdgesError: images are of different sizes.
     """
     from tqdm import tqdm
 
+    from stmem_ros.io.bag_contents import MessageError
     from stmem_ros.io.bag_topics import find_image_topic
     from stmem_ros.io.bags import BagReader
-    from stmem_ros.io.encodings import BitDepth
+    from stmem_ros.io.encodings import BitDepth, ImageError
     from stmem_ros.io.images import decode_image
 
     with BagReader(path) as bag:
@@ -76,6 +80,13 @@ def _look_at(path: Path, topic: str | None, edges: StillEdges) -> None:
         step = -(-camera.count // MOST_IMAGES)
         depth = BitDepth()
         records = tqdm(bag.records({camera.name}), total=camera.count, desc="looking", unit="frame")
-        for i, record in enumerate(records):
-            if i % step == 0:
-                edges.add(decode_image(bag.decode(record), depth))
+        left_out = []
+        for record in islice(records, None, None, step):
+            try:
+                image = decode_image(bag.decode(record), depth)
+            except (MessageError, ImageError) as error:
+                left_out.append(error)
+                continue
+            edges.add(image)
+    if left_out:
+        print(f"{path}: {len(left_out)} images are left out, the first: {left_out[0]}")

@@ -38,13 +38,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     import dataclasses
 
+    from stmem_ros.configuration import Count, convert
     from stmem_ros.training.config import load_config
     from stmem_ros.training.stages import train_stage
 
     try:
         config = load_config(options.config)
         if options.seed is not None:
-            config = dataclasses.replace(config, seed=options.seed)
+            seed = convert(options.seed, Count, "--seed")
+            config = dataclasses.replace(config, seed=seed)
         bundle = train_stage(
             options.stage,
             config,

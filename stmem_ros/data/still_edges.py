@@ -50,7 +50,8 @@ class StillEdges:
             self._size = (height, width)
         elif self._size != (height, width):
             raise StillEdgesError(
-                f"images are of {self._size[1]} x {self._size[0]} and {width} x {height} pixels"
+                f"images are of {self._size[1]} x {self._size[0]} and {width} x {height} pixels; a "
+                "mask is of one size: take recordings of one"
             )
         scale = min(1.0, HEIGHT / height)
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)

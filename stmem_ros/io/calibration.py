@@ -1,4 +1,4 @@
-"""Camera calibration files in the format of ROS's camera_calibration (and its JSON twin)."""
+"""Camera calibration files of ROS's camera_calibration (and its JSON twin), and of OpenCV."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from stmem_ros.configuration import read_yaml
+from stmem_ros.configuration import YamlLoader, read_yaml
 from stmem_ros.geometry.camera import CameraModel, as_matrix
 from stmem_ros.geometry.lens import read_lens
 
@@ -21,13 +22,29 @@ ALLOWED = (
 )
 
 
+class _Loader(YamlLoader):
+    """YAML, and that of OpenCV: a first line of its own, and matrices with a tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.removeprefix("%YAML:1.0"))
+
+
+def _matrix(loader: YamlLoader, node: yaml.MappingNode) -> Any:
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", _matrix)
+
+
 def read_calibration(path: Path) -> CameraModel:
     """Read ``camera_info`` YAML as written by camera_calibration, or JSON with ``K`` and ``D``.
+
+    What OpenCV's calibration writes has the same names (and ``fisheye_model``).
 
     Raises:
         ValueError: missing, or no calibration; one line names the file and the problem.
     """
-    raw = read_yaml(path, "calibration")
+    raw = read_yaml(path, "calibration", _Loader)
     try:
         return _camera(raw)
     except ValueError as error:
@@ -47,7 +64,8 @@ def _camera(raw: Any) -> CameraModel:
     if matrix.size != 9:
         raise ValueError(f"{names[2]} has {matrix.size} numbers; it must have 9")
     distortion = _numbers(raw, names[3]).tolist() if names[3] in raw else []
-    model, coefficients = read_lens(str(raw.get("distortion_model") or ""), distortion)
+    named = raw.get("distortion_model") or ("equidistant" if raw.get("fisheye_model") else "")
+    model, coefficients = read_lens(str(named), distortion)
     return CameraModel(width, height, as_matrix(matrix.reshape(3, 3)), coefficients, model)
 
 

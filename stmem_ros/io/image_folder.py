@@ -19,11 +19,14 @@ def image_paths(folder: Path) -> list[Path]:
     Hidden files are left out: ``._NAME``, which macOS writes on foreign disks, is no image.
 
     Raises:
-        ImageFolderError: two files have one name but for their suffix; which one is meant?
+        ImageFolderError: there is no such folder, or two files have one name but for their suffix;
+            which one is meant?
     """
+    if not folder.is_dir():
+        raise ImageFolderError(f"there is no folder {folder}")
     paths = [
         path
-        for path in (folder.iterdir() if folder.is_dir() else ())
+        for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path)
     ]
     known: dict[str, Path] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class RawImage(Protocol):
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # of compressed images
 EXIF_ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 26  # of a compressed image: a few bytes may stand for any number of pixels
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # that is told instead
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
 LABEL_ENCODINGS = ("mono8", "8UC1")
 # Grey or colour, 8 or 16 bits, as the file has it. Pixels are taken as they are stored, as those of
@@ -336,7 +338,7 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
         kind = kind_of(start) or f"is no {', '.join(FORMATS)} image"
         raise ImageError(f"{title} {kind}") from error
     except Exception as error:  # damaged bytes make any of the decoders fail in its own way
-        reason = " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(f"{title} is missing or no readable image: {reason}") from error
 
 

@@ -33,7 +33,7 @@ from stmem_ros.io.output_topics import NODE, camera_topic, output_topics
 from stmem_ros.msg import FrameStatistics, LabelInfo
 from stmem_ros.online.environment import private_environment
 from stmem_ros.online.node_process import NodeProcess
-from stmem_ros.online.player import BagPlayer, PlayOptions
+from stmem_ros.online.player import BagPlayer, PlayOptions, is_topic_name
 from stmem_ros.online.recorder import Recorder
 from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
@@ -93,6 +93,8 @@ def replay_online(
     }
     prefix = f"{camera}/" if camera else ""
     remaps = {prefix + name: topic.name for name, topic in inputs.items() if topic is not None}
+    if wrong := [name for name in remaps.values() if not is_topic_name(name)]:
+        raise ReplayError(f"{wrong[0]!r} is no name of a ROS 2 topic: rename it in the bag")
     with NodeProcess(values, remaps, out / "node.log", node.threads) as process:
         output = RecordingFolder(out).output
         try:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_topic_name import validate_topic_name
 from rosgraph_msgs.msg import Clock
 
 from stmem_ros.io.bag_channel import KEEP_ALL
@@ -163,7 +165,8 @@ class BagPlayer:
         """Why a topic cannot or must not be played, empty if it can."""
         if not self._is_chosen(topic.name):
             return ""
-        if self._options.remaps.get(topic.name, topic.name) == CLOCK:
+        name = self._options.remaps.get(topic.name, topic.name)
+        if name == CLOCK:
             return "the player makes a clock of its own; with --remap it has another name"
         is_named = topic.name in self._options.remaps or self._options.topics is not None
         of_node = is_output(topic, topics) or (
@@ -173,6 +176,8 @@ class BagPlayer:
             return "a segmentation node published it; name it with --topics to play it"
         if topic.problem and not topic.is_sendable:
             return topic.problem
+        if not is_topic_name(name):
+            return f"{name!r} is no name of a ROS 2 topic: give it another one with --remap"
         try:
             message_type(topic.type)
         except MessageTypeError as error:
@@ -213,6 +218,15 @@ def play_bag(
             rclpy.try_shutdown()
         if not player.played:
             raise BagError(f"{path}: no message was played")
+
+
+def is_topic_name(name: str) -> bool:
+    """Whether ROS 2 allows a name, as it does not all of those in bags of ROS 1."""
+    try:
+        validate_topic_name(name)
+    except InvalidTopicNameException:
+        return False
+    return True
 
 
 def _profile(topic: Topic) -> QoSProfile:

@@ -80,6 +80,20 @@ def with_ros(arguments: tuple[str, ...], named: tuple[str, ...]) -> ParameterSet
         with_ros(("bag", "play", "/nowhere", "--remap", "a"), ("--remap", "FROM:=TO")),
         (("bag", "create", "/tmp/stmem-none", "--images", "/nowhere"), ("/nowhere",)),
         (("bag", "create", "/tmp/stmem-none", "--synthetic", "moon"), ("'moon'", "straight")),
+        *(
+            (("bag", "create", "/tmp/stmem-none", *source, *option), (*option, "allowed"))
+            for source in (("--synthetic", "turn"), ("--images", "/n"))
+            for option in (
+                ("--frames", "-1"),
+                ("--frames", "0"),
+                ("--seed", "-1"),
+                ("--rate", "1e-09"),
+                ("--rate", "1e+22"),
+                ("--rate", "nan"),
+                ("--camera-height", "nan"),
+                ("--camera-pitch", "nan"),
+            )
+        ),
         with_ros(("demo", "--bag", "/nowhere", "--out", "/tmp/stmem-none"), ("/nowhere",)),
         with_ros(("demo", "--model", "nonesuch"), ("'nonesuch'",)),
         (("model", "info", "nonesuch"), ("'nonesuch'",)),

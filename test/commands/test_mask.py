@@ -42,6 +42,18 @@ def test_a_painted_hood_is_masked_and_little_more(
     assert main(["mask", "learn", str(bag), "--out", str(out)]) == 1  # it is there
 
 
+def test_an_image_that_cannot_be_read_costs_itself_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [jpeg(image) for image in hooded(panorama(COUNT))]
+    images[3] = images[3][:200]
+    out = tmp_path / "hood.png"
+    bag = write_bag(tmp_path / "drive", images)
+    assert main(["mask", "learn", str(bag), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "1 images are left out" in text and f"{COUNT - 1} images" in text
+
+
 def test_several_recordings_tell_together(tmp_path: Path) -> None:
     bags = [
         recording(tmp_path / name, hooded(panorama(12, seed))) for seed, name in enumerate("ab")

@@ -45,6 +45,24 @@ def test_json_has_its_matrix_in_rows_or_as_nine_numbers(tmp_path: Path) -> None:
     assert read_calibration(rows) == read_calibration(flat)
 
 
+@pytest.mark.parametrize(("fisheye", "model"), [("", "plumb_bob"), ("1", "equidistant")])
+def test_a_file_of_opencv_is_read(tmp_path: Path, fisheye: str, model: str) -> None:
+    import cv2
+
+    storage = cv2.FileStorage(str(tmp_path / "out.yml"), cv2.FILE_STORAGE_WRITE)
+    storage.write("image_width", 128)
+    storage.write("image_height", 96)
+    if fisheye:
+        storage.write("fisheye_model", int(fisheye))
+    storage.write("camera_matrix", np.reshape(K, (3, 3)))
+    storage.write("distortion_coefficients", np.array([[0.02, -0.005, 0.001, 0.0]]))
+    storage.release()
+    assert (tmp_path / "out.yml").read_text().startswith("%YAML:1.0")
+    camera = read_calibration(tmp_path / "out.yml")
+    assert (camera.model, camera.distortion) == (model, (0.02, -0.005, 0.001, 0.0))
+    assert camera.matrix[0] == (100.0, 0.0, 63.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

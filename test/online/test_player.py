@@ -58,6 +58,20 @@ def test_a_recorded_clock_is_left_out_and_what_was_latched_stays(
     assert min(c.clock.sec for c in clocks) >= 1_699_999_999
 
 
+def test_a_name_that_ros_refuses_costs_its_topic_alone(
+    start_stmem, ros_domain: None, tmp_path: Path
+) -> None:
+    for names in (["/old pose"], ["/old pose", "/pose"]):
+        with BagWriter(tmp_path / f"{len(names)}") as bag:
+            for name in names:
+                pose = BAG_MESSAGES.transform(np.eye(4), "base", BAG_MESSAGES.header(0, "map"))
+                bag.write(name, TF, pose, 10**9)
+    alone, both = (start_stmem("bag", "play", tmp_path / name) for name in "12")
+    assert both.exit_code(timeout=60) == 0, both.text()
+    assert "'/old pose' is no name" in both.text() and "1 messages played" in both.text()
+    assert alone.exit_code(timeout=60) == 1 and "Traceback" not in alone.text()
+
+
 def test_what_the_node_makes_of_a_bag_is_recorded(start_node, start_stmem, tmp_path: Path) -> None:
     create_synthetic_bag(tmp_path / "bag", "straight", seed=2, frames=4, rate=10.0)
     parameters = {"use_sim_time": "true", "image_reliability": "reliable"}
