@@ -263,7 +263,7 @@ class _Run:
 
 @contextmanager
 def _spinning_node() -> Iterator[Node]:
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node("stmem_replay", parameter_overrides=[Parameter("use_sim_time", value=True)])
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -204,7 +204,8 @@ def play_bag(
         BagError: the bag cannot be played, or no message was.
     """
     with BagReader(path) as bag:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        # Without arguments, as rcl would take those of --remap for its own.
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         player = None
         try:
             player = BagPlayer(rclpy.create_node("stmem_bag_player"), bag, options)

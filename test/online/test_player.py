@@ -24,12 +24,13 @@ def test_a_bag_is_played_with_its_clock_in_order_and_again_when_looped(
     images = peer.collect(Image, "/renamed")
     clocks = peer.collect(Clock, "/clock")
     static = peer.collect(TFMessage, "/tf_static", LATCHED)
-    start_stmem("bag", "play", tmp_path / "bag", "--loop", "--remap", "/camera/image_raw:=/renamed")
+    remap = ("--remap", "/camera/image_raw:=/renamed")
+    player = start_stmem("bag", "play", tmp_path / "bag", "--loop", *remap)
     peer.wait(lambda: len(images) >= 12, "two whole rounds of images")
     stamps = [round(m.header.stamp.nanosec / 1e8) for m in images]
     first = stamps.index(0)
     assert stamps[first : first + 8] == [0, 1, 2, 3, 0, 1, 2, 3]
-    assert static
+    assert static and player.text() == ""
     times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clocks]
     steps = [b - a for a, b in itertools.pairwise(times) if b >= a]
     assert statistics.median(steps) < 0.05  # it runs between messages, which are 0.1 s apart
