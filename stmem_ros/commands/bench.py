@@ -15,6 +15,7 @@ from stmem_ros.commands.arguments import (
     image_size,
 )
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.configuration import CountFromOne, convert
 from stmem_ros.io.whole_output import whole_file
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
@@ -141,6 +142,8 @@ def run_core(options: argparse.Namespace) -> int:
 
     _check(options)
     try:
+        for name in ("repeats", "cameras"):
+            convert(getattr(options, name), CountFromOne, f"--{name}")
         times = bench_core(
             options.model,
             options.size,

@@ -90,8 +90,8 @@ def run(options: argparse.Namespace) -> int:
     defaults = options.dataset_defaults if options.bags else options.bag_defaults
     for name, default in defaults.items():
         if getattr(options, name) != default:
-            kind = "bags" if options.bags else "--dataset"
-            raise CommandError(f"--{name.replace('_', '-')} does not go with {kind}")
+            kind = "--dataset" if options.bags else "bags"
+            raise CommandError(f"--{name.replace('_', '-')} goes with {kind} alone; leave it out")
     keep_freed_memory()  # before threads begin, whose memory it would not concern
     return _run_bags(options) if options.bags else _run_dataset(options)
 

@@ -19,6 +19,7 @@ from stmem_ros.model.segmenter import Architecture
 BLOCK = (16, 16)  # of the published networks; a state dict does not tell it
 WINDOW = 3
 SHOWN = 5  # keys that are wrong
+NUMBERS = "it must be an array of numbers, of numpy.save"
 
 
 def convert_checkpoint(
@@ -80,12 +81,16 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
     Raises:
         CheckpointError: unreadable, or sizes that do not fit each other.
     """
+    if classes < 1:
+        raise CheckpointError(f"the number of classes is {classes}; it must be 1 or more")
     arrays = []
     for path in (keys, values):
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise CheckpointError(why_unreadable(path, error)) from error
+            raise CheckpointError(f"{why_unreadable(path, error)}; {NUMBERS}") from error
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise CheckpointError(f"{path} holds other things than real numbers; {NUMBERS}")
         if array.ndim not in (2, 3):
             raise CheckpointError(f"{path} has shape {array.shape}; it must be items x channels")
         arrays.append(torch.from_numpy(array.reshape(-1, array.shape[-1])).float())
@@ -102,7 +107,12 @@ def import_memory(keys: Path, values: Path, classes: int) -> MemoryBank:
 def _architecture(path: Path, state: dict[str, Tensor], found: str) -> Architecture:
     """What the shapes of the weights tell about the network; ``found``: its keys, for people."""
     classifier = state.get("classifier.weight")
-    if classifier is None or classifier.ndim != 4:
+    if classifier is not None and classifier.ndim != 4:
+        raise CheckpointError(
+            f"{path}: the classifier's weight is {tuple(classifier.shape)}; it must be that of a "
+            "convolution, classes x channels x 1 x 1"
+        )
+    if classifier is None:
         raise CheckpointError(
             f"{path}: missing classifier (decode_head.conv_seg.weight); {found}; "
             "expected are those of the published code (pspnet., STF., MAR.) or of a PSPNet of "

@@ -98,6 +98,10 @@ def with_ros(arguments: tuple[str, ...], named: tuple[str, ...]) -> ParameterSet
         with_ros(("demo", "--model", "nonesuch"), ("'nonesuch'",)),
         (("model", "info", "nonesuch"), ("'nonesuch'",)),
         (("doctor", "--size", "big"), ("--size", "'big'")),
+        (("bench", "core", "--repeats", "0"), ("--repeats", "from 1")),
+        (("bench", "core", "--cameras", "-2"), ("--cameras", "from 1")),
+        (("evaluate", "/nowhere", "--ablate"), ("--ablate", "--dataset alone")),
+        (("evaluate", "--dataset", "camvid", "--out", "x"), ("--out", "bags alone")),
         (
             ("evaluate", "--dataset", "camvid", "--root", "/nowhere", "--model", "onboard"),
             ("/nowhere/clips.json", "/nowhere/val.txt"),

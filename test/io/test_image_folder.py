@@ -95,3 +95,8 @@ def test_the_format_in_a_bag_tells_what_its_bytes_hold(tmp_path: Path) -> None:
         message = bag.decode(next(bag.records()))
     assert message.format == "mono16; png compressed "
     assert np.array_equal(decode_image(message)[..., 0], ramp)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ImageFolderError, match=f"no folder {tmp_path}/nowhere"):
+        image_paths(tmp_path / "nowhere")

@@ -1,13 +1,16 @@
 """PNGs as programs write them: what is not pixels is left out; damage is told in our own words."""
 
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from stmem_ros.io.images import ImageError, decode_compressed
+from stmem_ros.io.images import ImageError, decode_compressed, read_header
 
 RGB = np.random.default_rng(5).integers(0, 256, (12, 16, 3), np.uint8)
 PNG = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
@@ -55,3 +58,18 @@ def test_damage_is_named_and_nothing_else_is_said(data: bytes, named: str, capfd
     with pytest.raises(ImageError, match=named):
         decode_compressed(data)
     assert capfd.readouterr() == ("", "")
+
+
+def test_too_many_pixels_are_told_by_the_error_alone(tmp_path: Path) -> None:
+    size = struct.pack(">IIBBBBB", 12000, 9000, 8, 0, 0, 0, 0)
+    (tmp_path / "large.png").write_bytes(PNG[:8] + part(b"IHDR", size) + PNG[BEHIND_HEADER:])
+    command = "from stmem_ros.io.images import *; read_header(Path('large.png'))"
+    ended = subprocess.run(  # pytest has filters of its own for warnings
+        [sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "12000 x 9000" in ended.stderr and "Warning" not in ended.stderr
+
+
+def test_a_folder_that_is_named_as_an_image_is_told_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"or no readable image: Is a directory$"):
+        read_header(tmp_path)

@@ -128,8 +128,11 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, capsys) -> None:
     with pytest.raises(CheckpointError, match="epoch"):
         convert_checkpoint(tmp_path / "b.pth", "x", 1024)
     save({"a": torch.zeros(1)}, tmp_path / "c.pth")
-    with pytest.raises(CheckpointError, match="classifier"):
+    with pytest.raises(CheckpointError, match="missing classifier"):
         convert_checkpoint(tmp_path / "c.pth", "x", 1024)
+    save({"decode_head.conv_seg.weight": torch.zeros(4, 5)}, tmp_path / "d.pth")
+    with pytest.raises(CheckpointError, match=r"classifier's weight is \(4, 5\)"):
+        convert_checkpoint(tmp_path / "d.pth", "x", 1024)
 
 
 def test_nothing_is_unpickled_but_weights(tmp_path: Path) -> None:
@@ -155,3 +158,22 @@ def test_memory_files_of_the_published_code_are_imported(tmp_path: Path, capsys)
     assert main(["memory", "import", *arguments, "--classes", "5", "--force"]) == 1
     error = capsys.readouterr().err
     assert "6 items" in error and "5 classes" in error
+
+
+@pytest.mark.parametrize("array", [np.array([{}]), np.zeros((6, 4), complex), None])
+def test_memory_files_that_hold_no_numbers_are_named(tmp_path: Path, array) -> None:
+    path = tmp_path / "key.npy"
+    if array is None:
+        np.savez(tmp_path / "key", a=np.zeros(3))
+        (tmp_path / "key.npz").rename(path)
+    else:
+        np.save(path, array)
+    with pytest.raises(CheckpointError, match=r"key\.npy.*array of numbers"):
+        import_memory(path, path, classes=3)
+
+
+@pytest.mark.parametrize("classes", [0, -3])
+def test_a_memory_of_no_classes_is_refused(tmp_path: Path, classes: int) -> None:
+    np.save(tmp_path / "key.npy", np.zeros((6, 4)))
+    with pytest.raises(CheckpointError, match=f"classes is {classes};"):
+        import_memory(tmp_path / "key.npy", tmp_path / "key.npy", classes)
