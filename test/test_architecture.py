@@ -97,6 +97,7 @@ def test_the_public_names_are_there() -> None:
         _ = stmem_ros.nothing
 
 
+@pytest.mark.ros
 def test_the_public_names_and_the_messages_are_there_in_any_folder(tmp_path: Path) -> None:
     code = "from stmem_ros import StreamingSegmenter, load_bundle; import stmem_ros.msg"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -29,6 +29,7 @@ from stmem_ros.streaming.kernels.cuda_graph import CudaGraphs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", *DTYPES)
+FLOAT16_ON_CPU = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 3)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Execution:
         if self.cuda_graphs and device.type != "cuda":
             raise ValueError(
                 f"cuda_graphs is true on device {str(device)!r}; it takes a GPU (cuda)"
+            )
+        if self.precision == "float16" and device.type == "cpu" and not FLOAT16_ON_CPU:
+            raise ValueError(
+                f"precision is 'float16' on device 'cpu'; that takes torch 2.3 or newer, and this "
+                f"is {torch.__version__}: take float32 or bfloat16"
             )
         if self.precision != "auto":
             return self

@@ -46,6 +46,7 @@ def test_images_to_the_node_and_bare_pushes_are_measured(
     assert "image to label" in done.stdout
 
 
+@pytest.mark.ros
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -80,7 +80,9 @@ def test_contacts_alone_are_one_row_and_a_cloud_is_as_large_as_the_labels(view: 
     assert labelled_points(update, view.label, RULES).shape == (360, 480)
     small = labelled_points(update, view.label, RULES, (90, 120))
     assert small.shape == (90, 120) and POINT.itemsize == 16
-    assert (small["label"] == view.label[2::4, 2::4]).mean() > 0.99
+    # Both pixels in the middle are nearest; OpenCV 4.6 takes the first.
+    nearest = [view.label[i::4, i::4] for i in (1, 2)]
+    assert any(np.array_equal(small["label"], label) for label in nearest)
 
 
 def test_what_a_mask_covers_has_no_point(view: View) -> None:

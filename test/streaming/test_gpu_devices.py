@@ -28,7 +28,14 @@ DEVICE = "cuda:1"  # not the current one
 # Lines that may cast what is large, in half precision, how often per batch: the image before the
 # backbone, features for what stays float32.
 CASTS = {"execution.py:run": 2}
-pytestmark = pytest.mark.filterwarnings("ignore:model")
+RELEASE = tuple(map(int, torch.__version__.split(".")[:2]))
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:model"),
+    pytest.mark.skipif(
+        RELEASE < (2, 3) and not torch.cuda.is_available(),
+        reason="fake tensors of torch 2.2 and older need a CUDA driver",
+    ),
+]
 
 
 def fake_streams(architecture: Architecture, precision: str, count: int) -> list:
