@@ -22,7 +22,9 @@ HOST = """
 import ctypes, json, os, signal, sys, warnings
 import cv2, numpy, torch
 
-loaded = set(sys.modules)  # torch 2.1 loads sympy by itself
+# torch 2.1 loads sympy at once, 2.2 when a module is made without weights.
+torch.nn.Linear(1, 1, device="meta")
+loaded = set(sys.modules)
 
 symbols = []
 look_up = ctypes.CDLL.__getattr__
