@@ -38,7 +38,6 @@ class RawImage(Protocol):
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # of compressed images
 EXIF_ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 26  # of a compressed image: a few bytes may stand for any number of pixels
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # that is told instead
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files that are read
 LABEL_ENCODINGS = ("mono8", "8UC1")
 # Grey or colour, 8 or 16 bits, as the file has it. Pixels are taken as they are stored, as those of
@@ -322,7 +321,7 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
         ImageError: the same for what fails in the ``with`` statement: it is missing or damaged.
     """
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with _open(source) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(
                     f"{title} is {image.width} x {image.height} pixels; allowed: at most "
@@ -340,6 +339,12 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
     except Exception as error:  # damaged bytes make any of the decoders fail in its own way
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(f"{title} is missing or no readable image: {reason}") from error
+
+
+def _open(source: Path | io.BytesIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is told as an error
+        return Image.open(source, formats=FORMATS)
 
 
 def _pixels(image: RawImage, dtype: type, channels: int, rows: int | None = None) -> np.ndarray:

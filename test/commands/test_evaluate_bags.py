@@ -341,8 +341,8 @@ def test_what_another_version_made_is_not_kept(
     [
         ([], ("bags", "--dataset")),
         (["BAG", "--dataset", "camvid"], ("bags", "--dataset")),
-        (["BAG", "--ablate"], ("--ablate", "bags")),
-        (["--dataset", "camvid", "--drop", "0.1"], ("--drop", "--dataset")),
+        (["BAG", "--ablate"], ("--ablate", "--dataset alone")),
+        (["--dataset", "camvid", "--drop", "0.1"], ("--drop", "bags alone")),
         (["BAG", "--fail-under", "beauty=1"], ("'beauty'",)),
         (["BAG", "--fail-over", "miou"], ("'miou'", "FIGURE=NUMBER")),
         (["BAG", "--latency-model", "fast"], ("'fast'", "milliseconds")),
