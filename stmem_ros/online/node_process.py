@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  # of a CPU's time in /proc, a second
+ENDING = 60.0  # s; a node ends within 3, on a busy machine later
 
 
 class NodeProcessError(Exception):
@@ -56,7 +57,7 @@ class NodeProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
-                self._process.wait(timeout=15)
+                self._process.wait(timeout=ENDING)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
