@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.signals import was_signalled
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -36,6 +37,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    try:
+        bundle = _train(options)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or was_signalled():
+            print("--resume continues from the last checkpoint", file=sys.stderr)
+        raise
+    print(f"bundle written to {bundle}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> Path:
     import dataclasses
 
     from stmem_ros.configuration import Count, convert
@@ -47,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         if options.seed is not None:
             seed = convert(options.seed, Count, "--seed")
             config = dataclasses.replace(config, seed=seed)
-        bundle = train_stage(
+        return train_stage(
             options.stage,
             config,
             options.data,
@@ -61,11 +73,6 @@ def run(options: argparse.Namespace) -> int:
         # From a loading process, the message is a traceback whose last line is `class: message`.
         last = str(error).strip().splitlines()[-1]
         raise CommandError(last.removeprefix(f"{_path(type(error))}: ")) from error
-    except KeyboardInterrupt:
-        print("--resume continues from the last checkpoint", file=sys.stderr)
-        raise
-    print(f"bundle written to {bundle}")
-    return 0
 
 
 def _path(kind: type) -> str:

@@ -136,6 +136,20 @@ def test_ctrl_c_in_an_epoch_says_how_to_go_on(
     assert len(torch.load(checkpoint, weights_only=True)["progress"]["losses"]) == 3
 
 
+def test_what_fails_because_of_an_interrupt_says_how_to_go_on(
+    tmp_path: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a loading process ended")
+
+    monkeypatch.setattr("stmem_ros.training.stages.train_stage", fail)
+    monkeypatch.setattr("stmem_ros.commands.train.was_signalled", lambda: True)
+    arguments = ["--config", str(config_path), "--data", ".", "--run", str(tmp_path)]
+    with pytest.raises(RuntimeError):
+        main(["train", "frame", *arguments])
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_a_finished_stage_is_begun_anew_by_force_alone(
     data: Path, trained: Path, tmp_path: Path, config_path: Path
 ) -> None:
