@@ -98,8 +98,10 @@ def replay_online(
     with NodeProcess(values, remaps, out / "node.log", node.threads) as process:
         output = RecordingFolder(out).output
         try:
+            paired = topics.depth if node.parameters.depth else None
+            check = process.check_alive
             return _play_and_record(
-                bag, topics.image, PlayOptions(), output, rate, process.check_alive, (camera,)
+                bag, topics.image, paired, PlayOptions(), output, rate, check, (camera,)
             )
         except ReplayError as error:
             raise ReplayError(f"{error}; the node's last words: {process.last_line()}") from error
@@ -130,26 +132,32 @@ def record_while_playing(
         namespace = f"/{cameras[0]}/" if cameras[0] else "/"
         of_camera = tuple(topic for topic in bag.topics if topic.name.startswith(namespace))
         topic = find_image_topic(bag.topics if image else of_camera, image)
-        return _play_and_record(bag, topic, options, output, rate, lambda: None, cameras)
+        return _play_and_record(bag, topic, None, options, output, rate, lambda: None, cameras)
 
 
 def _play_and_record(
     bag: BagReader,
     image: Topic,
+    paired: Topic | None,
     options: PlayOptions,
     output: Path,
     rate: float | None,
     check: Callable[[], None],
     cameras: Sequence[str] = ("",),
 ) -> PlayedBag:
-    """``check`` is called while waiting and may raise; ``image``: of the first camera."""
+    """``check`` is called while waiting and may raise; ``image``: of the first camera.
+
+    ``paired``: the depth images without which it is not labelled.
+    """
     with _spinning_node() as node:
         layers = _wait_until_active(node, check)
         with BagWriter(output, compress=True) as writer:
             player = BagPlayer(node, bag, options)
             run = _Run(node, writer, player.start, image, cameras, layers, check)
             try:
-                _wait_until_found(player, image, check)
+                for topic in filter(None, (image, paired)):
+                    _wait_until_found(player, topic, check)
+                time.sleep(SETTLING)
                 run.play(player, rate)
             finally:
                 run.close()
@@ -299,12 +307,11 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
     raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
 
 
-def _wait_until_found(player: BagPlayer, image: Topic, check: Callable[[], None]) -> None:
-    """Wait for the node to subscribe to the images; what is sent before is lost."""
+def _wait_until_found(player: BagPlayer, topic: Topic, check: Callable[[], None]) -> None:
+    """Wait for the node to subscribe to a topic; what is sent before is lost."""
     deadline = time.monotonic() + START_TIMEOUT
-    while not player.listeners(image.name):
+    while not player.listeners(topic.name):
         check()
         if time.monotonic() > deadline:
-            raise ReplayError(f"{NODE} does not listen to {image.name}")
+            raise ReplayError(f"{NODE} does not listen to {topic.name}")
         time.sleep(0.02)
-    time.sleep(SETTLING)
