@@ -161,7 +161,9 @@ def _score_run(
     """Score those frames of a clip that one stream sees; the seconds each of them took."""
     stream.reset()
     scorer.restart()
-    thing = find_crossing_thing(dataset, clip) if disturbance.crossing else None
+    # Frames that are no video are seen each on its own: nothing crosses between them.
+    crossed = disturbance.crossing and clip.is_video
+    thing = find_crossing_thing(dataset, clip) if crossed else None
     seconds: list[float] = []
     references: dict[float, tuple[np.ndarray, np.ndarray | None]] = {}
     for time_index, i in run:
