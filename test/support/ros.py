@@ -13,6 +13,7 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -35,6 +36,7 @@ class Peer:
     def __init__(self) -> None:
         rclpy.init()
         self.node = Node("test_peer")
+        self._get_state = self.node.create_client(GetState, f"{NODE}/get_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -66,12 +68,29 @@ class Peer:
     def call(self, kind: type, service: str, request: object) -> object:
         client = self.node.create_client(kind, service)
         assert client.wait_for_service(timeout_sec=PATIENCE), f"no service {service}"
+        # A node drops requests and answers of clients it has yet to discover. It hears of them in
+        # their order: when it answers a younger client, it knows this one.
+        self._ask_state(self.node.create_client(GetState, f"{NODE}/get_state"))
         future = client.call_async(request)
         self.wait(future.done, f"an answer of {service}")
         return future.result()
 
     def state(self) -> int:
-        return self.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
+        return self._ask_state(self._get_state)
+
+    def _ask_state(self, client: Client) -> int:
+        """Asks until there is an answer: asking twice does no harm."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if not client.wait_for_service(timeout_sec=1.0):
+                continue
+            future = client.call_async(GetState.Request())
+            again = time.monotonic() + 2.0
+            while not future.done() and time.monotonic() < again:
+                time.sleep(0.01)
+            if future.done():
+                return future.result().current_state.id
+        raise AssertionError(f"waited {PATIENCE} s for an answer of {client.srv_name}")
 
     def transition(self, number: int) -> bool:
         request = ChangeState.Request()
