@@ -33,7 +33,7 @@ from stmem_ros.streaming.kernels.chunks import chunk_length, joined
 from stmem_ros.streaming.kernels.cuda_graph import recorded
 from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
-TILE = 16  # pixels of a row that are compared in one product
+TILE = 8  # pixels of a row that are compared in one product
 PIXELS = 4096  # fused at a time
 
 
@@ -128,13 +128,10 @@ class FoldedAlignment:
             _interpolate(*of_frame) for of_frame in zip(earlier, index, weight, strict=True)
         ]
         candidates.append(pixels)
-        query = torch.cat(
-            [self._scale * pixels[:, c : c + DIMENSIONS], pixels[:, c + DIMENSIONS :]], dim=1
-        )
-        products = [query * frame[:, c:] for frame in candidates]
+        products = [pixels[:, c:] * frame[:, c:] for frame in candidates]
         scores = torch.stack([product[:, :DIMENSIONS].sum(dim=-1) for product in products])
         same_class = torch.stack([product[:, DIMENSIONS:].sum(dim=-1) for product in products])
-        attention = (scores + self._closeness[:, None]).softmax(dim=0)
+        attention = (self._scale * scores + self._closeness[:, None]).softmax(dim=0)
         attention[:-1] *= visibility
         attention *= same_class
         attention = (attention / attention.sum(dim=0))[..., None]
@@ -228,11 +225,22 @@ def _box_sum(x: Tensor, size: int, rows: int = 1) -> Tensor:
     lengths = x.shape[rows], x.shape[columns]
     x = F.pad(x, (0, 0) * (x.ndim - 1 - columns) + (size // 2,) * 4)
     for dimension, length in zip((rows, columns), lengths, strict=True):
-        total = x.narrow(dimension, 0, length).clone()
-        for i in range(1, size):
-            total += x.narrow(dimension, i, length)
-        x = total
+        x = _running_sum(x, size, dimension, length)
     return x
+
+
+def _running_sum(x: Tensor, size: int, dimension: int, length: int) -> Tensor:
+    """Sums of ``size`` neighbours each, odd: of one, and of twice as many again and again."""
+    total, neighbours, summed = x.narrow(dimension, 0, length), x, 1
+    for count in (2**i for i in range(1, size.bit_length())):  # neighbours in a sum
+        whole = neighbours.shape[dimension] - count // 2
+        neighbours = neighbours.narrow(dimension, 0, whole) + neighbours.narrow(
+            dimension, count // 2, whole
+        )
+        if size & count:
+            total = total + neighbours.narrow(dimension, summed, length)
+            summed += count
+    return total
 
 
 def _inverse_area(like: Tensor, size: int) -> Tensor:
@@ -302,14 +310,14 @@ def _corners(shift: Tensor) -> tuple[Tensor, Tensor]:
     height, width = shift.shape[-3:-1]
     columns, rows = _shifted_coordinates(shift)
     columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
-    left, top = columns.floor(), rows.floor()
+    # Clamped once more: what is not finite is no number of a pixel, and kills a GPU's context.
+    left = columns.int().clamp(0, max(0, width - 2))
+    top = rows.int().clamp(0, max(0, height - 2))
     x1, y1 = columns - left, rows - top  # how far on the way to the next column and row
     x0, y0 = 1 - x1, 1 - y1
-    # Clamped once more: what is not finite is no number of a pixel, and kills a GPU's context.
-    left, top = left.long().clamp(0, width - 1), top.long().clamp(0, height - 1)
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    top, bottom = top * width, bottom * width
-    index = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
+    first = top * width + left
+    right, below = min(1, width - 1), min(1, height - 1) * width
+    index = torch.stack([first, first + right, first + below, first + (below + right)], dim=-1)
     weight = torch.stack([y0 * x0, y0 * x1, y1 * x0, y1 * x1], dim=-1)
     return index, weight
 
