@@ -15,6 +15,7 @@ import numpy as np
 from stmem_ros.classes import UNLABELLED
 from stmem_ros.configuration import CountFromOne, NotNegative, Positive, Probability, Range
 from stmem_ros.data.optical_flow import affine_flow, optical_flow
+from stmem_ros.data.plain import make_plain
 from stmem_ros.data.weather import change_weather
 from stmem_ros.io.images import jpeg_coded
 
@@ -51,6 +52,7 @@ class Augmentation:
         weather: probability of each change of light, weather and lens (:mod:`.weather`).
         stretch: largest relative change of heights against widths, as by another camera height.
         roll: largest rotation of the camera about its axis, radians.
+        plain: probability that surfaces lose their texture (:mod:`.plain`); single images alone.
     """
 
     crop: tuple[CountFromOne, CountFromOne] = (360, 480)
@@ -66,6 +68,7 @@ class Augmentation:
     weather: Probability = 0.0
     stretch: NotNegative = 0.0
     roll: NotNegative = 0.0
+    plain: Probability = 0.0
 
 
 def make_window(
@@ -88,6 +91,9 @@ def make_window(
     Returns:
         views of the size ``settings.crop``.
     """
+    if settings.plain and len(images) == 1 and random.random() < settings.plain:
+        image, label = make_plain(images[0], label, random)
+        images = image[None]
     view_from_image = _random_crop(label.shape, settings, random)
     step = _camera_step(settings, random) if len(images) == 1 else np.eye(3)
     views = [
