@@ -41,13 +41,14 @@ class HeldMemory:
 
     Whatever is unlike the rest (images of another size, many that come at once) scatters the heap a
     little more, so that a process that keeps it creeps upwards. Where it has grown by ``GROWTH``,
-    freed memory is given back once; that costs the next frame half its time.
+    freed memory is given back once; that costs the next frame half its time. What frames take again
+    within that growth is no new measure: many small steps would be a long way.
     """
 
     def __init__(self) -> None:
         self._give_back = _of_glibc("malloc_trim")
         self._looks = 0  # since memory was given back
-        self._usual = 0  # bytes held when it had settled then
+        self._usual = 0  # bytes that frames need
 
     def look(self) -> bool:
         """For once a second or so, while frames are labelled; whether memory was given back."""
@@ -55,7 +56,7 @@ class HeldMemory:
             return False
         self._looks += 1
         held = _held_bytes()
-        if self._looks == SETTLED:
+        if self._looks == SETTLED and held > GROWTH * self._usual:
             self._usual = held
         if self._looks <= SETTLED or held <= GROWTH * self._usual:
             return False

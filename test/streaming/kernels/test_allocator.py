@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from stmem_ros.streaming.kernels import allocator
+
 FAULTS = """
 import resource, torch
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
@@ -59,3 +61,18 @@ def test_what_was_needed_once_is_given_back_once() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     second, growth = done.stdout.split()
     assert second == "20" and float(growth) < 1.05
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system of glibc alone")
+def test_small_steps_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = 0
+    monkeypatch.setattr(allocator, "_held_bytes", lambda: held)
+    memory = allocator.HeldMemory()
+    given_back = []
+    for minute in range(5):
+        for second in range(60):  # each minute begins with a little more than it settles at
+            step = 0.016 if minute and not second else 0.01 * (minute > 0)
+            held = round(1e9 * (1 + step))
+            if memory.look():
+                given_back.append((minute, second))
+    assert given_back == [(minute, 0) for minute in range(1, 5)]
