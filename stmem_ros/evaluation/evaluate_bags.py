@@ -121,9 +121,10 @@ def evaluate_bags(
         force: write into ``out`` though it holds other things.
 
     Raises:
-        ValueError: a model, the device, the engine or the baseline cannot be used, or no bag gave
-            anything.
+        ValueError: a model, the device, the engine or the baseline cannot be used, a bag is named
+            twice, or none gave anything.
     """
+    _check_named_once(bags)
     resolve_device(options.device)
     folder = EvaluationFolder(out)
     models = dict(zip(unique_names(bundles), bundles, strict=True))
@@ -156,6 +157,18 @@ def evaluate_bags(
     if play_online is not None:
         gather_online(folder, results)
     return Evaluation(scores, comparisons, tuple(results), tuple(outcomes), faults)
+
+
+def _check_named_once(bags: Sequence[str | Path]) -> None:
+    """Refuse a bag that would count twice.
+
+    Raises:
+        ValueError: there is one.
+    """
+    places = [Path(bag).resolve() for bag in bags]
+    for place, bag in zip(places, bags, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"bag {str(bag)!r} is named {places.count(place)} times; name it once")
 
 
 def unique_names(paths: Sequence[str | Path]) -> list[str]:

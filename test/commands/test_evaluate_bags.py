@@ -88,6 +88,24 @@ def deterministic(metrics: dict) -> dict:
     return {k: v for k, v in metrics.items() if k not in ("timing", "execution")}
 
 
+def test_a_bag_that_is_named_twice_is_refused_before_anything_is_written(
+    short_bag: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [
+        "evaluate",
+        str(short_bag),
+        f"{short_bag}/",
+        "--model",
+        str(small_bundle),
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 1
+    assert str(short_bag) in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_labelled_bag_scores_as_the_same_frames_of_a_data_set(
     tmp_path: Path, bag: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
