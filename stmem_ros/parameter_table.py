@@ -211,8 +211,8 @@ PARAMETERS = (
     Parameter(
         "inference_height",
         0,
-        "Height in pixels that taller images are scaled down to for the network; 0: the height the "
-        "model was trained at, -1: images are never scaled.",
+        "Height in pixels that images are scaled to for the network, smaller ones to no more "
+        "pixels than an image of 4:3 has; 0: the height the model was trained at, -1: never.",
         lowest=-1,
         highest=4320,
     ),

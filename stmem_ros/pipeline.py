@@ -77,8 +77,8 @@ class PipelineConfig:
         inference_rates: how many images of each are labelled in a second at most, Hz, 0: all; one:
             of all.
         rectified: the images are rectified: P of camera_info counts, and no distortion.
-        inference_height: taller images are scaled down to it for the network, pixels; 0: to the
-            height the model was trained at, -1: never.
+        inference_height: pixels that images are scaled to for the network; 0: the height the model
+            was trained at, -1: never.
         max_gap: a longer pause between images of a camera begins its stream anew, s.
         execution: how the network is run.
         odom_frame, base_frame: the fixed frame of the grid; the robot's frame on the ground.

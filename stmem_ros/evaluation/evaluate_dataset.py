@@ -24,6 +24,7 @@ from stmem_ros.model.ablation import of_whole
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import Architecture, Segmenter
 from stmem_ros.streaming.execution import Execution
+from stmem_ros.streaming.image_area import WHOLE
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
 
@@ -97,7 +98,8 @@ def evaluate(
                     dataset, clip, run, stream, disturbance, groups, scorer, progress.update
                 )
     sums = scorer.sums
-    size = dataset.image(dataset.clips[-1].names[-1]).shape[:2]
+    height, width = dataset.image(dataset.clips[-1].names[-1]).shape[:2]
+    size = WHOLE.network_size((height, width), model.info.height)
     return Scores.of(
         sums,
         list(groups.names),
@@ -107,6 +109,11 @@ def evaluate(
         ms_per_frame=1e3 * float(np.median(seconds)),
         class_share=dict(zip(groups.names, sums.confusion.shares.tolist(), strict=True)),
     )
+
+
+def _stream(model: BundledSegmenter, execution: Execution) -> StreamingSegmenter:
+    """A stream as the node has it: images are seen at the height that the model was trained at."""
+    return StreamingSegmenter(model, inference_height=model.info.height, execution=execution)
 
 
 def evaluate_variants(
@@ -128,9 +135,7 @@ def evaluate_variants(
     flow_average = FlowAverage(variants["frame"], window) if with_flow_average else None
     for disturbance in disturbances:
         scores[disturbance.name] = {
-            name: evaluate(
-                model, dataset, StreamingSegmenter(model, execution=execution), disturbance
-            )
+            name: evaluate(model, dataset, _stream(model, execution), disturbance)
             for name, model in variants.items()
         }
         if flow_average is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ SMALLEST = 32  # pixels per side: one pixel of the coarsest feature map
 MASK_FORM = (
     '"", a grey PNG, black where nothing is labelled, or a polygon "[[x, y], ...]" in pixels'
 )
+WIDEST_ENLARGED = 4 / 3  # width by height of the largest image that smaller ones are enlarged to
+LEAST_ENLARGEMENT = 1.2  # below it, resampling blurs more than size helps
 REGION_FORM = f'"" or "[x, y, width, height]" in pixels, at least {SMALLEST} x {SMALLEST}'
 
 
@@ -82,13 +85,19 @@ class ImageArea:
     def network_size(self, size: tuple[int, int], height: int | None) -> tuple[int, int]:
         """Height and width that the network sees of an image of ``size``.
 
-        ``height``: that taller images, as a whole, are scaled down to; None: they are not scaled.
+        ``height``: that images, as a whole, are scaled to; None: they are not scaled. Smaller ones
+        become no larger than an image of 4:3 of that height, and stay as they are where that would
+        be little.
         """
         _, _, columns, rows = self._rectangle(size)
-        if height is None or size[0] <= height:
+        if height is None:
             return rows, columns
-        scaled = (max(SMALLEST, round(n * height / size[0])) for n in (rows, columns))
-        return next(scaled), next(scaled)
+        scale = height / size[0]
+        if scale > 1:
+            scale = min(scale, math.sqrt(height**2 * WIDEST_ENLARGED / (rows * columns)))
+            if scale < LEAST_ENLARGEMENT:
+                return rows, columns
+        return max(SMALLEST, round(rows * scale)), max(SMALLEST, round(columns * scale))
 
     def seen(self, rgb: np.ndarray, colour: tuple[float, ...]) -> np.ndarray:
         """What the network sees of an image, before it is scaled; in ``colour`` under the mask."""

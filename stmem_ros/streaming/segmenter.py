@@ -102,8 +102,8 @@ class StreamingSegmenter:
     Args:
         model: from :func:`stmem_ros.load_bundle`.
         max_gap: a pause longer than this many seconds starts the stream anew.
-        inference_height: images taller than this many pixels are scaled down to it before the
-            network sees them (labels still have the image's size); None: never scaled.
+        inference_height: pixels that the network sees images at, taller ones scaled down and
+            smaller ones enlarged (labels still have the image's size); None: never scaled.
         execution: precision, compilation, CUDA graphs.
         area: what of the images is labelled.
 

@@ -21,7 +21,9 @@ from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.familiarity import image_means
 from stmem_ros.model.segmenter import normalise
+from stmem_ros.streaming.image_area import WHOLE
 from stmem_ros.streaming.segmenter import StreamingSegmenter
+from stmem_ros.streaming.transfer import upload
 
 PIXELS = 2000  # of a frame that are looked at
 IMAGES = 200  # of a data set that tell what is familiar
@@ -100,7 +102,8 @@ def _labelled_frames(
 def _features(stream: StreamingSegmenter, rgb: np.ndarray) -> Tensor:
     """Of one image, as of ``Segmenter.features``."""
     info = stream.model.info
-    image = torch.from_numpy(rgb)[None].to(stream.device)
+    size = WHOLE.network_size((rgb.shape[0], rgb.shape[1]), info.height)
+    image = upload([rgb], size, stream.device)
     return stream.runner.features(normalise(image, info.mean, info.std))
 
 

@@ -139,6 +139,7 @@ def start(setup: Setup, folder: Path) -> Fork:
         "cameras": "[" + ",".join(CAMERAS[: setup.cameras]) + "]",
         "depth": str(setup.depth).lower(),
         "use_sim_time": str(setup.simulated).lower(),
+        "inference_height": "-1",  # of small images, so that two cores keep up with two cameras
         **LIMITS,
     }
     words = [word for name, value in arguments.items() for word in ("-p", f"{name}:={value}")]

@@ -25,7 +25,7 @@ from stmem_ros.streaming import execution as executions
 from stmem_ros.streaming.execution import Execution, Runner
 from stmem_ros.streaming.kernels import cuda_graph
 from stmem_ros.streaming.segmenter import StreamingSegmenter, push_together
-from stmem_ros.streaming.transfer import _shrink, shrink_on_device
+from stmem_ros.streaming.transfer import _scaled, scaled_on_device
 
 FORMS = {
     "light": dataclasses.replace(SMALL, form="light"),
@@ -183,10 +183,11 @@ def test_where_graphs_fail_frames_are_run_without_and_the_runner_says_why(
 
 
 def test_a_gpu_scales_images_as_opencv_does(frames) -> None:
-    for size in ((48, 64), (50, 61), (96, 40)):
-        mine = shrink_on_device(torch.from_numpy(frames[0]), size).numpy()
-        difference = np.abs(mine - _shrink(frames[0], size).astype(float))
-        assert difference.max() <= 1 and difference.mean() < 0.05  # halves
+    for size in ((48, 64), (50, 61), (96, 40), (192, 256), (131, 175)):
+        mine = scaled_on_device(torch.from_numpy(frames[0]), size).numpy()
+        difference = np.abs(mine - _scaled(frames[0], size).astype(float))
+        # Halves; and OpenCV enlarges in whole numbers, in two steps.
+        assert difference.max() <= 1 and difference.mean() < (0.2 if size[0] > 96 else 0.05)
 
 
 def half_and_single(

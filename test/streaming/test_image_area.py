@@ -79,6 +79,39 @@ def test_a_region_is_labelled_as_an_image_of_its_own_at_the_scale_of_the_whole(
         assert (one.label[outside] == 255).all() and (one.confidence[outside] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "height", "seen"),
+    [
+        ((720, 1280), 360, (360, 640)),
+        ((360, 480), 360, (360, 480)),
+        ((360, 480), None, (360, 480)),
+        ((96, 128), None, (96, 128)),
+        ((96, 128), 360, (360, 480)),
+        ((90, 90), 360, (360, 360)),
+        ((320, 426), 360, (320, 426)),  # too little to be worth it
+        ((64, 2048), 360, (64, 2048)),  # as many pixels as an image of 4:3 already
+        ((64, 512), 360, (147, 1176)),  # as many as it has
+    ],
+)
+def test_the_network_sees_images_at_one_height_and_no_small_one_costs_more_than_usual(
+    size: tuple[int, int], height: int | None, seen: tuple[int, int]
+) -> None:
+    assert WHOLE.network_size(size, height) == seen
+    if height is not None and size[0] < height:
+        assert seen[0] * seen[1] <= max(size[0] * size[1], 1.01 * height * height * 4 / 3)
+
+
+def test_a_small_image_is_labelled_as_the_same_one_enlarged(
+    small_model: BundledSegmenter, frames
+) -> None:
+    large = [cv2.resize(frame, (256, 192), interpolation=cv2.INTER_LINEAR) for frame in frames]
+    results = pushed(small_model, WHOLE, frames, height=192)
+    for small, same in zip(results, pushed(small_model, WHOLE, large), strict=True):
+        assert small.label.shape == (96, 128)
+        nearest = cv2.resize(same.label, (128, 96), interpolation=cv2.INTER_NEAREST)
+        assert np.array_equal(small.label, nearest)
+
+
 def test_without_mask_and_region_all_is_labelled(small_model: BundledSegmenter, frames) -> None:
     assert read_area("", "") is WHOLE
     assert all((r.label != 255).all() for r in pushed(small_model, WHOLE, frames))
