@@ -19,6 +19,7 @@ BEHIND = 5.0  # m shown behind the robot in the view from above
 AHEAD = 25.0  # m shown ahead of it
 NOTHING = (32, 32, 36)  # colour of cells never seen
 DOUBTFUL = (170, 105, 20)  # of ground that may not be free
+LETHAL = (190, 15, 25)  # of cells that stop a planner, and a quarter of their class's colour
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def bird_view(
 ) -> np.ndarray:
     """The grid from above, the robot's heading upwards, uint8 ``side`` x ``side`` x 3.
 
-    Obstacles are reddened, doubtful ground is orange, cells never seen are dark; None shows that
+    Lethal cells are red, doubtful ground is orange, cells never seen are dark; None shows that
     there is no grid.
     """
     panel = np.full((side, side, 3), NOTHING, np.uint8)
@@ -76,7 +77,7 @@ def bird_view(
     colours[grid.label == UNLABELLED] = DOUBTFUL
     colours[(grid.cost < 0) | (grid.cost > 100)] = NOTHING
     lethal = grid.cost == 100
-    colours[lethal] = colours[lethal] // 2 + np.array([127, 20, 20], np.uint8)
+    colours[lethal] = colours[lethal] // 4 + np.array(LETHAL, np.uint8)
     # Panel pixel -> base frame -> grid frame -> cell.
     metres = (AHEAD + BEHIND) / side
     base_from_panel = np.array([[0, -metres, AHEAD], [-metres, 0, metres * side / 2], [0, 0, 1.0]])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from stmem_ros.classes import CAMVID
+from stmem_ros.classes import CAMVID, CITYSCAPES, IDD_LITE
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.messages import occupancy_grid, semantic_grid
-from stmem_ros.costmap.rules import default_rules
+from stmem_ros.costmap.rules import Kind, default_rules
 from stmem_ros.drawing import DOUBTFUL, NOTHING, GridView, bird_view
 from stmem_ros.io.bags import BAG_MESSAGES
 
@@ -49,3 +49,18 @@ def test_seen_from_above_it_has_a_colour_of_its_own(grid: GridSnapshot) -> None:
     picture = bird_view(view, CAMVID, side=300)  # 0.1 m a pixel, 25 m ahead at the top
     assert tuple(picture[205, 145]) == DOUBTFUL
     assert tuple(picture[100, 100]) == NOTHING
+
+
+@pytest.mark.parametrize("classes", [CAMVID, CITYSCAPES, IDD_LITE])
+def test_seen_from_above_nothing_lethal_looks_like_ground(classes) -> None:
+    label = np.arange(len(classes), dtype=np.uint8)[None]
+    ground = [i for i, rule in enumerate(default_rules(classes).rules) if rule.kind == Kind.GROUND]
+
+    def colour(label: int, cost: int) -> np.ndarray:
+        cells = np.full((40, 40), label, np.uint8)
+        view = GridView(cells, np.full((40, 40), cost, np.int8), (-20, -20), 1.0, np.eye(4))
+        return bird_view(view, classes, side=300)[100, 100].astype(int)
+
+    grounds = [np.array(DOUBTFUL), *(colour(i, 0) for i in ground)]
+    for i in label[0]:
+        assert min(np.linalg.norm(colour(i, 100) - other) for other in grounds) > 60
