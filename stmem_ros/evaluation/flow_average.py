@@ -12,6 +12,8 @@ import torch
 from stmem_ros.data.optical_flow import optical_flow, warp
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
+from stmem_ros.streaming.image_area import WHOLE
+from stmem_ros.streaming.transfer import upload
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,19 @@ class FlowAverage:
     @torch.inference_mode()
     def push(self, rgb: np.ndarray, stamp: float) -> FlowAverageLabels:
         """Label the next frame, H x W x 3 uint8."""
-        image = torch.from_numpy(rgb)[None].to(self.device)
+        height, width = rgb.shape[:2]
+        size = WHOLE.network_size((height, width), self.model.info.height)
+        seen = upload([rgb], size, torch.device("cpu"))
+        image = seen.to(self.device)
         features = self.model.features(normalise(image, self.model.info.mean, self.model.info.std))
         logits = self.model.classify(self.model.refine(features))
-        scores = self.model.upsample(logits, *rgb.shape[:2]).softmax(dim=1)
+        scores = self.model.upsample(logits, *size).softmax(dim=1)
         probability = scores[0].permute(1, 2, 0).cpu().numpy()
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(seen[0].numpy(), cv2.COLOR_RGB2GRAY)
         total = probability.copy()
         for then, earlier in self._earlier:
             total += warp(earlier, optical_flow(grey, then), cv2.INTER_LINEAR)
         self._earlier.append((grey, probability))
-        return FlowAverageLabels(total.argmax(axis=-1).astype(np.uint8), stamp)
+        label = total.argmax(axis=-1).astype(np.uint8)
+        label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
+        return FlowAverageLabels(label, stamp)
