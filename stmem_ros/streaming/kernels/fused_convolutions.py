@@ -63,8 +63,10 @@ class FusedConv2d(nn.Module):
             return weight
         weight = next(iter(self._weights.values()))
         if use in self._first_uses:
-            weight = onednn.order_convolution_weight(weight, self._geometry, shape)
+            ordered = onednn.order_convolution_weight(weight, self._geometry, shape)
             kept = [(u, w) for u, w in self._weights.items() if u is not None]
+            # Most uses have one order: all weights anew for each would be 16 MB of `onboard`.
+            weight = next((w for _, w in kept if onednn.same_order(w, ordered)), ordered)
             self._weights = dict([*kept[1 - KEPT_USES :], (use, weight)])
         else:
             self._first_uses = (*self._first_uses[1 - KEPT_USES :], use)

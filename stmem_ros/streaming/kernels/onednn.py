@@ -58,6 +58,12 @@ def order_convolution_weight(weight: Tensor, geometry: Geometry, shape: torch.Si
     return torch.ops.mkldnn._reorder_convolution_weight(dense, *geometry, shape)
 
 
+def same_order(a: Tensor, b: Tensor) -> bool:
+    """Whether two ordered weights are in one order; False where torch does not tell."""
+    describe = getattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md", None)
+    return describe is not None and torch.equal(describe(a), describe(b))
+
+
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear``, with a weight that :func:`order_linear_weight` gave."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")

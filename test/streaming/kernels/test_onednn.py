@@ -16,6 +16,7 @@ from stmem_ros.classes import CAMVID
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo
 from stmem_ros.model.segmenter import FORMS
 from stmem_ros.streaming.kernels import onednn
+from stmem_ros.streaming.kernels.fused_convolutions import FusedConv2d
 from stmem_ros.streaming.kernels.winograd import WinogradConv2d
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 
@@ -127,3 +128,22 @@ def test_trials_do_not_depend_on_what_the_host_set(dtype: torch.dtype) -> None:
             assert onednn.convolutions_work() and onednn.products_work()
     finally:
         torch.set_default_dtype(before)
+
+
+def test_inputs_of_other_sizes_share_a_weight_that_is_in_one_order(
+    replace_operators: Replace,
+) -> None:
+    def weights_of_two_uses() -> int:
+        convolution = nn.Conv2d(16, 32, 1).eval()
+        fused = FusedConv2d(convolution, nn.Identity())
+        with torch.inference_mode():
+            for images in (1, 2, 1, 2):
+                x = torch.rand(images, 16, 24, 32).to(memory_format=torch.channels_last)
+                for _ in range(2):
+                    torch.testing.assert_close(fused(x), convolution(x))
+        assert len(fused._weights) == 2
+        return len({id(weight) for weight in fused._weights.values()})
+
+    assert weights_of_two_uses() == 1
+    replace_operators("_get_mkldnn_serialized_md")
+    assert weights_of_two_uses() == 2
