@@ -120,7 +120,10 @@ class ImageArea:
     def _spread(self, values: np.ndarray, size: tuple[int, int], outside: int) -> np.ndarray:
         x, y, columns, rows = self._rectangle(size)
         if values.shape != (rows, columns):
-            values = cv2.resize(values, (columns, rows), interpolation=cv2.INTER_NEAREST)
+            # Of the many of an enlarged image that in the middle: the first lies half a pixel off.
+            is_enlarged = values.shape[0] > rows
+            way = cv2.INTER_NEAREST_EXACT if is_enlarged else cv2.INTER_NEAREST
+            values = cv2.resize(values, (columns, rows), interpolation=way)
         if self.region is not None:
             inside, values = values, np.full(size, outside, np.uint8)
             values[y : y + rows, x : x + columns] = inside

@@ -108,8 +108,21 @@ def test_a_small_image_is_labelled_as_the_same_one_enlarged(
     results = pushed(small_model, WHOLE, frames, height=192)
     for small, same in zip(results, pushed(small_model, WHOLE, large), strict=True):
         assert small.label.shape == (96, 128)
-        nearest = cv2.resize(same.label, (128, 96), interpolation=cv2.INTER_NEAREST)
-        assert np.array_equal(small.label, nearest)
+        middle = cv2.resize(same.label, (128, 96), interpolation=cv2.INTER_NEAREST_EXACT)
+        assert np.array_equal(small.label, middle)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (180, 240), (33, 47)])
+def test_labels_of_an_enlarged_image_lie_where_the_image_has_them(size: tuple[int, int]) -> None:
+    checks = (np.indices(size).sum(axis=0) % 2).astype(np.uint8)
+    enlarged = WHOLE.network_size(size, 360)
+    rows, columns = (
+        ((np.arange(many) + 0.5) * few / many).astype(int)  # the pixel that each one lies in
+        for few, many in zip(size, enlarged, strict=True)
+    )
+    seen = checks[np.ix_(rows, columns)]
+    label, confidence = WHOLE.image_labels(seen, 255 * seen, size)
+    assert np.array_equal(label, checks) and np.array_equal(confidence, 255 * checks)
 
 
 def test_without_mask_and_region_all_is_labelled(small_model: BundledSegmenter, frames) -> None:
