@@ -85,7 +85,8 @@ def evaluate(
             scored.
 
     Raises:
-        ValueError: the model's and the data set's classes share nothing that is known.
+        ValueError: the model's and the data set's classes share nothing that is known, or an image
+            cannot be labelled; the message names its frame.
     """
     groups = shared_groups(model.info.classes, dataset.classes)
     scorer = LabelScorer(len(groups.names))
@@ -188,7 +189,10 @@ def _score_run(
         )
         disturbed = disturbance.apply(references[stamp][0], i)
         start = time.perf_counter()
-        result = stream.push(disturbed, stamp)
+        try:
+            result = stream.push(disturbed, stamp)
+        except ValueError as error:
+            raise ValueError(f"frame {name}: {error}") from error
         seconds.append(time.perf_counter() - start)
         if result.stamp not in references:
             continue  # a centred model labels its first frame twice

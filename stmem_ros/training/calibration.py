@@ -21,7 +21,7 @@ from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.familiarity import image_means
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.image_area import WHOLE
+from stmem_ros.streaming.image_area import WHOLE, check_image
 from stmem_ros.streaming.segmenter import StreamingSegmenter
 from stmem_ros.streaming.transfer import upload
 
@@ -31,13 +31,17 @@ TEMPERATURES = torch.logspace(-2, 3, 251, base=2, dtype=torch.float64)  # 1/4 to
 
 
 def dataset_means(model: BundledSegmenter, dataset: SegmentationDataset) -> Tensor:
-    """Means of the features of up to ``IMAGES`` images of a data set, images x C."""
+    """Means of the features of up to ``IMAGES`` images of a data set, images x C.
+
+    Raises:
+        ValueError: an image cannot be labelled.
+    """
     names = [name for clip in dataset.clips for name in clip.names]
     chosen = names[:: -(-len(names) // IMAGES)]
     stream = StreamingSegmenter(model)
     means = []
     for name in tqdm(chosen, desc="images", unit="frame"):
-        features = _features(stream, dataset.image(name))
+        features = _features(stream, _image(dataset, name))
         means.append(image_means(features, model.architecture.channels).cpu())
     return torch.cat(means)
 
@@ -48,7 +52,8 @@ def temperature_losses(model: BundledSegmenter, dataset: SegmentationDataset) ->
     Frames are streamed as a camera gives them; runs whose frames lie far apart, each on its own.
 
     Raises:
-        ValueError: nothing is labelled, or the labels say nothing of the model's classes.
+        ValueError: nothing is labelled, the labels say nothing of the model's classes, or an image
+            cannot be labelled.
     """
     allowed = torch.from_numpy(_allowed(model, dataset))
     total = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
@@ -80,12 +85,14 @@ def _labelled_frames(
     stream = StreamingSegmenter(model)
     with tqdm(total=sum(len(clip.names) for clip in dataset.clips), unit="frame") as progress:
         for clip in dataset.clips:
-            stream.reset()
+            shape = None
             for name in clip.names:
                 progress.update()
-                if not clip.is_video:
+                rgb = _image(dataset, name)
+                if not clip.is_video or rgb.shape != shape:  # as a stream begins anew
                     stream.reset()
-                scores = _scores(stream, dataset.image(name))
+                shape = rgb.shape
+                scores = _scores(stream, rgb)
                 label = dataset.label(name)
                 if label is None:
                     continue
@@ -96,6 +103,20 @@ def _labelled_frames(
                     scores[0].flatten(1).T[places].double().cpu(),
                     torch.from_numpy(label.flatten()[places].astype(np.int64)),
                 )
+
+
+def _image(dataset: SegmentationDataset, name: str) -> np.ndarray:
+    """A frame's image, RGB uint8 H x W x 3.
+
+    Raises:
+        ValueError: it cannot be labelled; the message names the frame.
+    """
+    rgb = dataset.image(name)
+    try:
+        check_image(rgb)
+    except ValueError as error:
+        raise ValueError(f"frame {name}: {error}") from error
+    return rgb
 
 
 @torch.inference_mode()

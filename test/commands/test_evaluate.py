@@ -103,6 +103,18 @@ def test_a_data_set_with_other_classes_is_refused(clip: Path, small_bundle: Path
     assert "'canal'" in capsys.readouterr().err
 
 
+def test_a_frame_that_is_too_small_to_be_labelled_is_named(
+    clip: Path, small_bundle: Path, capsys
+) -> None:
+    for folder in ("images", "labels"):
+        path = clip / "val" / "walk" / folder / "3.png"
+        Image.open(path).resize((40, 16), Image.Resampling.NEAREST).save(path)
+    arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(small_bundle)]
+    assert main(["evaluate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "walk/3" in error and "40 x 16" in error
+
+
 def test_intervals_score_each_frame_once_at_every_rate(clip: Path, small_run: Path, capsys) -> None:
     assemble(small_run, clip.parent / "bundle")
     scores = evaluate(clip, clip.parent / "bundle", "--intervals")

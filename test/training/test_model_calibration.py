@@ -1,5 +1,6 @@
 """Calibration: found from labels, stored in the bundle, told by confidence and strangeness."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,29 @@ def test_what_cannot_be_calibrated_on_is_named_and_changes_nothing(
     assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 1
     assert "labelled" in capsys.readouterr().err
     assert (bundle / "model.yaml").read_bytes() == before
+
+
+def test_a_frame_that_is_too_small_to_be_labelled_is_named_and_changes_nothing(
+    bundle: Path, frames, tmp_path: Path, capsys
+) -> None:
+    before = (bundle / "model.yaml").read_bytes()
+    tiny = np.zeros((16, 40), np.uint8)
+    labels = [np.zeros(frames[0].shape[:2], np.uint8), tiny]
+    root = clip(tmp_path / "clip", [frames[0], np.dstack([tiny] * 3)], labels)
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 1
+    error = capsys.readouterr().err
+    assert "walk/1" in error and "40 x 16" in error
+    assert (bundle / "model.yaml").read_bytes() == before
+
+
+def test_a_clip_of_images_of_several_sizes_calibrates_a_model_with_memory(
+    small_bundle: Path, frames, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(small_bundle, tmp_path / "with_memory"))
+    images = [frames[0], frames[1], frames[2][:64]]
+    labels = [np.full(image.shape[:2], 3, np.uint8) for image in images]
+    root = clip(tmp_path / "clip", images, labels)
+    assert main(["model", "calibrate", str(bundle), "--data", f"video_folder={root}", *KNOWN]) == 0
 
 
 def test_what_coarse_labels_allow_is_known_both_ways() -> None:
