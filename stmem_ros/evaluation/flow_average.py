@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from stmem_ros.classes import UNLABELLED
 from stmem_ros.data.optical_flow import optical_flow, warp
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
@@ -53,10 +54,11 @@ class FlowAverage:
         scores = self.model.upsample(logits, *size).softmax(dim=1)
         probability = scores[0].permute(1, 2, 0).cpu().numpy()
         grey = cv2.cvtColor(seen[0].numpy(), cv2.COLOR_RGB2GRAY)
+        if self._earlier and self._earlier[-1][0].shape != grey.shape:
+            self.reset()  # as a stream begins anew
         total = probability.copy()
         for then, earlier in self._earlier:
             total += warp(earlier, optical_flow(grey, then), cv2.INTER_LINEAR)
         self._earlier.append((grey, probability))
         label = total.argmax(axis=-1).astype(np.uint8)
-        label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
-        return FlowAverageLabels(label, stamp)
+        return FlowAverageLabels(WHOLE.spread(label, (height, width), UNLABELLED), stamp)

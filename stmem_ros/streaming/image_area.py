@@ -115,9 +115,10 @@ class ImageArea:
 
         Where the network saw nothing there is no label (255), and the confidence is 0.
         """
-        return self._spread(label, size, UNLABELLED), self._spread(confidence, size, 0)
+        return self.spread(label, size, UNLABELLED), self.spread(confidence, size, 0)
 
-    def _spread(self, values: np.ndarray, size: tuple[int, int], outside: int) -> np.ndarray:
+    def spread(self, values: np.ndarray, size: tuple[int, int], outside: int) -> np.ndarray:
+        """Values uint8 of the network's size as those of an image of ``size``, else ``outside``."""
         x, y, columns, rows = self._rectangle(size)
         if values.shape != (rows, columns):
             # Of the many of an enlarged image that in the middle: the first lies half a pixel off.

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -31,10 +32,21 @@ def images() -> list[np.ndarray]:
     return [frame.view.rgb for frame in drive(make_scene("crowded", 4), 4)]
 
 
-def test_the_average_of_one_frame_is_the_plain_stream(model, images) -> None:
-    plain, average = StreamingSegmenter(model), FlowAverage(model, 1)
-    for i, image in enumerate(images):
-        assert np.array_equal(average.push(image, i / 10).label, plain.push(image, i / 10).label)
+@pytest.mark.parametrize("height", [96, 240, 480])
+def test_the_average_of_one_frame_is_the_plain_stream(model, images, height: int) -> None:
+    plain = StreamingSegmenter(model, inference_height=model.info.height)
+    average = FlowAverage(model, 1)
+    for i, image in enumerate(images[:2]):
+        scaled = cv2.resize(image, (height * 4 // 3, height))
+        assert np.array_equal(average.push(scaled, i / 10).label, plain.push(scaled, i / 10).label)
+
+
+def test_the_average_begins_anew_with_images_of_another_size(model, images) -> None:
+    average, other = FlowAverage(model, 3), images[1][:64]
+    average.push(images[0], 0.0)
+    assert np.array_equal(
+        average.push(other, 0.1).label, FlowAverage(model, 3).push(other, 0.1).label
+    )
 
 
 def test_the_average_over_a_standing_scene_changes_nothing(model, images) -> None:
