@@ -211,8 +211,9 @@ PARAMETERS = (
     Parameter(
         "inference_height",
         0,
-        "Height in pixels that images are scaled to for the network, smaller ones to no more "
-        "pixels than an image of 4:3 has; 0: the height the model was trained at, -1: never.",
+        "Height in pixels that images are scaled to for the network, smaller ones not beyond the "
+        "height it was trained at, nor to more pixels than an image of 4:3 has; 0: the height it "
+        "was trained at, -1: never scaled.",
         lowest=-1,
         highest=4320,
     ),

@@ -103,7 +103,8 @@ class StreamingSegmenter:
         model: from :func:`stmem_ros.load_bundle`.
         max_gap: a pause longer than this many seconds starts the stream anew.
         inference_height: pixels that the network sees images at, taller ones scaled down and
-            smaller ones enlarged (labels still have the image's size); None: never scaled.
+            smaller ones enlarged, to the height of its training at most (labels still have the
+            image's size); None: never scaled.
         execution: precision, compilation, CUDA graphs.
         area: what of the images is labelled.
 
@@ -197,7 +198,10 @@ class StreamingSegmenter:
         ]
 
     def _network_size(self, rgb: np.ndarray) -> tuple[int, int]:
-        return self.area.network_size((rgb.shape[0], rgb.shape[1]), self.inference_height)
+        size, height = (rgb.shape[0], rgb.shape[1]), self.inference_height
+        if height is not None and size[0] < height:  # no image gains by more than the trained one
+            height = max(size[0], min(height, self.model.info.height))
+        return self.area.network_size(size, height)
 
 
 def push_together(
