@@ -8,6 +8,8 @@ is filled with that frame, as a :class:`StreamingSegmenter` fills it.
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +27,36 @@ from stmem_ros.streaming.kernels.folded_convolutions import fold_batch_norms
 
 OPSET = 18
 ONE_FILE = 1.5e9  # bytes; what is larger (a file holds 2 GB) keeps its weights in a second one
+
+
+def make_program(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
+) -> torch.onnx.ONNXProgram:
+    """A module as an ONNX graph whose inputs and outputs have names.
+
+    Raises:
+        ImportError: the extra ``export`` is not installed.
+    """
+    notices = logging.getLogger("torch.onnx")  # of operators of packages that are not there
+    level = notices.level
+    notices.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # What torch itself uses of itself.
+            warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+            program = torch.onnx.export(
+                module,
+                example,
+                input_names=inputs,
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        notices.setLevel(level)
+    assert program is not None
+    return program
 
 
 class StreamStep(nn.Module):
@@ -93,16 +125,12 @@ def export_onnx(model: BundledSegmenter, size: tuple[int, int], path: Path) -> N
     """
     step = StreamStep(model, size).eval()
     states = [f"state_{i}" for i in range(len(step.empty_state))]
-    program = torch.onnx.export(
+    program = make_program(
         step,
         (torch.zeros(1, *size, 3, dtype=torch.uint8), *step.empty_state),
-        input_names=["image", *states],
-        output_names=["label", "confidence", "logits", *(f"next_{name}" for name in states)],
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
+        inputs=["image", *states],
+        outputs=["label", "confidence", "logits", *(f"next_{name}" for name in states)],
     )
-    assert program is not None
     program.model.metadata_props.update(
         name=model.info.name,
         window=str(model.architecture.window if model.stf is not None else 1),

@@ -19,7 +19,7 @@ from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import enlarge, normalise
 from stmem_ros.streaming.core import Kernels, StreamingCore
-from stmem_ros.streaming.onnx_export import OPSET
+from stmem_ros.streaming.onnx_export import make_program
 from stmem_ros.streaming.transfer import upload
 
 Size = tuple[int, int]  # rows and columns
@@ -59,16 +59,12 @@ def quantise(model: BundledSegmenter, size: Size, images: Iterable[np.ndarray]) 
     part = FramePart(model).eval()
     with tempfile.TemporaryDirectory() as folder:
         exported, prepared, quantised = (Path(folder) / f"{i}.onnx" for i in range(3))
-        program = torch.onnx.export(
+        program = make_program(
             part,
             (_seen(model, np.zeros((*size, 3), np.uint8), size),),
-            input_names=["images"],
-            output_names=["features", "appearance"][: 1 + part.is_aligned],
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
+            inputs=["images"],
+            outputs=["features", "appearance"][: 1 + part.is_aligned],
         )
-        assert program is not None
         program.save(exported, external_data=False)
         quant_pre_process(str(exported), str(prepared), skip_symbolic_shape=True)
         quantize_static(

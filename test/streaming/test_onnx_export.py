@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,18 @@ def wanted_logits(stream: StreamingSegmenter, fusion, frame: np.ndarray) -> np.n
     info = stream.model.info
     features = stream.core.features(normalise(torch.from_numpy(frame)[None], info.mean, info.std))
     return stream.core.classify(stream.core.refine(fusion.push(features)[0])).numpy()
+
+
+QUIET = """
+import torch
+from stmem_ros.streaming.onnx_export import make_program
+make_program(torch.nn.Conv2d(3, 4, 1).eval(), (torch.zeros(1, 3, 8, 8),), ["x"], ["y"])
+"""
+
+
+def test_an_export_is_made_without_a_word_of_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
 
 
 def test_a_size_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:
