@@ -40,7 +40,7 @@ from stmem_ros.stamps import header_stamp
 
 START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
 LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
-SETTLING = 1.0  # s: the other side of a discovery; what the node publishes after the last label
+SETTLING = 1.0  # s for what the node publishes after the last label
 
 
 class ReplayError(Exception):
@@ -157,7 +157,7 @@ def _play_and_record(
             try:
                 for topic in filter(None, (image, paired)):
                     _wait_until_found(player, topic, check)
-                time.sleep(SETTLING)
+                _wait_until_known(node, check)
                 run.play(player, rate)
             finally:
                 run.close()
@@ -290,6 +290,24 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
     infos: list[LabelInfo] = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_subscription(LabelInfo, f"{NODE}/label_info", infos.append, latched)
+    for state in _states(node, check):
+        if state == State.PRIMARY_STATE_ACTIVE and infos:
+            return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
+    raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
+
+
+def _wait_until_known(node: Node, check: Callable[[], None]) -> None:
+    """Wait for the player's node to have found all publishers: it misses what comes before.
+
+    It finds them in the order in which they were made, and answers no client that it has not found:
+    a client that is made last tells.
+    """
+    if next(_states(node, check), None) is None:
+        raise ReplayError(f"{NODE} did not answer within {START_TIMEOUT:.0f} s")
+
+
+def _states(node: Node, check: Callable[[], None]) -> Iterator[int]:
+    """What a new client is told of the node's state, again and again; for ``START_TIMEOUT``."""
     client: Client = node.create_client(GetState, f"{NODE}/get_state")
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
@@ -301,10 +319,8 @@ def _wait_until_active(node: Node, check: Callable[[], None]) -> tuple[str, ...]
         while not future.done() and time.monotonic() < answer_by:
             time.sleep(0.02)
         answer = future.result()  # None as long as there is none
-        active = answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE
-        if active and infos:
-            return tuple(dict.fromkeys(c.layer for c in infos[-1].classes if c.layer))
-    raise ReplayError(f"{NODE} was not active after {START_TIMEOUT:.0f} s")
+        if answer is not None:
+            yield answer.current_state.id
 
 
 def _wait_until_found(player: BagPlayer, topic: Topic, check: Callable[[], None]) -> None:

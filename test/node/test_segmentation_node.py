@@ -223,6 +223,7 @@ def test_what_the_costmap_cannot_use_is_named_and_the_grid_keeps_its_last_state(
         for status in message.status
         for value in status.values
         if value.key == "age_s" and "costmap not updated" in status.message
+        if value.value != "never"  # the first image may come before its transform
     ]
     assert ages[-1] > ages[0] and ages == sorted(ages)
 
@@ -583,9 +584,11 @@ def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node)
     peer.wait_until_active()
     send = peer.image_sender()
     image = np.random.default_rng(0).integers(0, 256, (720, 960, 3), np.uint8)
-    sent = 12
-    for i in range(sent):
-        send(image, 100 + i / 30)
+    sent, end = 0, time.monotonic() + PATIENCE
+    while sent < 12 or not statistics or not statistics[-1].frames_dropped:
+        assert time.monotonic() < end, "no image was dropped"
+        send(image, 100 + sent / 30)
+        sent += 1
         time.sleep(0.02)
     newest = 100 + (sent - 1) / 30
     peer.wait(
@@ -595,7 +598,6 @@ def test_the_newest_image_wins_when_images_come_too_fast(peer: Peer, start_node)
     )  # fmt: skip
     peer.wait(lambda: len(statistics) == len(labels), "statistics")
     assert len(labels) < sent
-    assert statistics[-1].frames_dropped > 0
     stamps = [seconds(s.header.stamp) for s in statistics]
     assert stamps == sorted(stamps)
 

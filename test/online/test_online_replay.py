@@ -102,7 +102,7 @@ def test_a_node_with_two_cameras_is_recorded_with_both(
     start_node, start_stmem, tmp_path: Path
 ) -> None:
     cameras = ["front", "rear"]
-    create_synthetic_bag(tmp_path / "drive", "straight", 2, frames=4, rate=5.0, cameras=cameras)
+    create_synthetic_bag(tmp_path / "drive", "straight", 2, frames=15, rate=5.0, cameras=cameras)
     start_node("-p", "cameras:=[front,rear]", "-p", "use_sim_time:=true")
     out = tmp_path / "outputs"
     play = start_stmem("bag", "play", tmp_path / "drive", "--record", out, "--cameras=front,rear")
