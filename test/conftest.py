@@ -22,6 +22,7 @@ from stmem_ros.commands import stmem
 from stmem_ros.model.ablation import VARIANTS
 from stmem_ros.model.bundle import BundledSegmenter, ModelInfo, load_bundle, save_bundle
 from stmem_ros.model.segmenter import Segmenter
+from stmem_ros.online.middleware import fast_dds_profile
 from stmem_ros.resources import resource
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros-log"))
         profile = resource("config", "fastdds_this_machine.xml")
-        monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        monkeypatch.setenv(fast_dds_profile(), str(profile))
         yield
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from stmem_ros.commands.stmem import build_parser
 from stmem_ros.io.output_topics import output_topics
-from stmem_ros.online.middleware import large_image_environment
+from stmem_ros.online.middleware import fast_dds_profile, large_image_environment
 from stmem_ros.parameters import DEFAULTS, NodeParameters, read_parameter_file
 
 ROOT = Path(__file__).parent.parent
@@ -266,12 +266,12 @@ def test_it_sets_the_profiles_of_all_middlewares_unless_the_user_did(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(monkeypatch)
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    monkeypatch.setenv(fast_dds_profile(), "/mine.xml")
     monkeypatch.delenv("CYCLONEDDS_URI", raising=False)
     description = load(name).generate_launch_description()
     variables = dict(a.positional for a in parts(description, "SetEnvironmentVariable"))
     assert variables == large_image_environment()
-    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
+    assert variables[fast_dds_profile()] == "/mine.xml"
     assert Path(urlparse(variables["CYCLONEDDS_URI"]).path).is_file()
 
 

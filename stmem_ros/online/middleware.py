@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stmem_ros.resources import resource
@@ -14,6 +15,7 @@ CYCLONE_DDS = ("rmw_cyclonedds_cpp",)
 ZENOH = ("rmw_zenoh_cpp",)
 
 NETWORK_PROFILE = "fastdds_large_images.xml"
+BEFORE_FAST_DDS_3 = ("humble", "iron", "jazzy")
 CYCLONE_DDS_PROFILE = "CYCLONEDDS_URI"
 RECEIVE_BUFFER = 16 * 2**20  # bytes, as config/cyclonedds_large_images.xml asks for
 GRANTED = Path("/proc/sys/net/core/rmem_max")
@@ -49,9 +51,19 @@ def large_image_environment() -> dict[str, str]:
 
 
 def fast_dds_profile() -> str:
-    """The variable that names Fast DDS's profile; later distributions warn of Humble's."""
-    is_humble = os.environ.get("ROS_DISTRO") == "humble"
-    return f"{'FASTRTPS' if is_humble else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
+    """The variable that names Fast DDS's profile; version 3, since Kilted, reads another one."""
+    distribution = os.environ.get("ROS_DISTRO")
+    is_older = distribution in BEFORE_FAST_DDS_3 if distribution else _has_wheel("ros-fastrtps")
+    return f"{'FASTRTPS' if is_older else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
+
+
+def _has_wheel(name: str) -> bool:
+    """Whether a project of the package index is installed: ROS from there names no distribution."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def transport(middleware: str, router: tuple[str, int] = ROUTER) -> Transport:

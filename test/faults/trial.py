@@ -19,6 +19,7 @@ from support.ros import Peer, start_node
 from watch import SeenGrid, Truth, Watch
 
 from stmem_ros.model.bundle import bundle_folder
+from stmem_ros.online.middleware import fast_dds_profile
 from stmem_ros.resources import resource
 
 CAMERAS = ("front", "rear")
@@ -157,7 +158,7 @@ def running(setup: Setup, folder: Path, rate: float = RATE) -> Iterator[Trial]:
         patch.setenv("ROS_LOG_DIR", str(folder))
         # As the launch files do: an image and its depth are more than DDS keeps by default.
         profile = resource("config", "fastdds_this_machine.xml")
-        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        patch.setenv(fast_dds_profile(), str(profile))
         node = start(setup, folder)
         peer = Peer()
         robot = Robot(peer.node, Street(cameras, rate), setup.depth, setup.simulated)

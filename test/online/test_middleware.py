@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from stmem_ros.online import middleware
 from stmem_ros.online.environment import private_environment
-from stmem_ros.online.middleware import large_image_environment, transport
+from stmem_ros.online.middleware import fast_dds_profile, large_image_environment, transport
 from stmem_ros.resources import resource
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "CYCLONEDDS_URI")
+FAST_DDS_2, FAST_DDS_3 = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+PROFILES = (FAST_DDS_3, "CYCLONEDDS_URI")
 
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*PROFILES, "ROS_DISTRO", "ZENOH_SESSION_CONFIG_URI", "ZENOH_CONFIG_OVERRIDE"):
+    monkeypatch.setenv("ROS_DISTRO", "kilted")
+    for name in (*PROFILES, FAST_DDS_2, "ZENOH_SESSION_CONFIG_URI", "ZENOH_CONFIG_OVERRIDE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -32,9 +35,30 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_humble_has_another_name_for_fast_dds_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROS_DISTRO", "humble")
-    assert set(large_image_environment()) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "CYCLONEDDS_URI"}
+@pytest.mark.parametrize(
+    ("distribution", "name"),
+    [
+        ("humble", FAST_DDS_2),
+        ("jazzy", FAST_DDS_2),
+        ("kilted", FAST_DDS_3),
+        ("rolling", FAST_DDS_3),
+    ],
+)
+def test_fast_dds_3_has_another_name_for_its_profile(
+    monkeypatch: pytest.MonkeyPatch, distribution: str, name: str
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    assert set(large_image_environment()) == {name, "CYCLONEDDS_URI"}
+
+
+def test_without_a_distribution_the_name_is_that_which_the_installed_fast_dds_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ROS_DISTRO")
+    libraries = [*(Path(sys.prefix) / "lib").glob("libfast[rd][td][ps]*.so")]
+    if not libraries:
+        pytest.skip("no Fast DDS in this environment")
+    assert fast_dds_profile().encode() in libraries[0].read_bytes()
 
 
 def test_commands_of_this_machine_use_the_loopback_alone(
