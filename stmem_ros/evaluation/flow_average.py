@@ -14,7 +14,7 @@ from stmem_ros.data.optical_flow import optical_flow, warp
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.segmenter import normalise
 from stmem_ros.streaming.image_area import WHOLE
-from stmem_ros.streaming.transfer import upload
+from stmem_ros.streaming.transfer import upload_as_trained
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class FlowAverage:
     def push(self, rgb: np.ndarray, stamp: float) -> FlowAverageLabels:
         """Label the next frame, H x W x 3 uint8."""
         height, width = rgb.shape[:2]
-        size = WHOLE.network_size((height, width), self.model.info.height)
-        seen = upload([rgb], size, torch.device("cpu"))
+        seen = upload_as_trained(rgb, self.model.info.height, torch.device("cpu"))
+        size = seen.shape[1], seen.shape[2]
         image = seen.to(self.device)
         features = self.model.features(normalise(image, self.model.info.mean, self.model.info.std))
         logits = self.model.classify(self.model.refine(features))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmem_ros.streaming.image_area import WHOLE
 from stmem_ros.streaming.kernels.cuda_graph import recorded
 
 Size = tuple[int, int]  # rows and columns
@@ -39,6 +40,11 @@ def upload(images: Sequence[np.ndarray], size: Size, device: torch.device) -> Te
             for image, part in zip(images, parts, strict=True)
         ]
     )
+
+
+def upload_as_trained(rgb: np.ndarray, height: int, device: torch.device) -> Tensor:
+    """A whole image at the size that a network trained at ``height`` sees, 1 x h x w x 3."""
+    return upload([rgb], WHOLE.network_size((rgb.shape[0], rgb.shape[1]), height), device)
 
 
 def _scaled(rgb: np.ndarray, size: Size) -> np.ndarray:

@@ -21,9 +21,9 @@ from stmem_ros.data.label_sets import allowed_classes
 from stmem_ros.model.bundle import BundledSegmenter
 from stmem_ros.model.familiarity import image_means
 from stmem_ros.model.segmenter import normalise
-from stmem_ros.streaming.image_area import WHOLE, check_image
+from stmem_ros.streaming.image_area import check_image
 from stmem_ros.streaming.segmenter import StreamingSegmenter
-from stmem_ros.streaming.transfer import upload
+from stmem_ros.streaming.transfer import upload_as_trained
 
 PIXELS = 2000  # of a frame that are looked at
 IMAGES = 200  # of a data set that tell what is familiar
@@ -123,8 +123,7 @@ def _image(dataset: SegmentationDataset, name: str) -> np.ndarray:
 def _features(stream: StreamingSegmenter, rgb: np.ndarray) -> Tensor:
     """Of one image, as of ``Segmenter.features``."""
     info = stream.model.info
-    size = WHOLE.network_size((rgb.shape[0], rgb.shape[1]), info.height)
-    image = upload([rgb], size, stream.device)
+    image = upload_as_trained(rgb, info.height, stream.device)
     return stream.runner.features(normalise(image, info.mean, info.std))
 
 
