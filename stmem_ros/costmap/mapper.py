@@ -220,7 +220,7 @@ class SemanticMapper:
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
         occupied = self._cells_of(obstacles, pose, seen.contact_labels, seen.contact_weights)
         occupied = _strongest(
-            occupied.joined(_CellLabels(seen.feet, seen.foot_labels, seen.foot_weights))
+            occupied.joined(_CellLabels(seen.wheels, seen.wheel_labels, seen.wheel_weights))
         )
         grid.forget_free(seen.hidden)
         grid.forget_free(seen.covered)

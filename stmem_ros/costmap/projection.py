@@ -48,9 +48,9 @@ class GroundObservation:
             meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
         contact_weights: how much to trust each, 0..1; 0 where it is not sure that a body hangs.
-        feet: indices of cells that show ground, or seem to, on which something slender that moves
-            may stand: of all who are in the way, these must not be overlooked.
-        foot_labels, foot_weights: as of the contacts.
+        wheels: indices of cells that show ground, or seem to, on which wheels of something that
+            moves may stand.
+        wheel_labels, wheel_weights: as of the contacts.
     """
 
     cells: np.ndarray
@@ -63,9 +63,9 @@ class GroundObservation:
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
-    feet: np.ndarray
-    foot_labels: np.ndarray
-    foot_weights: np.ndarray
+    wheels: np.ndarray
+    wheel_labels: np.ndarray
+    wheel_weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,10 @@ def observe_ground(
     edges = lower_edges(view, image, rules)
     edge_row = nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
     covered = _lies_under_body(view, image, ground, centres[ground.cells], edges, edge_row)
-    may_hold_foot = _may_hold_foot(image, ground, edge_row, rules, edge_margin)
-    at_edge = edge_row[may_hold_foot], ground.column[may_hold_foot]
+    holds_wheels = _may_hold_wheels(image, ground, edge_row, rules, edge_margin)
+    at_edge = edge_row[holds_wheels], ground.column[holds_wheels]
+    wheel_labels = image.label[at_edge]
+    body = _body_confidence(image, *at_edge, edge_margin)
     near_edge = _dilate(image.kind == Kind.OBSTACLE, edge_margin)[ground.row, ground.column]
     clear = ~(covered | near_edge)
     weights = image.confidence[ground.row, ground.column] * sharpness(
@@ -124,9 +126,9 @@ def observe_ground(
         contacts=contacts,
         contact_labels=contact_labels,
         contact_weights=contact_weights,
-        feet=ground.cells[may_hold_foot],
-        foot_labels=image.label[at_edge],
-        foot_weights=_body_confidence(image, *at_edge, edge_margin),
+        wheels=ground.cells[holds_wheels],
+        wheel_labels=wheel_labels,
+        wheel_weights=np.where(rules.slender[wheel_labels] | (body > SURE_BODY), body, 0),
     )
 
 
@@ -178,23 +180,25 @@ def _lies_under_body(
     return (edge_row >= 0) & (distance > free_to[edge_row, ground.column])
 
 
-def _may_hold_foot(
+def _may_hold_wheels(
     image: GroundImage,
     ground: _ProjectedCells,
     edge_row: np.ndarray,
     rules: CostRules,
     edge_margin: int,
 ) -> np.ndarray:
-    """Whether something slender that moves may stand on ground cells, right below its lower edge.
+    """Whether wheels of something that moves may stand on ground cells, right below its lower edge.
 
-    Feet and tyres are thinner than a pixel where they touch the ground, so one row is theirs in any
-    case; labels of a network end higher, and are not sure of the ground below.
+    Tyres are thinner than a pixel where they touch the ground: labels of a network end higher, and
+    are not sure of the ground below. Of what is slender they lose more than of what is wide, and
+    one row is theirs in any case.
     """
     below = ground.row - edge_row
     unsure = image.confidence[ground.row, ground.column] < SURE_GROUND
     label = image.label[edge_row, ground.column]
-    is_near = (edge_row >= 0) & (below <= np.where(unsure, edge_margin, 1))
-    return is_near & (rules.slender & rules.moving)[label]
+    rows = np.where(rules.slender[label], np.where(unsure, edge_margin + 1, 1), unsure)
+    on_wheels = rules.moving & (rules.clearances > 0)
+    return (edge_row >= 0) & (below <= rows) & on_wheels[label]
 
 
 def _body_confidence(

@@ -36,7 +36,7 @@ class ClassRule:
         layer: name of its layer.
         moving: it may drive or walk away; it counts as sure as its body is.
         slender: it stands on feet, wheels or a trunk of few pixels, which labels draw too short.
-        clearance: how far over the ground its body may end between its wheels, m.
+        clearance: how far over the ground its body may end between its wheels, m; 0: it has none.
         overhang: how far its body may reach out over them, m.
     """
 

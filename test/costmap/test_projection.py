@@ -1,0 +1,60 @@
+"""What one image says about the ground below the lower edges of obstacles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stmem_ros.classes import CAMVID
+from stmem_ros.costmap.projection import GroundObservation, observe_ground
+from stmem_ros.costmap.rules import default_rules
+from stmem_ros.costmap.view import LabelledView
+from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING
+from stmem_ros.data.synthetic.scene import ID
+from stmem_ros.geometry.ground import meet_ground
+
+COLUMN = CAMERA.width // 2
+EDGE_ROW = CAMERA.height // 2 + 40  # the lowest row of what stands on the road
+
+
+def observed(name: str, body: int, ground: int) -> GroundObservation:
+    """A road with something of a class on it; confidences of its body and of the ground below.
+
+    The cells are where the middle column's pixels meet the ground, from the lower edge down.
+    """
+    label = np.full((CAMERA.height, CAMERA.width), ID["road"], np.uint8)
+    confidence = np.full_like(label, 255)
+    columns = np.s_[COLUMN - 20 : COLUMN + 21]
+    label[EDGE_ROW - 60 : EDGE_ROW + 1, columns] = ID[name]
+    confidence[EDGE_ROW - 60 : EDGE_ROW + 1, columns] = body
+    confidence[EDGE_ROW + 1 : EDGE_ROW + 12, columns] = ground
+    camera_from_base = np.linalg.inv(MOUNTING.base_from_camera())
+    view = LabelledView(label, confidence, CAMERA, camera_from_base, None)
+    borders = view.lower_rays[EDGE_ROW : EDGE_ROW + 12, COLUMN]  # of the pixels, below each
+    centres, _ = meet_ground((borders[1:] + borders[:-1]) / 2, camera_from_base)
+    return observe_ground(view, centres[:, :2], default_rules(CAMVID), max_range=20.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "ground", "rows"),
+    [
+        ("bicyclist", 200, 160, 4),
+        ("bicyclist", 200, 255, 1),
+        ("car", 250, 160, 1),
+        ("car", 250, 255, 0),
+        ("pedestrian", 200, 160, 0),
+        ("building", 250, 160, 0),
+    ],
+)
+def test_wheels_may_stand_below_where_labels_of_what_moves_end(
+    name: str, body: int, ground: int, rows: int
+) -> None:
+    seen = observed(name, body, ground)
+    assert seen.wheels.tolist() == list(range(rows))
+    assert (seen.wheel_labels == ID[name]).all()
+    assert np.allclose(seen.wheel_weights, body / 255)
+
+
+def test_the_wheels_of_a_wide_body_count_only_where_the_body_is_sure() -> None:
+    assert observed("car", 200, 160).wheel_weights.tolist() == [0.0]
+    assert observed("bicyclist", 120, 160).wheel_weights.min() > 0.4
