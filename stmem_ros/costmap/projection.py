@@ -103,10 +103,7 @@ def observe_ground(
     edges = lower_edges(view, image, rules)
     edge_row = nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
     covered = _lies_under_body(view, image, ground, centres[ground.cells], edges, edge_row)
-    holds_wheels = _may_hold_wheels(image, ground, edge_row, rules, edge_margin)
-    at_edge = edge_row[holds_wheels], ground.column[holds_wheels]
-    wheel_labels = image.label[at_edge]
-    body = _body_confidence(image, *at_edge, edge_margin)
+    wheels, wheel_weights = _find_wheels(image, ground, edge_row, rules, edge_margin)
     near_edge = _dilate(image.kind == Kind.OBSTACLE, edge_margin)[ground.row, ground.column]
     clear = ~(covered | near_edge)
     weights = image.confidence[ground.row, ground.column] * sharpness(
@@ -126,9 +123,9 @@ def observe_ground(
         contacts=contacts,
         contact_labels=contact_labels,
         contact_weights=contact_weights,
-        wheels=ground.cells[holds_wheels],
-        wheel_labels=wheel_labels,
-        wheel_weights=np.where(rules.slender[wheel_labels] | (body > SURE_BODY), body, 0),
+        wheels=ground.cells[wheels],
+        wheel_labels=image.label[edge_row[wheels], ground.column[wheels]],
+        wheel_weights=wheel_weights,
     )
 
 
@@ -180,25 +177,32 @@ def _lies_under_body(
     return (edge_row >= 0) & (distance > free_to[edge_row, ground.column])
 
 
-def _may_hold_wheels(
+def _find_wheels(
     image: GroundImage,
     ground: _ProjectedCells,
     edge_row: np.ndarray,
     rules: CostRules,
     edge_margin: int,
-) -> np.ndarray:
-    """Whether wheels of something that moves may stand on ground cells, right below its lower edge.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where wheels of something that moves may stand, right below its lower edge.
 
     Tyres are thinner than a pixel where they touch the ground: labels of a network end higher, and
-    are not sure of the ground below. Of what is slender they lose more than of what is wide, and
-    one row is theirs in any case.
+    are not sure of the ground below. They end one row too high where the body is sure, and more
+    where it is slender and not; of what is slender one row is the tyres' in any case.
+
+    Returns:
+        indices into the ground cells, and how sure it is that something is there, 0..1.
     """
     below = ground.row - edge_row
-    unsure = image.confidence[ground.row, ground.column] < SURE_GROUND
     label = image.label[edge_row, ground.column]
-    rows = np.where(rules.slender[label], np.where(unsure, edge_margin + 1, 1), unsure)
     on_wheels = rules.moving & (rules.clearances > 0)
-    return (edge_row >= 0) & (below <= rows) & on_wheels[label]
+    near = np.flatnonzero((edge_row >= 0) & (below <= edge_margin + 1) & on_wheels[label])
+    body = _body_confidence(image, edge_row[near], ground.column[near], edge_margin)
+    unsure = image.confidence[ground.row[near], ground.column[near]] < SURE_GROUND
+    slender = rules.slender[label[near]]
+    lost = np.where(body > SURE_BODY, 1, np.where(slender, edge_margin + 1, 0))
+    holds = below[near] <= np.where(unsure, lost, slender)
+    return near[holds], body[holds]
 
 
 def _body_confidence(
