@@ -38,8 +38,8 @@ from stmem_ros.online.recorder import Recorder
 from stmem_ros.parameters import NodeParameters, parameter_values
 from stmem_ros.stamps import header_stamp
 
-START_TIMEOUT = 120.0  # s for the node to load its model and to find the player
-LABEL_TIMEOUT = 30.0  # s for one label, after which the next image is sent anyway
+START_TIMEOUT = 120.0  # s for the node to load its model, to find the player, for the first label
+LABEL_TIMEOUT = 30.0  # s for one of the others, after which the next image is sent anyway
 SETTLING = 1.0  # s for what the node publishes after the last label
 
 
@@ -227,7 +227,7 @@ class _Run:
 
         And for the costmap of the one before: where it has not begun with the last one's labels,
         those of the next would take their place. Not for the last one's own: it may need transforms
-        that come after the image.
+        that come after the image. The first label has more time: that image warms the network up.
         """
 
         def answered() -> bool:
@@ -238,10 +238,15 @@ class _Run:
                 stamp in self._done or stamp not in self.latencies for stamp in before
             )
 
+        patience = LABEL_TIMEOUT if self.latencies else START_TIMEOUT
+        deadline = time.monotonic() + patience
         with self._labelled:
-            came = self._labelled.wait_for(answered, LABEL_TIMEOUT)
+            while not (came := self._labelled.wait_for(answered, 0.5)):
+                self._check()
+                if time.monotonic() > deadline:
+                    break
         if not came and not self.latencies:
-            raise ReplayError(f"no label {LABEL_TIMEOUT:.0f} s after an image")
+            raise ReplayError(f"no label {patience:.0f} s after an image")
 
     def _on_message(self, topic: str, data: bytes) -> None:
         now = time.monotonic()

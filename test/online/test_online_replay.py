@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from support.bags import rename_frames
 from support.damage import cut_image
+from support.forks import Fork
 
-from stmem_ros.commands.stmem import main
+from stmem_ros.commands import stmem
 from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.io.bags import BagReader
 from stmem_ros.io.output_topics import NODE
+from stmem_ros.online import online_replay
 from stmem_ros.resources import resource
 
 DAMAGED = 2
@@ -46,6 +48,25 @@ def test_in_lockstep_every_frame_and_grid_equals_the_offline_replay(
         assert {t.name: t.type for t in core.topics} == node_topics
         labels = {t.name: t.count for t in core.topics}[f"{NODE}/label"]
     assert labels == 5
+
+
+def evaluate_impatiently() -> int:
+    """The command, with no time for labels after the first one."""
+    online_replay.LABEL_TIMEOUT = 0.0
+    return stmem.run()
+
+
+def test_the_first_label_has_the_time_of_a_start(
+    ros_domain: None, small_bundle: Path, tmp_path: Path
+) -> None:
+    create_synthetic_bag(tmp_path / "drive", "straight", seed=2, frames=1, rate=10.0)
+    arguments = ("evaluate", tmp_path / "drive", "--model", small_bundle, "--device", "cpu")
+    online = ("--out", tmp_path / "out", "--online", "--lockstep")
+    words = ["stmem", *map(str, (*arguments, *online))]
+    evaluate = Fork(evaluate_impatiently, words, tmp_path / "evaluate.log")
+    assert evaluate.exit_code(timeout=240) == 0, evaluate.text()
+    played = json.loads((tmp_path / "out" / "online.json").read_text())["small"]["drive"]
+    assert (played["played"], played["frames_equal"]) == (1, 1)
 
 
 PARAMETERS = """
@@ -125,6 +146,6 @@ def test_a_node_with_two_cameras_is_recorded_with_both(
 def test_options_that_contradict_each_other_are_named(
     arguments: tuple[str, ...], named: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "/nowhere", *arguments]) == 1
+    assert stmem.main(["evaluate", "/nowhere", *arguments]) == 1
     error = capsys.readouterr().err
     assert all(name in error for name in named)
