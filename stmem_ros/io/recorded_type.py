@@ -87,10 +87,18 @@ class RecordedType:
         """
         if self.problem:
             raise DecodeError(self.problem)
+        if not self._is_ros1 and len(data) >= CDR_HEADER and data[:2] not in PLAIN_CDR:
+            raise DecodeError(  # of our own: the first rosbags 0.11 reads them as CDR
+                f"it begins with the bytes {data[:CDR_HEADER].hex(' ')}, not as CDR does (00 00 or "
+                "00 01): record it with the middleware's default encoding"
+            )
         try:
             message = self._deserialize(data)
         except Exception as error:  # damaged bytes make a decoder fail in its own way
-            raise DecodeError(self._why_not(data)) from error
+            raise DecodeError(
+                f"its {len(data)} bytes are not a {self.name}: they are cut off, damaged, or of "
+                "another type"
+            ) from error
         try:
             return message if self._upgrade is None else self._upgrade(message)
         except Exception as error:
@@ -105,18 +113,6 @@ class RecordedType:
         if self._channel.encoding == CDR and (self.problem or self.is_as_today):
             return data
         return bytes(self._today.serialize_cdr(self.decode(data), self.name))
-
-    def _why_not(self, data: bytes) -> str:
-        """Why bytes that a decoder refused may be no message of this type."""
-        if not self._is_ros1 and data[:2] not in PLAIN_CDR and len(data) >= CDR_HEADER:
-            return (
-                f"it begins with the bytes {data[:CDR_HEADER].hex(' ')}, not as CDR does (00 00 or "
-                "00 01): record it with the middleware's default encoding"
-            )
-        return (
-            f"its {len(data)} bytes are not a {self.name}: they are cut off, damaged, or of "
-            "another type"
-        )
 
     def _parse(self) -> Definitions:
         """The definitions in the bag, by today's names; empty without any."""

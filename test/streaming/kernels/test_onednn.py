@@ -144,6 +144,8 @@ def test_inputs_of_other_sizes_share_a_weight_that_is_in_one_order(
         assert len(fused._weights) == 2
         return len({id(weight) for weight in fused._weights.values()})
 
-    assert weights_of_two_uses() == 1
+    # Old releases of torch tell no order.
+    tells_orders = hasattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md")
+    assert weights_of_two_uses() == (1 if tells_orders else 2)
     replace_operators("_get_mkldnn_serialized_md")
     assert weights_of_two_uses() == 2
