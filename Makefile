@@ -92,7 +92,7 @@ env: $(VENV)/.ready
 
 $(VENV)/.ready: $(BUILD_INPUTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; ROS 2 wheels need Python 3.11 (make PYTHON=path)"; exit 1; }
-	@command -v cc >/dev/null && $(PYTHON) -c "import ensurepip, os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null || { echo "make: a C compiler, Python's headers or its venv are missing; on Debian and Ubuntu: sudo apt install build-essential python3-dev python3-venv"; exit 1; }
+	@command -v cc >/dev/null && $(PYTHON) -c "import ensurepip, os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null || { echo "make: a C compiler, Python's headers or its venv are missing; on Debian and Ubuntu: sudo apt install build-essential python3.11-dev python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "1/3 torch ($(if $(CUDA),CUDA,CPU) build)"
 	$(BIN)/pip install --progress-bar on $(if $(CUDA),torch,$(CPU_TORCH))

@@ -61,6 +61,15 @@ def test_commands_of_the_documents_exist(page: Path) -> None:
             assert not end.code, f"{page.name}: stmem {' '.join(words)}"
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/getting_started.md", "docs/deployment.md"])
+def test_what_apt_is_asked_for_is_what_make_misses_without_it(page: str) -> None:
+    asked = re.findall(r"sudo apt install (.*?)[\"\n]", (ROOT / "Makefile").read_text())
+    [line] = re.findall(r"^    sudo apt install (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    option, *packages = line.split()
+    assert option == "-y"  # else the next pasted line is taken for the answer to its question
+    assert [" ".join(name for name in packages if name != "git")] == asked
+
+
 def test_each_tutorial_is_tried() -> None:
     assert {page.stem for page in TUTORIALS.glob("*.md")} == {*WITH_A_NODE, *WITHOUT}
 
