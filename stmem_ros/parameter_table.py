@@ -14,7 +14,9 @@ from typing import Any
 from stmem_ros.costmap.grid import GridConfig
 from stmem_ros.costmap.mapper import Points
 from stmem_ros.health import HealthLimits
+from stmem_ros.pipeline import AS_TRAINED, NEVER
 from stmem_ros.streaming.execution import PRECISIONS
+from stmem_ros.streaming.image_area import SMALLEST
 
 TYPE_NAMES = {bool: "bool", int: "integer", float: "double", str: "string"}
 
@@ -36,6 +38,7 @@ class Parameter:
         default: the value if none is given; its type is that of the parameter. Of a list: one item.
         text: what it does, for those who set it.
         lowest, highest: range of a number.
+        special: numbers below the range that have a meaning of their own.
         choices: what a text may be; any if empty.
         distinct: no item of a list may be there twice.
         change: when it may change.
@@ -46,6 +49,7 @@ class Parameter:
     text: str
     lowest: float = -math.inf
     highest: float = math.inf
+    special: tuple[int, ...] = ()
     choices: tuple[str, ...] = ()
     distinct: bool = False
     change: Change = Change.UNCONFIGURED
@@ -64,7 +68,8 @@ class Parameter:
     def allowed(self) -> str:
         """The choices, or the range; empty if every value of the type is allowed."""
         if math.isfinite(self.lowest):
-            return f"{self.lowest:.7g} to {self.highest:.7g}"
+            special = "".join(f"{number}, " for number in self.special)
+            return f"{special}{self.lowest:.7g} to {self.highest:.7g}"
         return ", ".join(self.choices)
 
     def converted(self, value: Any) -> Any:
@@ -88,7 +93,7 @@ class Parameter:
         if self.choices and value not in self.choices:
             return f"{shown}; allowed: {self.allowed}"
         if self.item_type in (int, float) and not all(
-            self.lowest <= item <= self.highest for item in items
+            item in self.special or self.lowest <= item <= self.highest for item in items
         ):
             return f"{shown}; allowed: {self.allowed}"
         return ""
@@ -214,8 +219,9 @@ PARAMETERS = (
         "Height in pixels that images are scaled to for the network, smaller ones not beyond the "
         "height it was trained at, nor to more pixels than an image of 4:3 has; 0: the height it "
         "was trained at, -1: never scaled.",
-        lowest=-1,
+        lowest=SMALLEST,
         highest=4320,
+        special=(NEVER, AS_TRAINED),
     ),
     Parameter(
         "max_gap",

@@ -124,6 +124,8 @@ def test_parameters_of_every_node_are_left_to_ros(tmp_path: Path) -> None:
         ("{max_gap: .nan}", "max_gap is nan"),
         ("{max_gap: 0.0}", "max_gap is 0.0"),
         ("{inference_height: 360.0}", "inference_height is 360.0"),
+        ("{inference_height: 31}", "inference_height is 31; allowed: -1, 0, 32 to 4320"),
+        ("{inference_height: -2}", "inference_height is -2"),
         ("{unseen_cost: 50}", "unseen_cost is 50"),
         ("{depth: 1}", "depth is 1"),
         ("{model: 7}", "model is 7"),

@@ -74,7 +74,9 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         descriptor.additional_constraints = f"One of: {parameter.allowed}"
     elif isinstance(parameter.default, list) and parameter.allowed:
         descriptor.additional_constraints = f"Each: {parameter.allowed}"
-    lowest, highest = parameter.lowest, parameter.highest
+    elif parameter.special:  # a range of ROS has no gaps
+        descriptor.additional_constraints = f"One of: {parameter.allowed}"
+    lowest, highest = min((parameter.lowest, *parameter.special)), parameter.highest
     if isinstance(parameter.default, float):
         descriptor.floating_point_range = [
             FloatingPointRange(from_value=float(lowest), to_value=float(highest))

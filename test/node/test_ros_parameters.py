@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import rclpy
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from stmem_ros.configuration import ConfigurationError
-from stmem_ros.node.parameters import declare_parameters, read_parameters
+from stmem_ros.node.parameters import check_change, declare_parameters, read_parameters
 from stmem_ros.parameters import NodeParameters, read_parameter_file
 
 
@@ -39,7 +40,7 @@ def test_a_file_means_the_same_to_the_node(tmp_path: Path, text: str, ros_domain
     path = tmp_path / "node.yaml"
     values = (
         "{depth: Y, cameras: [a, b], masks: [a.png, ''], inference_rates: [5, 10], "
-        "max_gap: 5e-1, inference_height: 0x10, "
+        "max_gap: 5e-1, inference_height: 0x40, "
         "odom_frame: 2024-01-01, transform_timeout: 1, cost_rules: ~, model: '1', "
         "costmap.size: 2.e1, "
         "costmap: {known: .25, level_ground: on}}"
@@ -64,7 +65,7 @@ def test_a_namespace_in_a_file_means_the_same_to_the_node(tmp_path: Path, ros_do
 @pytest.mark.parametrize(
     "given",
     ["{max_gap: 0}", "{depth: 1}", "{model: 7}", "{cameras: a}", "{unseen_cost: 9}",
-     "{costmap: {size: .nan}}", "{cameras: []}",
+     "{inference_height: 31}", "{costmap: {size: .nan}}", "{cameras: []}",
      "{label_size: half}", "{cameras: [a, 1]}", "{model: }"],
 )  # fmt: skip
 def test_what_the_node_refuses_is_refused_in_a_file(
@@ -76,3 +77,12 @@ def test_what_the_node_refuses_is_refused_in_a_file(
         read_parameter_file(path)
     with pytest.raises(Exception):  # noqa: B017  rcl and rclpy have several kinds
         node_reads(path, "/")
+
+
+def test_a_height_that_the_network_cannot_see_is_refused_when_it_is_set() -> None:
+    def reason(height: int) -> str:
+        return check_change([Parameter("inference_height", value=height)], configured=False)
+
+    wanted = "parameter inference_height is {}; allowed: -1, 0, 32 to 4320"
+    assert [reason(height) for height in (1, 31)] == [wanted.format(1), wanted.format(31)]
+    assert not any(reason(height) for height in (-1, 0, 32, 4320))
