@@ -10,6 +10,7 @@ from urllib.parse import quote
 from stmem_ros.io.bag_channel import BagFileError, Channel, parse_profiles
 
 MAGIC = b"SQLite format 3\0"
+TABLES = ("topics", "messages")
 ADVICE = "mend it with `sqlite3 FILE .recover | sqlite3 MENDED`"
 
 
@@ -27,6 +28,11 @@ class SqliteFile:
         mode = "mode=ro" if log.is_file() and log.stat().st_size else "immutable=1"
         self._database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
         try:
+            if missing := [name for name in TABLES if not self._columns(name)]:
+                self.close()
+                raise BagFileError(
+                    f"it is an sqlite3 database, but no bag: it has no table {missing[0]}"
+                )
             self.channels = self._read_channels()
             row = self._database.execute("SELECT MIN(timestamp), MAX(timestamp) FROM messages")
             self.start, self.end = row.fetchone()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,6 +164,15 @@ def test_a_cut_file_is_read_as_far_as_it_goes(drive: Path, tmp_path: Path) -> No
         assert 0 < count <= FRAMES and "cut off" in notes[0]
     cut.write_bytes(whole[:-1])  # its index alone is damaged
     assert read(cut) == (IMAGES, ())
+
+
+def test_a_database_that_is_no_bag_is_not_to_be_mended(tmp_path: Path) -> None:
+    path = tmp_path / "places.db3"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE places (name TEXT)")
+    with pytest.raises(BagError, match="no bag: it has no table topics") as raised:
+        BagReader(path)
+    assert "recover" not in str(raised.value)
 
 
 def test_what_is_no_bag_is_named_for_what_it_is(tmp_path: Path) -> None:
