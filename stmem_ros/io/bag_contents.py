@@ -56,6 +56,7 @@ class Topic:
         rate: messages a second, 0 where that is not known.
         problem: why its messages cannot be decoded, empty if they can.
         is_sendable: whether its bytes are those of ROS 2, though they cannot be decoded here.
+        damage: of a topic without messages, what is wrong with the bag: they may be lost.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Topic:
     rate: float = 0.0
     problem: str = ""
     is_sendable: bool = True
+    damage: str = ""
 
 
 @dataclass(frozen=True)

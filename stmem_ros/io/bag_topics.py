@@ -115,7 +115,7 @@ def _node_names(topics: tuple[Topic, ...]) -> set[str]:
 def _no_pictures(topic: Topic) -> str:
     """Why a topic of images holds nothing that people could look at, empty if it may."""
     if not topic.count:
-        return "has no messages"
+        return f"has no messages{topic.damage and f' ({topic.damage})'}"
     if topic.problem:
         return f"is not readable: {topic.problem}"
     encoding = "" if topic.image is None else topic.image.encoding

@@ -82,7 +82,7 @@ class BagReader:
         self._channels = {file: self._channels_of(file) for file in self._files}
         if not any(self._channels.values()) and any(file.problem for file in self._files):
             self.close()
-            raise BagError(f"{self.path} cannot be read: {'; '.join(self._notes)}")
+            raise BagError(f"{self.path} holds no topic: {'; '.join(self._notes)}")
 
     def __enter__(self) -> BagReader:
         return self
@@ -256,7 +256,8 @@ class BagReader:
             depths[file] += sum(p.depth for p in channel.profiles if p.latched)
         depth = max(depths.values())
         count = sum(channel.count for _, channel in channels)
-        topic = Topic(name, kind, count, latched=depth > 0, depth=max(1, depth))
+        damage = "" if count else "; ".join(self._notes)
+        topic = Topic(name, kind, count, depth > 0, max(1, depth), damage=damage)
         if kind == "?":
             problem = f"it has messages of several types: {', '.join(recorded)}"
             return replace(topic, problem=problem, is_sendable=False)

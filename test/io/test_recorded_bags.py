@@ -166,6 +166,19 @@ def test_a_cut_file_is_read_as_far_as_it_goes(drive: Path, tmp_path: Path) -> No
     assert read(cut) == (IMAGES, ())
 
 
+def test_a_camera_that_a_cut_file_lost_is_no_camera_without_messages_alone(
+    drive: Path, tmp_path: Path
+) -> None:
+    whole = next(drive.glob("*.mcap")).read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole[: whole.index(b"\xff\xd8\xff")])  # before the end of the first image
+    with BagReader(cut) as bag, pytest.raises(BagError, match=r"no messages .*was cut off"):
+        find_image_topic(bag.topics)
+    cut.write_bytes(whole[:8])
+    with pytest.raises(BagError, match=r"holds no topic: .*was cut off"):
+        BagReader(cut)
+
+
 def test_a_database_that_is_no_bag_is_not_to_be_mended(tmp_path: Path) -> None:
     path = tmp_path / "places.db3"
     with closing(sqlite3.connect(path)) as database:
