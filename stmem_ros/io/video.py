@@ -76,7 +76,7 @@ class Video:
         """All frames in order; what cannot be read to the end ends early, with ``problem``."""
         count = skipped = 0
         first: float | None = None
-        last = -1.0
+        last, longest = -1.0, 0.0
         period = 1 / float(self._stream.average_rate or 25)
         broken = ""
         with self._container:
@@ -87,6 +87,7 @@ class Video:
                     if time - first <= last:
                         skipped += 1
                         continue
+                    longest = max(longest, time - first - max(last, 0.0))
                     last = time - first
                     count += 1
                     bgr = frame.to_ndarray(format="bgr24")
@@ -97,7 +98,8 @@ class Video:
             length = self._length()
         if skipped:
             self.problem = f"{self._path}: {skipped} frames whose times do not follow are left out"
-        if broken or count + skipped < self.announced:
+        read = max(count + skipped, self._steps(max(last, 0.0) + longest))
+        if broken or read < self.announced:
             announced = f" of {self.announced} announced" if self.announced else ""
             self.problem = f"{self._path} ends early: {count}{announced} frames were read{broken}"
         elif not self.announced and length and last + period < length - MISSING:
@@ -105,6 +107,15 @@ class Video:
                 f"{self._path} ends early: its frames end after {max(last, 0.0):.1f} s of "
                 f"{length:.1f} s announced"
             )
+
+    def _steps(self, seconds: float) -> int:
+        """How many of the announced frames so many seconds are, 0 where frames are counted.
+
+        An AVI counts steps of its clock, and of a video of variable rate most are empty.
+        """
+        if self._container.format.name != "avi" or self._stream.time_base is None:
+            return 0
+        return round(seconds / self._stream.time_base)
 
     def _length(self) -> float:
         """Seconds that the container announces for the pictures, 0 where it does not."""

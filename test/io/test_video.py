@@ -21,12 +21,17 @@ TURNED = b"".join(
 )  # fmt: skip
 
 
-def write_video(path: Path, times: tuple[int, ...] = TIMES, options: dict | None = None) -> Path:
+def write_video(
+    path: Path,
+    times: tuple[int, ...] = TIMES,
+    options: dict | None = None,
+    codec: str = "libx264",
+) -> Path:
     """A video whose left half is red; times in ms."""
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:, :48] = 200, 30, 30
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("libx264", rate=1000)
+        stream = container.add_stream(codec, rate=1000)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for time in times:
@@ -104,6 +109,17 @@ def test_a_whole_video_has_no_problem(tmp_path: Path) -> None:
         video = Video(write_video(tmp_path / f"a{suffix}"))
         frames = list(video.frames())
         assert len(frames) == len(TIMES) and not video.problem
+
+
+def test_an_avi_of_variable_rate_is_whole_though_it_counts_empty_steps(tmp_path: Path) -> None:
+    whole = Video(write_video(tmp_path / "a.avi", codec="mpeg4"))
+    assert len(list(whole.frames())) == len(TIMES) < whole.announced
+    assert not whole.problem
+    path = write_video(tmp_path / "cut.avi", tuple(range(0, 3000, 33)), codec="mpeg4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4])
+    cut = Video(path)
+    assert 0 < len(list(cut.frames())) < 91
+    assert "ends early" in cut.problem
 
 
 @pytest.mark.parametrize(
