@@ -285,7 +285,7 @@ def read_header(path: Path) -> ImageHeader:
     """What an image file tells of its pixels.
 
     Raises:
-        ImageError: missing, or no image.
+        ImageError: missing, no image, or cut off.
     """
     with _opened(path, str(path)) as image:
         codec = (image.format or "").lower().replace("mpo", "jpeg")  # JPEGs in one, as of phones
@@ -300,6 +300,8 @@ def read_header(path: Path) -> ImageHeader:
         else:
             text = known.get((image.mode, deep), codec)
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+        if codec == "jpeg" and _is_cut_jpeg(_bytes_of(path)):
+            raise ImageError(f"{path} is cut off (no end of JPEG)")
         return ImageHeader(image.width, image.height, orientation, text)
 
 
@@ -337,8 +339,9 @@ def _opened(source: Path | io.BytesIO, title: str) -> Iterator[Image.Image]:
         kind = kind_of(start) or f"is no {', '.join(FORMATS)} image"
         raise ImageError(f"{title} {kind}") from error
     except Exception as error:  # damaged bytes make any of the decoders fail in its own way
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ImageError(f"{title} is missing or no readable image: {reason}") from error
+        if reason := getattr(error, "strerror", None):
+            raise ImageError(f"{title} is missing or no readable image: {reason}") from error
+        raise ImageError(f"{title} is damaged or cut off; copy or make it once more") from error
 
 
 def _open(source: Path | io.BytesIO) -> Image.Image:

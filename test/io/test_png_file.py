@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stmem_ros.commands.stmem import main
 from stmem_ros.io.images import ImageError, decode_compressed, read_header
 
 RGB = np.random.default_rng(5).integers(0, 256, (12, 16, 3), np.uint8)
@@ -73,3 +74,16 @@ def test_too_many_pixels_are_told_by_the_error_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_named_as_an_image_is_told_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"or no readable image: Is a directory$"):
         read_header(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_file_that_is_cut_off_goes_into_no_bag(tmp_path: Path, name: str, capsys) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / name
+    assert cv2.imwrite(str(path), noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main(["bag", "create", str(tmp_path / "bag"), "--images", str(path.parent)]) == 1
+    said = capsys.readouterr().err
+    assert name in said and "cut off" in said and "truncated" not in said
+    assert not (tmp_path / "bag").exists()
