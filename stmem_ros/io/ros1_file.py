@@ -12,6 +12,7 @@ from stmem_ros.io.bag_channel import ROS1, BagFileError, Channel, Profile, one_l
 from stmem_ros.io.bounded_inflation import bound_ros1_chunks
 
 MAGIC = b"#ROSBAG V"
+VERSION = "2.0"
 
 
 class Ros1File:
@@ -28,13 +29,7 @@ class Ros1File:
         try:
             self._reader.open()
         except Exception as error:  # damaged bytes make it fail in many ways
-            reason = one_line(error)
-            if "index" in reason:
-                reason = (
-                    "its index is missing or damaged, as where a recording was cut off; mend it "
-                    "with `rosbag reindex`"
-                )
-            raise BagFileError(reason) from error
+            raise BagFileError(_why_not_opened(path, one_line(error))) from error
         self.channels = tuple(
             Channel(
                 id=connection.id,
@@ -67,7 +62,30 @@ class Ros1File:
             for connection, time, data in self._reader.messages(connections):
                 yield connection.id, time, bytes(data)
         except Exception as error:  # damaged bytes make it fail in many ways
-            raise BagFileError(one_line(error)) from error
+            raise BagFileError(
+                "a chunk of its messages is damaged; copy the file again, or mend it with "
+                "`rosbag reindex`"
+            ) from error
+
+
+def _why_not_opened(path: Path, said: str) -> str:
+    """Why a file cannot be opened, and what helps; ``said`` is what rosbags says."""
+    with path.open("rb") as file:
+        version = file.readline(16).removeprefix(MAGIC).strip().decode("ascii", "replace")
+    if version != VERSION:
+        return (
+            f"it is a ROS 1 bag of version {version!r}, where {VERSION} is read; bring it there "
+            "in ROS 1 with `rosbag fix OLD NEW`"
+        )
+    if "index" in said:
+        return (
+            "its index is missing or damaged, as where a recording was cut off; mend it with "
+            "`rosbag reindex`"
+        )
+    return (
+        "the records of its header or its index are damaged; copy the file again, or mend it with "
+        "`rosbag reindex`"
+    )
 
 
 def _is_latched(connection: object) -> bool:

@@ -179,6 +179,26 @@ def test_a_camera_that_a_cut_file_lost_is_no_camera_without_messages_alone(
         BagReader(cut)
 
 
+def test_a_ros1_bag_that_is_damaged_or_of_an_old_version_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "old.bag"
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Ros1Writer(path) as bag:
+        topic = bag.add_connection("/note", STRING, typestore=store)
+        bag.write(topic, START, store.serialize_ros1(store.types[STRING]("x"), STRING))
+    whole = path.read_bytes()
+    index = whole.rindex(b"topic=/note")
+    for damaged, word in (
+        (whole.replace(b"V2.0", b"V1.2", 1), "version '1.2'.*rosbag fix"),
+        (whole[: len(whole) // 2], "index.*rosbag reindex"),
+        (whole[:index] + b"\xff" * 11 + whole[index + 11 :], "damaged.*rosbag reindex"),
+        (whole.replace(b"compression=none", b"compression=\xff\xffne"), "damaged.*rosbag reindex"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(BagError, match=word) as raised:
+            read(path)
+        assert "codec" not in str(raised.value)
+
+
 def test_a_database_that_is_no_bag_is_not_to_be_mended(tmp_path: Path) -> None:
     path = tmp_path / "places.db3"
     with closing(sqlite3.connect(path)) as database:
