@@ -57,7 +57,12 @@ class RecordedType:
         except Exception as error:  # any text may be a definition, and fail in its own way
             self._recorded = {}
             if not is_known:
-                self.problem = f"the definition of {self.name} cannot be used: {one_line(error)}"
+                why = (
+                    str(error)
+                    if isinstance(error, UpgradeError)
+                    else "it is no definition of a message"
+                )
+                self.problem = f"the definition of {self.name} cannot be used: {why}"
         if not is_known and not self._recorded and not self.problem:
             self.problem = f"{self.name} has no definition in the bag"
         if not self.problem:
@@ -130,12 +135,12 @@ class RecordedType:
         return found
 
     def _check_digest(self) -> None:
-        """Raises ValueError if the definition is not the one that was used in recording."""
+        """Raises UpgradeError if the definition is not the one that was used in recording."""
         digest = self._channel.digest
         if digest.startswith("RIHS01_") and self._recorded:
             store = _store(self.name, self._recorded, types().fielddefs)
             if store.hash_rihs01(self.name) != digest:
-                raise ValueError("it is not the one that was recorded, its hash differs")
+                raise UpgradeError("it is not the one that was recorded, its hash differs")
 
     def _find_conversion(self) -> None:
         """Find the stores of the recorded and of today's messages, and what is between them."""

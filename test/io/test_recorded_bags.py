@@ -231,7 +231,9 @@ def test_a_folder_without_files_of_a_bag_says_which_are_missed_or_where_they_are
         BagReader(drive)
 
 
-@pytest.mark.parametrize("definition", ["string data\n", "no message { 1 2 3\n", ""])
+@pytest.mark.parametrize(
+    "definition", ["string data\n", "no message { 1 2 3\n", "string\x18 data\n", ""]
+)
 def test_a_type_that_cannot_be_read_costs_its_topic_alone(tmp_path: Path, definition: str) -> None:
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         camera = writer.add_connection("/camera", RAW, msgdef="", rihs01="unknown")
@@ -244,6 +246,7 @@ def test_a_type_that_cannot_be_read_costs_its_topic_alone(tmp_path: Path, defini
     counts, notes = read(tmp_path / "bag")
     assert counts == {"/camera": FRAMES}
     assert len(notes) == 1 and "/other" in notes[0] and "recover" not in notes[0]
+    assert "parse" not in notes[0]
 
 
 def test_channels_of_another_encoding_and_files_of_another_profile_are_read(drive: Path) -> None:
