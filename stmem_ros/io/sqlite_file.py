@@ -10,6 +10,8 @@ from urllib.parse import quote
 from stmem_ros.io.bag_channel import BagFileError, Channel, parse_profiles
 
 MAGIC = b"SQLite format 3\0"
+# Of a damaged file, whose bytes may also be in the text of the error itself.
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 TABLES = ("topics", "messages")
 ADVICE = "mend it with `sqlite3 FILE .recover | sqlite3 MENDED`"
 
@@ -36,9 +38,9 @@ class SqliteFile:
             self.channels = self._read_channels()
             row = self._database.execute("SELECT MIN(timestamp), MAX(timestamp) FROM messages")
             self.start, self.end = row.fetchone()
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             self.close()
-            raise BagFileError(f"its tables cannot be read ({error}); {ADVICE}") from error
+            raise BagFileError(f"its tables are damaged; {ADVICE}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -57,8 +59,10 @@ class SqliteFile:
         )
         try:
             yield from self._database.execute(query, tuple(ids))
-        except sqlite3.Error as error:
-            raise BagFileError(f"a table cannot be read to its end ({error}); {ADVICE}") from error
+        except DAMAGE as error:
+            raise BagFileError(
+                f"a table is damaged and cannot be read to its end; {ADVICE}"
+            ) from error
 
     def _read_channels(self) -> tuple[Channel, ...]:
         counts = dict(

@@ -199,6 +199,23 @@ def test_a_ros1_bag_that_is_damaged_or_of_an_old_version_says_what_to_do(tmp_pat
         assert "codec" not in str(raised.value)
 
 
+def test_a_damaged_database_is_told_without_the_words_of_sqlite(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection("/note", STRING, typestore=types())
+        writer.write(topic, START, bytes(types().serialize_cdr(types().types[STRING]("x"), STRING)))
+    path = next((tmp_path / "bag").glob("*.db3"))
+    whole = path.read_bytes()
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole.replace(b"CREATE TABLE topics", b"CREATE TABLE \xf9opics"),
+        whole.replace(b"CREATE TABLE topics", b"CREATE \xf9ABLE topics"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(BagError, match=r"recover|no table") as raised:
+            read(path)
+        assert "malformed" not in str(raised.value) and "codec" not in str(raised.value)
+
+
 def test_a_database_that_is_no_bag_is_not_to_be_mended(tmp_path: Path) -> None:
     path = tmp_path / "places.db3"
     with closing(sqlite3.connect(path)) as database:
