@@ -7,7 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import (
+    Stores,
+    TypesysError,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
 from rosbags.typesys.store import Typestore
 
 from stmem_ros.io.bag_channel import CDR, ROS1, Channel, one_line
@@ -206,5 +212,10 @@ def _store(name: str, *definitions: Definitions) -> Typestore:
         found[name] = having[name]
         waiting += [inner for _, desc in found[name][1] if (inner := named_type(desc)) is not None]
     store = get_typestore(Stores.EMPTY)
-    store.register(found)
+    try:
+        store.register(found)
+    except TypesysError as error:  # of time and duration there is one definition alone
+        raise UpgradeError(
+            "its times or durations have other fields than those of ROS 2"
+        ) from error
     return store

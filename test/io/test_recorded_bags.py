@@ -216,6 +216,15 @@ def test_a_damaged_database_is_told_without_the_words_of_sqlite(tmp_path: Path) 
         assert "malformed" not in str(raised.value) and "codec" not in str(raised.value)
 
 
+def test_a_time_of_other_fields_costs_its_topic_alone(tmp_path: Path) -> None:
+    text = "builtin_interfaces/Time at\n" + "=" * 80 + "\nMSG: builtin_interfaces/Time\nint32 sek\n"
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection("/other", FOO, msgdef=text, rihs01="unknown")
+        writer.write(topic, START, b"\0\1\0\0\2\0\0\0")
+    counts, notes = read(tmp_path / "bag")
+    assert counts == {} and "/other" in notes[0] and "times" in notes[0]
+
+
 def test_a_database_that_is_no_bag_is_not_to_be_mended(tmp_path: Path) -> None:
     path = tmp_path / "places.db3"
     with closing(sqlite3.connect(path)) as database:
