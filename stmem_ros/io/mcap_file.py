@@ -96,7 +96,7 @@ class McapFile:
         try:
             yield from self._loose_messages(wanted) if loose else self._chunk_messages(wanted)
         except (struct.error, OverflowError) as error:
-            raise BagFileError(f"a record is damaged: {error}") from error
+            raise BagFileError("a record is cut off, or its numbers are damaged") from error
 
     def _chunk_messages(self, wanted: frozenset[int]) -> Iterator[tuple[int, int, bytes]]:
         """Messages of a file where all lie in chunks, which may overlap."""
@@ -186,7 +186,8 @@ class McapFile:
                     data = self._file.read(length)
                     _read_record(kind, memoryview(data), contents)
             except (struct.error, OverflowError, BagFileError) as error:
-                self.problem = f"it is damaged {begin} bytes from its beginning: {error}"
+                why = error if isinstance(error, BagFileError) else "a record is cut off"
+                self.problem = f"it is damaged {begin} bytes from its beginning: {why}"
                 break
         return contents
 

@@ -216,6 +216,15 @@ def test_a_damaged_database_is_told_without_the_words_of_sqlite(tmp_path: Path) 
         assert "malformed" not in str(raised.value) and "codec" not in str(raised.value)
 
 
+def test_a_record_that_is_too_short_is_told_without_the_words_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "short.mcap"
+    schema = b"\3" + (1).to_bytes(8, "little") + b"\0"
+    path.write_bytes(b"\x89MCAP0\r\n" + schema)
+    with pytest.raises(BagError, match="a record is cut off") as raised:
+        BagReader(path)
+    assert "unpack" not in str(raised.value)
+
+
 def test_a_time_of_other_fields_costs_its_topic_alone(tmp_path: Path) -> None:
     text = "builtin_interfaces/Time at\n" + "=" * 80 + "\nMSG: builtin_interfaces/Time\nint32 sek\n"
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
