@@ -200,6 +200,25 @@ def _all_problems(outcomes: Sequence[TaskOutcome]) -> str:
     return "; ".join(dict.fromkeys(f"{o.task.bag}: {o.error}" for o in outcomes))
 
 
+def _parameter_files(parameters: NodeParameters) -> list[str]:
+    """Digests of the files that parameters name.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    named = [(name, getattr(parameters, name)) for name in ("cost_rules", "memory_bank")]
+    named += [("masks", mask) for mask in parameters.masks if is_mask_file(mask)]
+    digests = []
+    for name, path in named:
+        try:
+            digests += [file_digest(Path(path))] if path else []
+        except OSError as error:
+            raise ValueError(
+                f"parameter {name} names the file {path}, which cannot be read: {error.strerror}"
+            ) from error
+    return digests
+
+
 def _tasks(
     bags: Sequence[Path],
     models: dict[str, str],
@@ -209,9 +228,7 @@ def _tasks(
 ) -> tuple[list[BagTask], list[TaskOutcome]]:
     """A task for each bag and model, and those whose bag cannot even be opened."""
     tasks, unreadable = [], []
-    masks = filter(is_mask_file, options.parameters.masks)
-    files = (options.parameters.cost_rules, options.parameters.memory_bank, *masks)
-    digests = [file_digest(Path(path)) for path in files if path]
+    digests = _parameter_files(options.parameters)
     settings = dataclasses.asdict(options) | {"online": online, "files": digests}
     for bag, path in zip(unique_names(bags), bags, strict=True):
         error = None

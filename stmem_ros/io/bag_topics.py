@@ -239,6 +239,17 @@ def find_depth_topic(topics: tuple[Topic, ...], image: Topic) -> Topic | None:
     return next((t for t in topics if (t.name, t.type) in kinds), None)
 
 
+def no_depth_text(topics: tuple[Topic, ...], image: Topic) -> str:
+    """That there is no :func:`find_depth_topic`: what there is instead, and what to do."""
+    images = (t for t in topics if t.type in (RAW, COMPRESSED))
+    others = ", ".join(t.name for t in images if "depth" in _no_pictures(t)) or "none"
+    return (
+        f"parameter depth is true, but the bag has no depth images on {namespace(image)}/depth, "
+        f"beside {image.name}; its depth images: {others}; rename their topic in the bag if they "
+        "are aligned with the image, or set depth to false"
+    )
+
+
 def _named(topics: list[Topic], name: str, kind: str) -> Topic:
     for topic in topics:
         if topic.name == name:

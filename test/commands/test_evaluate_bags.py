@@ -445,3 +445,18 @@ def test_whether_images_are_rectified_is_said_or_guessed(
         out = tmp_path / "".join(("out", *words))
         metrics = evaluate(out, bag, "--model", small_bundle, "--duration", "0.2", *words)
         assert metrics["models"]["small"]["bags"]["drive"]["rectified"] is expected
+
+
+@pytest.mark.parametrize("name", ["masks", "cost_rules", "memory_bank"])
+def test_a_missing_file_is_told_with_the_parameter_that_names_it(
+    short_bag: Path, small_bundle: Path, tmp_path: Path, capsys, name: str
+) -> None:
+    missing = str(tmp_path / "missing.png")
+    values = {name: [missing] if name == "masks" else missing}
+    params = tmp_path / "params.yaml"
+    params.write_text(json.dumps({"segmentation_node": {"ros__parameters": values}}))
+    arguments = ["--params", params, "--model", small_bundle, "--out", tmp_path / "out"]
+    assert main(["evaluate", *map(str, (short_bag, *arguments))]) == 1
+    told = capsys.readouterr().err
+    assert f"parameter {name} names the file {missing}, which cannot be read: No such" in told
+    assert "Errno" not in told

@@ -10,6 +10,7 @@ from stmem_ros.costmap.depth import read_depth
 from stmem_ros.evaluation.replay.bag_moments import BagMoments, TopicChoice, find_cameras
 from stmem_ros.geometry.camera import CameraModel
 from stmem_ros.geometry.transforms import TransformBuffer
+from stmem_ros.io.bag_contents import ImageForm
 from stmem_ros.io.bags import (
     BAG_MESSAGES,
     CAMERA_INFO,
@@ -47,6 +48,17 @@ def test_depth_is_taken_where_it_is_used_and_missed_where_there_is_none() -> Non
     assert camera.depth == FRONT_DEPTH
     with pytest.raises(BagError, match="/rear/image_raw"):
         find_cameras((REAR,), ("rear",), TopicChoice(depth=True))
+
+
+def test_depth_under_another_name_is_told_with_what_to_do() -> None:
+    elsewhere = Topic("/rear/depth/image_raw", RAW, 3, image=ImageForm("16UC1", 64, 48))
+    with pytest.raises(BagError, match=r"on /rear/depth, .*: /rear/depth/image_raw; rename"):
+        find_cameras((REAR, elsewhere), ("rear",), TopicChoice(depth=True))
+
+
+def test_a_camera_that_the_bag_has_not_is_told_with_those_it_has() -> None:
+    with pytest.raises(BagError, match=r"names 'left', .*/left/.*: /front/image_raw"):
+        find_cameras((FRONT, FRONT_INFO), ("left", "front"), TopicChoice())
 
 
 def test_topics_are_not_chosen_for_several_cameras() -> None:

@@ -13,11 +13,13 @@ from stmem_ros.geometry.camera_info import other_frame
 from stmem_ros.geometry.transforms import TransformBuffer
 from stmem_ros.io.bag_contents import MessageError
 from stmem_ros.io.bag_topics import (
+    camera_topics,
     find_depth_topic,
     find_image_topic,
     find_info_topic,
     find_label_topic,
     find_points_topic,
+    no_depth_text,
 )
 from stmem_ros.io.bags import TF, BagError, BagReader, Record, Topic
 from stmem_ros.io.images import ImageError, decode_label
@@ -121,6 +123,12 @@ def find_cameras(
 
 def _find_camera(topics: tuple[Topic, ...], camera: str, choice: TopicChoice) -> CameraTopics:
     own = tuple(t for t in topics if t.name.startswith(f"/{camera}/")) if camera else topics
+    if camera and not own and not choice.image:
+        there = ", ".join(t.name for t in camera_topics(topics)) or "none"
+        raise BagError(
+            f"parameter cameras names {camera!r}, but the bag has no topic /{camera}/...; its "
+            f"camera images: {there}"
+        )
     if choice.image:
         image = find_image_topic(topics, choice.image)
     else:
@@ -128,7 +136,7 @@ def _find_camera(topics: tuple[Topic, ...], camera: str, choice: TopicChoice) ->
     label = find_label_topic(topics if choice.label else own, choice.label)
     depth = None
     if choice.depth and (depth := find_depth_topic(topics, image)) is None:
-        raise BagError(f"the bag holds no depth images beside {image.name}, but depth is true")
+        raise BagError(no_depth_text(topics, image))
     return CameraTopics(
         image=image,
         info=find_info_topic(topics if choice.info else own, image, choice.info),
