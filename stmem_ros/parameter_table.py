@@ -87,7 +87,7 @@ class Parameter:
         if type(value) is not type(self.default) or any(
             type(item) is not self.item_type for item in items
         ):
-            return f"{shown}; it must be a {self.type_name}, such as {self.default!r}"
+            return f"{shown}; it must be of the type {self.type_name}, such as {self.default!r}"
         if not items or (self.distinct and len(set(items)) != len(items)):
             return f"{shown}; it must hold at least one item{', each once' * self.distinct}"
         if self.choices and value not in self.choices:
