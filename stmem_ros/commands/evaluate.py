@@ -285,6 +285,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
     from stmem_ros.model.ablation import TITLES, load_variants, of_whole
     from stmem_ros.model.bundle import load_bundle
     from stmem_ros.streaming.execution import Execution
+    from stmem_ros.streaming.segmenter import NotFiniteError
 
     names = options.model or ["onboard"]
     if len(names) > 1:
@@ -305,7 +306,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
         dataset = open_dataset(options.dataset, options.root, options.split, *around, "repeat")
         execution = Execution(options.precision)
         disturbed = evaluate_variants(variants, dataset, execution, disturbances, options.ablate)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotFiniteError) as error:
         raise CommandError(str(error)) from error
     if not dataset.labelled_pixels and (dataset.labels or not dataset.is_video):
         raise CommandError(f"{options.dataset} {options.split}: {'; '.join(dataset.notes)}")

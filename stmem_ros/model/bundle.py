@@ -233,6 +233,9 @@ def save_bundle(
     Args:
         bank: with MAR, tells the class of each item and how it was chosen.
         half: matrices are stored as float16, half the size; vectors always keep float32.
+
+    Raises:
+        ValueError: weights are not finite as they would be stored.
     """
     if model.mar is not None and bank is None:
         raise ValueError("a model with MAR is saved with its memory bank")
@@ -241,6 +244,13 @@ def save_bundle(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked") and key not in ("mar.keys", "mar.values")
     }
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f"bundle {folder} is not written: its weights {key} are not finite as "
+                f"{str(value.dtype).removeprefix('torch.')}; did training diverge? lower the "
+                "learning rate"
+            )
     with whole_folder(folder, FILES) as part:
         part.mkdir()
         write_tensors(part / WEIGHTS, state)

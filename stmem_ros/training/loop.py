@@ -168,11 +168,21 @@ class StageTrainer:
         self.progress.batches = []
 
     def _read_losses(self) -> None:
-        """Take those that are still on the device; waits for it."""
+        """Take those that are still on the device; waits for it.
+
+        Raises:
+            ValueError: one is not finite: nothing that is trained from there on is of use.
+        """
         if self._unread:
             totals = torch.stack(self._unread).tolist()
-            self.progress.batches += [total / self._process.count for total in totals]
             self._unread.clear()
+            if not all(map(math.isfinite, totals)):
+                raise ValueError(
+                    f"the loss of stage {self._stage} is not finite in epoch "
+                    f"{self.progress.epoch + 1}: training diverged; make {self._stage}."
+                    f"learning_rate less than {self._settings.learning_rate:g}, and begin anew"
+                )
+            self.progress.batches += [total / self._process.count for total in totals]
 
     def _epoch_batches(self) -> DataLoader:
         epoch = self.progress.epoch

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
@@ -134,3 +137,18 @@ def test_intervals_do_not_go_with_other_comparisons(clip: Path, small_bundle: Pa
     arguments = ["--dataset", "video_folder", "--root", str(clip), "--model", str(small_bundle)]
     assert main(["evaluate", *arguments, "--intervals", "--ablate"]) == 1
     assert "--intervals" in capsys.readouterr().err
+
+
+def test_a_network_whose_values_are_not_finite_is_told_in_a_line(
+    clip: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(small_bundle, broken)
+    weights = load_file(broken / "weights.safetensors")
+    save_file(
+        {k: torch.full_like(v, torch.nan) for k, v in weights.items()},
+        broken / "weights.safetensors",
+    )
+    arguments = ["--dataset", "video_folder", "--root", clip, "--model", broken]
+    assert main(["evaluate", *map(str, arguments)]) == 1
+    assert "the network's values are not finite" in capsys.readouterr().err

@@ -11,7 +11,13 @@ import yaml
 from support.small import small_bank
 
 from stmem_ros.classes import CAMVID
-from stmem_ros.model.bundle import BundleError, load_bundle, load_memory, shipped_bundles
+from stmem_ros.model.bundle import (
+    BundleError,
+    load_bundle,
+    load_memory,
+    save_bundle,
+    shipped_bundles,
+)
 from stmem_ros.model.memory import MemoryBank
 
 
@@ -165,3 +171,16 @@ def test_a_memory_bank_with_nan_is_refused() -> None:
             torch.zeros(2, dtype=torch.long),
             "confidence",
         )
+
+
+@pytest.mark.parametrize(("weight", "kind"), [(float("nan"), "float16"), (1e6, "float16")])
+def test_weights_that_are_no_numbers_are_not_saved(
+    small_bundle: Path, tmp_path: Path, weight: float, kind: str
+) -> None:
+    model = load_bundle(small_bundle, "cpu")
+    bank = load_memory(small_bundle / "memory.safetensors", model)
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.ndim > 1).fill_(weight)
+    with pytest.raises(ValueError, match=f"not written: .*not finite as {kind}"):
+        save_bundle(tmp_path / "bundle", model, model.info, bank)
+    assert not (tmp_path / "bundle").exists()

@@ -462,3 +462,17 @@ def test_a_stage_can_end_between_its_beginning_and_what_it_learned() -> None:
     torch.testing.assert_close(other.state_dict()[key], between)
     blend(other, beginning, 0.0)
     torch.testing.assert_close(other.state_dict()[key], between)
+
+
+def test_training_that_diverges_leaves_no_bundle_and_says_so(
+    data: Path, config_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config_path.write_text(
+        CONFIG.replace("batch: 2, learning_rate: 1.0e-3", "batch: 2, learning_rate: 1.0e+9", 1)
+    )
+    run = tmp_path / "run"
+    arguments = ["--config", config_path, "--data", data, "--run", run]
+    assert main(["train", "frame", *map(str, arguments)]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search("not finite.* diverge.*learning.rate", told)
+    assert not (run / "frame").exists()
