@@ -11,6 +11,7 @@ from importlib import import_module
 from multiprocessing import active_children
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.io.file_kind import error_text
 from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 
 INTERRUPTED = 130  # exit code
@@ -80,7 +81,11 @@ def _text_for_people(error: Exception) -> str:
             )
         if name in OPTIONAL:
             return f"needs {name}, which is not installed: pip install {name}"
-    return str(error) if isinstance(error, CommandError) else ""
+    if not isinstance(error, CommandError):
+        return ""
+    cause = error.__cause__
+    as_it_came = isinstance(cause, OSError) and str(cause) == str(error)
+    return error_text(cause) if cause and as_it_came else str(error)
 
 
 def _say_interrupted(options: argparse.Namespace) -> int:

@@ -34,7 +34,17 @@ def why_unreadable(path: Path, error: Exception) -> str:
         kind = what_it_is(path)
     except OSError:
         kind = ""
-    return f"{path} {kind}" if kind else f"{path} cannot be read: {' '.join(str(error).split())}"
+    if kind:
+        return f"{path} {kind}"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{path} cannot be read: {' '.join(reason.split())}"
+
+
+def error_text(error: BaseException) -> str:
+    """The text of an error as one line; of the system's errors the file first, and no numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def kind_of(start: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -263,3 +264,30 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("bag create {0}/bag --images {0} --names {0}/none.txt", "{0}/none.txt: No such file"),
+        ("evaluate {0} --out /proc/out", "/proc/out: No such file"),
+        ("evaluate {0} --out {0}/out --baseline {0}/none.json", "{0}/none.json cannot be read: No"),
+        ("evaluate {0} --out {0}/out --baseline {0}/page", "evaluate`: it is no JSON"),
+        ("evaluate {0} --out {0}/out --latency-model {0}/page.json", "be milliseconds, or JSON"),
+        ("evaluate {0} --out {0}/out --model {0}/bundle", "weights.safetensors cannot be read: No"),
+    ],
+)
+def test_files_that_are_missing_or_other_things_are_told_in_our_own_words(
+    drive_bag: Path, tmp_path: Path, capsys, arguments: str, told: str
+) -> None:
+    folder = tmp_path / "drive"
+    shutil.copytree(drive_bag, folder)
+    (folder / "bundle").mkdir()
+    shutil.copy(bundle_folder("onboard") / "model.yaml", folder / "bundle")
+    for name in ("page", "page.json"):
+        (folder / name).write_text("<!DOCTYPE html>")
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / "a.png")
+    assert main(arguments.format(folder).split()) == 1
+    error = capsys.readouterr().err
+    assert told.format(folder) in error
+    assert "Errno" not in error and "Error" not in error

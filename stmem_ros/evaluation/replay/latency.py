@@ -72,7 +72,7 @@ def read_latency(text: str) -> LatencyModel:
         return LatencyModel(tuple(PERCENTILES[p] for p in known), tuple(known.values()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
-            f"latency model {text} cannot be used ({type(error).__name__}: {error}); it must hold "
+            f"latency model {text} cannot be used; it must be milliseconds, or JSON that holds "
             "latency_ms with p50 and p95, latency_p50_ms, or streaming_ms"
         ) from error
 

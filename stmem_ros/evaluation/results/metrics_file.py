@@ -58,10 +58,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         known = content["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MetricsError(
-            f"{path} is no metrics.json of `stmem evaluate`: {type(error).__name__} {error}"
-        ) from error
+    except OSError as error:
+        raise MetricsError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        problem = "it is no JSON" if isinstance(error, ValueError) else "it names no format"
+        raise MetricsError(f"{path} is no metrics.json of `stmem evaluate`: {problem}") from error
     if known != FORMAT:
         raise MetricsError(f"{path} has the format {known}; this version reads {FORMAT}")
     return content

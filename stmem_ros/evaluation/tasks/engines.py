@@ -21,7 +21,9 @@ import torch
 
 from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome
 from stmem_ros.evaluation.tasks.run_task import run_task
+from stmem_ros.io.file_kind import error_text
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
+from stmem_ros.streaming.segmenter import NotFiniteError
 
 ATTEMPTS = 3  # at each task, where the first ones fail
 ENGINES = ("local", "ray")
@@ -198,12 +200,9 @@ def _start_ray(ray: ModuleType, tasks: Sequence[BagTask], jobs: int, address: st
 
 def one_line(error: BaseException) -> str:
     """An error as one line; what is no mistake of the user keeps its type."""
-    text = " ".join(str(error).split())
-    return (
-        text
-        if text and isinstance(error, OSError | ValueError)
-        else f"{type(error).__name__}: {text}"
-    )
+    text = error_text(error)
+    known = text and isinstance(error, OSError | ValueError | NotFiniteError)
+    return text if known else f"{type(error).__name__}: {text}"
 
 
 def _gpus(task: BagTask, has_gpus: bool) -> int:
