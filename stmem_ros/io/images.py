@@ -249,7 +249,8 @@ def read_label(path: Path) -> np.ndarray:
     with _opened(path, str(path)) as image:
         if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
             raise ImageError(
-                f"{path} has mode {image.mode}; labels are class ids: grey or palette images"
+                f"{path} has mode {image.mode}; it must be a grey or palette image: its numbers "
+                "(class ids, of a label) count, not its colours"
             )
         label = np.array(image)
         if image.format == "PNG" and image.mode == "L" and (bits := _png_bits(path)) < 8:
