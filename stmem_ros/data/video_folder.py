@@ -68,6 +68,8 @@ class VideoFolder:
             raise DatasetError(
                 f"no {', '.join(IMAGE_SUFFIXES)} files in {self._folder}/SEQUENCE/images"
             )
+        for sequence in sequences:
+            self._check_labels(sequence)
         self._bit_depths = {sequence.name: BitDepth() for sequence in sequences}
         self.clips = tuple(
             Clip(
@@ -77,6 +79,16 @@ class VideoFolder:
             )
             for sequence in sequences
         )
+
+    def _check_labels(self, sequence: Path) -> None:
+        """Refuse a sequence whose labels belong to none of its images, as their names differ."""
+        files = sorted(p for p in (sequence / "labels").glob("*") if not is_hidden(p))
+        names = [name for name in self._paths if name.split("/")[0] == sequence.name]
+        if files and names and not any(map(self.has_label, names)):
+            raise DatasetError(
+                f"label {files[0]} belongs to no image, nor does any beside it: the label of "
+                f"{self._paths[names[0]].name} must be {self.label_path(names[0]).name}"
+            )
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8, H x W x 3."""

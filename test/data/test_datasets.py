@@ -120,6 +120,18 @@ def test_a_video_folder_is_read(tmp_path: Path) -> None:
         VideoFolder(tmp_path, "train")
 
 
+@pytest.mark.parametrize("label", ["000_label.png", "000.PNG", "000.tif"])
+def test_labels_that_belong_to_no_image_are_refused_by_name(tmp_path: Path, label: str) -> None:
+    description = "rate: 10\nclasses:\n- {name: floor, colour: [0, 0, 0]}\n"
+    (tmp_path / "dataset.yaml").write_text(description)
+    write(tmp_path / "val/drive/images/000.jpg", picture(9))
+    write(tmp_path / "val/drive/labels/000.png", grey(0))
+    assert VideoFolder(tmp_path, "val").has_label("drive/000")
+    (tmp_path / "val/drive/labels/000.png").rename(tmp_path / "val/drive/labels" / label)
+    with pytest.raises(DatasetError, match=rf"{label} belongs to no image, .* must be 000\.png"):
+        VideoFolder(tmp_path, "val")
+
+
 @pytest.mark.parametrize(
     "text", ["", "a\n", "/SegNet/CamVid/val/0016E5_07959.png x.png\n", "a_b\n", "0016E5_07959_L\n"]
 )
