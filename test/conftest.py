@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.forks import Fork
 from support.small import SMALL, small_bank
 
@@ -90,6 +91,17 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.mar.values.data.copy_(bank.values)
     folder = tmp_path_factory.mktemp("bundles") / "small"
     save_bundle(folder, model, ModelInfo("small", SMALL, CAMVID, height=96), bank)
+    return folder
+
+
+@pytest.fixture
+def damaged_bundle(small_bundle: Path, tmp_path: Path) -> Path:
+    """Its network computes nothing but values that are not finite."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(small_bundle, folder)
+    weights = load_file(folder / "weights.safetensors")
+    weights["classifier.weight"][0] = torch.nan
+    save_file(weights, folder / "weights.safetensors")
     return folder
 
 

@@ -8,19 +8,15 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import pytest
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, Image
 from stmem_ros.msg import SemanticGrid
 from support.ros import LATCHED, NODE, PATIENCE, Peer, image_message, start_node
-from support.small import small_bank
 from tf2_msgs.msg import TFMessage
 
 from stmem_ros.data.synthetic.drive import CAMERA, MOUNTING, drive
 from stmem_ros.data.synthetic.scene import make_scene
-from stmem_ros.model.bundle import load_bundle, save_bundle
 from stmem_ros.node.main import main
 from stmem_ros.node.ros_messages import ROS_MESSAGES
 from stmem_ros.streaming.execution import Runner
@@ -131,15 +127,6 @@ def test_a_grid_that_nothing_reaches_is_taken_back_once_and_goes_on_later(
     peer.wait(lambda: len(diagnostics) > seen + 1, "a second to pass")
     assert len(costmaps) == count
     feed_until_a_grid_comes()
-
-
-@pytest.fixture
-def damaged_bundle(small_bundle: Path, tmp_path: Path) -> Path:
-    """Its network computes nothing but values that are not finite."""
-    model = load_bundle(small_bundle, "cpu")
-    model.classifier.weight.data[0] = torch.nan
-    save_bundle(tmp_path / "damaged", model, model.info, small_bank())
-    return tmp_path / "damaged"
 
 
 def test_a_network_that_is_broken_is_an_error_in_diagnostics_and_ends_the_node_with_1(
