@@ -114,7 +114,7 @@ def bag_options() -> argparse.ArgumentParser:
         default=[],
         metavar="KIND",
         help="a fault that is no failure: no_frame, no_labelled_frame, no_labelled_pixel, no_grid, "
-        "fewer_frames",
+        "no_points, fewer_frames",
     )
     bags.add_argument("--jobs", type=int, default=1, help="bags at a time (default: 1)")
     bags.add_argument("--engine", choices=("local", "ray"), default="local")

@@ -152,7 +152,8 @@ def evaluate_bags(
         seed=options.replay.seed,
         baseline=baseline,
     )
-    faults = tuple(fault for result in results for fault in find_faults(result))
+    are_points_asked_for = options.replay.points_topic is not None
+    faults = tuple(f for result in results for f in find_faults(result, are_points_asked_for))
     scores, comparisons = write_summary(folder, configuration, results, failures, faults)
     if play_online is not None:
         gather_online(folder, results)

@@ -14,6 +14,7 @@ from support.small import SMALL, small_bank
 
 from stmem_ros.classes import CAMVID
 from stmem_ros.commands.stmem import main
+from stmem_ros.data.synthetic.bag import create_synthetic_bag
 from stmem_ros.evaluation.report import page
 from stmem_ros.evaluation.results.bag_result import BagResult
 from stmem_ros.evaluation.results.folder import TaskFolder
@@ -436,6 +437,19 @@ def test_nothing_replayed_nothing_labelled_and_fewer_frames_are_no_success(
     assert [fault["kind"] for fault in metrics["faults"]] == ["fewer_frames"]
     assert metrics["models"]["small"]["totals"]["labelled"] == 2
     evaluate(tmp_path / "allowed", promised, *words, "--allow", "fewer_frames", code=0)
+
+
+def test_points_that_were_asked_for_and_of_no_use_are_no_success(
+    tmp_path: Path, small_bundle: Path, no_report: None
+) -> None:
+    create_synthetic_bag(tmp_path / "drive", "straight", seed=2, frames=2, rate=10.0)
+    words = ("--model", small_bundle)
+    metrics = evaluate(tmp_path / "not_asked", tmp_path / "drive", *words, code=0)
+    assert not metrics["faults"]
+    colours = ("--points-topic", "/camera/image_raw")  # no depth
+    metrics = evaluate(tmp_path / "asked", tmp_path / "drive", *words, *colours, code=1)
+    (fault,) = metrics["faults"]
+    assert fault["kind"] == "no_points" and "/camera/image_raw" in fault["text"]
 
 
 def test_whether_images_are_rectified_is_said_or_guessed(

@@ -58,6 +58,11 @@ class GridAgreement(Accumulator):
         self.ground = np.zeros((), np.int64)
         self.ground_lethal = np.zeros((), np.int64)
 
+    @property
+    def is_of_any_cell(self) -> bool:
+        """Whether points told of any cell."""
+        return bool(self.occupied + self.occupied_doubtful + self.ground)
+
     def add(
         self,
         placed: PlacedMap,

@@ -19,6 +19,7 @@ class RunFaultKind(str, Enum):
     NO_LABELLED_FRAME = "no_labelled_frame"  # images were, but none got a label
     NO_LABELLED_PIXEL = "no_labelled_pixel"  # reference labels are there, but score nothing
     NO_GRID = "no_grid"  # there is a calibration, but no grid came about
+    NO_POINTS = "no_points"  # points were asked for by name, but no grid was compared with any
     FEWER_FRAMES = "fewer_frames"  # than the bag announces
 
 
@@ -41,7 +42,7 @@ class RunFault:
         return f"{self.bag}, {self.model}: {self.text} ({self.kind.value})"
 
 
-def find_faults(result: BagResult) -> Iterator[RunFault]:
+def find_faults(result: BagResult, are_points_asked_for: bool) -> Iterator[RunFault]:
     """What a bag through a model came to nothing in."""
 
     def fault(kind: RunFaultKind, text: str) -> RunFault:
@@ -71,6 +72,10 @@ def find_faults(result: BagResult) -> Iterator[RunFault]:
         yield fault(
             RunFaultKind.NO_GRID,
             f"no grid, though there is a calibration: {missing_grids_text(result)}",
+        )
+    elif are_points_asked_for and not result.sums.agreement.is_of_any_cell:
+        yield fault(
+            RunFaultKind.NO_POINTS, f"no grid was compared with points on {result.topics['points']}"
         )
 
 
