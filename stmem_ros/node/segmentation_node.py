@@ -237,13 +237,15 @@ class SegmentationNode(LifecycleNode):
             torch.cuda.empty_cache()
 
     def _stop_work(self) -> None:
-        bond, self._bond = self._bond, None
-        if bond is not None:
-            bond.destroy()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
             self._is_broken = bool(worker.broken)
+        # Last: the manager asks the node to deactivate as soon as the bond is broken, and waits for
+        # ever for the answer of one that ends meanwhile but still has its services.
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.destroy()
 
     def _load_model(self, parameters: NodeParameters) -> BundledSegmenter:
         model = load_bundle(parameters.model, parameters.device)

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 from support.ros import PATIENCE, Peer
 
 from stmem_ros.node.lifecycle_bond import HEARTBEAT_TIMEOUT
+from stmem_ros.node.segmentation_node import SegmentationNode
 
 NAME = "segmentation_node"
 needs_bondpy = pytest.mark.skipif(find_spec("bondpy") is None, reason="bondpy is not installed")
@@ -60,3 +62,13 @@ def test_the_manager_learns_that_the_node_ended(
     assert manager.broken.wait(PATIENCE)
     assert time.monotonic() - ended < seconds
     manager.close()
+
+
+def test_the_bond_is_broken_once_the_work_has_ended() -> None:
+    ended: list[str] = []
+    node = SimpleNamespace(
+        _bond=SimpleNamespace(destroy=lambda: ended.append("bond")),
+        _worker=SimpleNamespace(stop=lambda: ended.append("work"), broken=False),
+    )
+    SegmentationNode._stop_work(node)
+    assert ended == ["work", "bond"]
