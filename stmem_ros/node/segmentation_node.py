@@ -242,7 +242,8 @@ class SegmentationNode(LifecycleNode):
             worker.stop()
             self._is_broken = bool(worker.broken)
         # Last: the manager asks the node to deactivate as soon as the bond is broken, and waits for
-        # ever for the answer of one that ends meanwhile but still has its services.
+        # ever for the answer of one that ends meanwhile but still has its services. The later it
+        # is, the sooner they are gone; until the process has ended the manager may still hang.
         bond, self._bond = self._bond, None
         if bond is not None:
             bond.destroy()
