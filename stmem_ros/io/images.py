@@ -256,7 +256,7 @@ def read_label(path: Path) -> np.ndarray:
         if image.format == "PNG" and image.mode == "L" and (bits := _png_bits(path)) < 8:
             label //= 255 // (2**bits - 1)  # Pillow spreads grey of few bits over 0 to 255
     if label.max(initial=0) > UNLABELLED:
-        raise ImageError(f"label {path} holds the value {label.max()}; ids are 0 to {UNLABELLED}")
+        raise ImageError(f"{path} holds the value {label.max()}; ids are 0 to {UNLABELLED}")
     return label.astype(np.uint8, copy=False)
 
 

@@ -211,7 +211,7 @@ def _read_mask(path: Path) -> np.ndarray:
     try:
         values = read_label(path)
     except ImageError as error:
-        raise ValueError(f"mask {str(error).removeprefix('label ')}") from error
+        raise ValueError(f"mask {error}") from error
     others = np.setdiff1d(values, [0])
     if others.size > 1:
         raise ValueError(
