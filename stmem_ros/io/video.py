@@ -95,10 +95,10 @@ class Video:
                     yield VideoFrame(np.ascontiguousarray(turned), last)
             except av.FFmpegError:
                 broken = ", what follows is damaged"
-            length = self._length()
+            length, steps = self._length(), self._steps(max(last, 0.0) + longest)
         if skipped:
             self.problem = f"{self._path}: {skipped} frames whose times do not follow are left out"
-        read = max(count + skipped, self._steps(max(last, 0.0) + longest))
+        read = max(count + skipped, steps)
         if broken or read < self.announced:
             announced = f" of {self.announced} announced" if self.announced else ""
             self.problem = f"{self._path} ends early: {count}{announced} frames were read{broken}"
