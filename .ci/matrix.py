@@ -36,7 +36,7 @@ class Row:
 ROWS = (
     # Ubuntu 22.04's Python; the oldest releases of pyproject.toml. pyarrow 21 wants NumPy 2.
     Row("humble", "3.10", ("numpy==1.26.4", "opencv-python-headless==4.6.0.66", "torch==2.1.0",
-                           "rosbags==0.11.0", "matplotlib==3.7.5", "pyarrow==20.0.0")),
+                           "rosbags==0.11.7", "matplotlib==3.7.5", "pyarrow==20.0.0")),
     # Ubuntu 24.04.
     Row("jazzy", "3.12", ("numpy==1.26.4", "opencv-python-headless==4.6.0.66", "torch==2.2.0",
                           "pyarrow==20.0.0")),
