@@ -28,6 +28,8 @@ from stmem_ros.geometry.ground import pixel_footprint, squared_norms
 
 EDGE_MARGIN = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
 SURE_BODY = 0.9  # confidence from which on a body speaks for its edge
+BODY_RISE = 0.15  # m over its lower edge, at most, the body of what is near is sure
+LOST_TYRE = 0.3  # m before where a sure body seems to stand, at most, its tyres are
 SURE_GROUND = 250  # confidence from which on ground beside something living is taken for ground
 
 
@@ -103,7 +105,9 @@ def observe_ground(
     edges = lower_edges(view, image, rules)
     edge_row = nearest_row_above(image.kind == Kind.OBSTACLE)[ground.row, ground.column]
     covered = _lies_under_body(view, image, ground, centres[ground.cells], edges, edge_row)
-    wheels, wheel_weights = _find_wheels(image, ground, edge_row, rules, edge_margin)
+    wheels, wheel_weights = _find_wheels(
+        view, image, ground, centres[ground.cells], edge_row, rules, edge_margin
+    )
     near_edge = _dilate(image.kind == Kind.OBSTACLE, edge_margin)[ground.row, ground.column]
     clear = ~(covered | near_edge)
     weights = image.confidence[ground.row, ground.column] * sharpness(
@@ -178,8 +182,10 @@ def _lies_under_body(
 
 
 def _find_wheels(
+    view: LabelledView,
     image: GroundImage,
     ground: _ProjectedCells,
+    centres: np.ndarray,
     edge_row: np.ndarray,
     rules: CostRules,
     edge_margin: int,
@@ -187,8 +193,13 @@ def _find_wheels(
     """Where wheels of something that moves may stand, right below its lower edge.
 
     Tyres are thinner than a pixel where they touch the ground: labels of a network end higher, and
-    are not sure of the ground below. They end one row too high where the body is sure, and more
-    where it is slender and not; of what is slender one row is the tyres' in any case.
+    are not sure of the ground below. They end one row too high where the body is sure, more rows
+    close by, where a row is little ground, and where the body is slender and not sure; of what is
+    slender one row is the tyres' in any case.
+
+    Args:
+        centres: N x 2 of the ground cells, base frame, m.
+        edge_row: row of the lower edge above each, -1 where there is none.
 
     Returns:
         indices into the ground cells, and how sure it is that something is there, 0..1.
@@ -197,25 +208,30 @@ def _find_wheels(
     label = image.label[edge_row, ground.column]
     on_wheels = rules.moving & (rules.clearances > 0)
     near = np.flatnonzero((edge_row >= 0) & (below <= edge_margin + 1) & on_wheels[label])
-    body = _body_confidence(image, edge_row[near], ground.column[near], edge_margin)
+    squared_distance = squared_norms(centres[near] - view.eye[:2])
+    rise = BODY_RISE * view.camera.matrix[1][1] / np.sqrt(squared_distance)
+    body = _body_confidence(
+        image, edge_row[near], ground.column[near], np.maximum(rise, edge_margin)
+    )
+    rows = LOST_TYRE / pixel_footprint(squared_distance, view.camera, view.eye[2])
     unsure = image.confidence[ground.row[near], ground.column[near]] < SURE_GROUND
     slender = rules.slender[label[near]]
-    lost = np.where(body > SURE_BODY, 1, np.where(slender, edge_margin + 1, 0))
+    lost = np.where(body > SURE_BODY, np.maximum(rows, 1), np.where(slender, edge_margin + 1, 0))
     holds = below[near] <= np.where(unsure, lost, slender)
     return near[holds], body[holds]
 
 
 def _body_confidence(
-    image: GroundImage, row: np.ndarray, column: np.ndarray, edge_margin: int
+    image: GroundImage, row: np.ndarray, column: np.ndarray, rise: np.ndarray | int
 ) -> np.ndarray:
     """How sure it is that something is there whose lower edge pixels are at, 0..1 float32.
 
-    Labels are never sure of an edge itself: the surest pixel of the same class tells, as far above
-    as edges are unsure.
+    Labels are never sure of an edge itself: the surest pixel of the same class tells, up to
+    ``rise`` rows above, as far as edges are unsure.
     """
     label, surest = image.label[row, column], image.confidence[row, column]
-    for step in range(1, edge_margin + 1):
-        above = np.maximum(row - step, 0)
+    for part in (0.25, 0.5, 0.75, 1.0):
+        above = np.maximum(row - np.rint(part * rise).astype(np.intp), 0)
         same = image.label[above, column] == label
         surest = np.maximum(surest, np.where(same, image.confidence[above, column], 0))
     return surest / np.float32(255)
