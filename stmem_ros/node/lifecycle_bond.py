@@ -49,11 +49,19 @@ class LifecycleBond:
         bond.set_broken_callback(None)  # it is meant
         bond.break_bond()
         bond.pub.wait_for_all_acked(FAREWELL)  # what is sent is lost with its publisher
-        bond.shutdown()
-        for timer in (bond.heartbeat_timer, bond.disconnect_timer):  # bondpy leaves them running
+        self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """Send no more heartbeats: the manager breaks the bond after the time-out."""
+        bond = self._bond
+        with bond.lock:
+            bond.is_shutdown = True  # else its end breaks the bond
+            bond.condition.notify_all()
+        # bondpy leaves all of these behind.
+        for timer in (bond.connect_timer, bond.heartbeat_timer, bond.disconnect_timer):
             timer.cancel()
         bond.thread.join()
-        self._node.destroy_subscription(bond.sub)  # bondpy leaves both in the node's lists
+        self._node.destroy_subscription(bond.sub)
         self._node.destroy_publisher(bond.pub)
         parameter = bondpy.Constants.DISABLE_HEARTBEAT_TIMEOUT_PARAM
         if self._node.has_parameter(parameter):  # bondpy declares it at each time-out, and may once

@@ -167,6 +167,12 @@ class SegmentationNode(LifecycleNode):
         if self._worker is not None and self._worker.broken:  # the last that is heard of it
             self._diagnose()
             self._diagnostics.wait_until_sent()
+        # As soon as the bond is broken the manager asks the node to deactivate, and waits for ever
+        # for the answer of one that ends but still has its services. When it has missed heartbeats
+        # they are gone.
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.fall_silent()
         self._stop_work()
         super().destroy_node()
 
@@ -241,9 +247,7 @@ class SegmentationNode(LifecycleNode):
         if worker is not None:
             worker.stop()
             self._is_broken = bool(worker.broken)
-        # Last: the manager asks the node to deactivate as soon as the bond is broken, and waits for
-        # ever for the answer of one that ends meanwhile but still has its services. The later it
-        # is, the sooner they are gone; until the process has ended the manager may still hang.
+        # Last: the manager asks the node to deactivate as soon as the bond is broken.
         bond, self._bond = self._bond, None
         if bond is not None:
             bond.destroy()

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from lifecycle_msgs.msg import Transition
 from support.ros import PATIENCE, Peer
 
 from stmem_ros.node.lifecycle_bond import HEARTBEAT_TIMEOUT
@@ -44,9 +45,9 @@ def test_a_bond_without_bondpy_is_refused_in_one_line(start_node: Callable) -> N
 
 
 @needs_bondpy
-@pytest.mark.parametrize(("end", "seconds"), [("interrupt", HEARTBEAT_TIMEOUT), ("kill", 10.0)])
-def test_the_manager_learns_that_the_node_ended(
-    peer: Peer, start_node: Callable, end: str, seconds: float
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_the_manager_learns_that_the_node_ended_by_the_heartbeats_it_misses(
+    peer: Peer, start_node: Callable, end: str
 ) -> None:
     from bond.msg import Status
 
@@ -60,7 +61,20 @@ def test_the_manager_learns_that_the_node_ended(
     ended = time.monotonic()
     getattr(node, end)()
     assert manager.broken.wait(PATIENCE)
-    assert time.monotonic() - ended < seconds
+    assert HEARTBEAT_TIMEOUT - 0.5 < time.monotonic() - ended < HEARTBEAT_TIMEOUT + 6.0
+    manager.close()
+
+
+@needs_bondpy
+def test_the_manager_learns_at_once_that_the_node_was_deactivated(
+    peer: Peer, start_node: Callable
+) -> None:
+    start_node("-p", "bond:=true")
+    peer.wait_until_active()
+    manager = Manager(peer)
+    assert manager.formed.wait(PATIENCE)
+    assert peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert manager.broken.wait(HEARTBEAT_TIMEOUT - 1.0)
     manager.close()
 
 
