@@ -60,6 +60,8 @@ class LifecycleBond:
         # bondpy leaves all of these behind.
         for timer in (bond.connect_timer, bond.heartbeat_timer, bond.disconnect_timer):
             timer.cancel()
+            if timer.timer.is_alive():
+                timer.timer.join()
         bond.thread.join()
         self._node.destroy_subscription(bond.sub)
         self._node.destroy_publisher(bond.pub)
