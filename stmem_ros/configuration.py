@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import yaml
 
+from stmem_ros.error_text import error_text
+
 T = TypeVar("T")
 
 LONGEST_FILE = 200_000  # characters of a YAML file
@@ -102,7 +104,7 @@ def yaml_problem(error: Exception) -> str:
         return "it is no text in UTF-8"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return " ".join(str(error).split())
+    return error_text(error)
 
 
 def convert(value: Any, kind: Any, key: str = "") -> Any:

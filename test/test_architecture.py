@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "stmem_ros"
 # From the bottom up; a part imports parts of lower layers alone. Top-level modules are parts too.
 LAYERS = (
+    ("error_text",),
     ("configuration", "resources", "signals", "stamps"),
     ("classes",),
     ("geometry", "drawing"),

@@ -11,6 +11,7 @@ from typing import Annotated
 from stmem_ros.commands.arguments import add_force
 from stmem_ros.commands.errors import CommandError
 from stmem_ros.configuration import Count, CountFromOne, Range, convert
+from stmem_ros.error_text import error_text
 
 CREATED = {  # what numbers of a new bag may be
     "rate": Annotated[float, Range(ge=0.001, le=10_000.0)],
@@ -217,7 +218,7 @@ def run_play(options: argparse.Namespace) -> int:
     except RuntimeError as error:
         if security is None:
             raise
-        raise CommandError(f"security is on: {' '.join(str(error).split())}") from error
+        raise CommandError(f"security is on: {error_text(error)}") from error
     return 0
 
 

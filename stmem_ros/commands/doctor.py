@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stmem_ros.commands.errors import CommandError
+from stmem_ros.error_text import error_text
 from stmem_ros.node.security import (
     ENABLE,
     ENCLAVE,
@@ -172,7 +173,7 @@ def check_libraries() -> Finding:
             if library != "pyarrow":  # which `stmem evaluate` alone needs
                 broken.append(f"{library} is missing ({error})")
         except (ImportError, AttributeError, RuntimeError) as error:
-            broken.append(f"{library} does not fit: {' '.join(str(error).split())[:200]}")
+            broken.append(f"{library} does not fit: {error_text(error, 200)}")
     advice = ""
     if broken:
         is_new = int(np.__version__.split(".")[0]) >= 2

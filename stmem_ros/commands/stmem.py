@@ -11,7 +11,7 @@ from importlib import import_module
 from multiprocessing import active_children
 
 from stmem_ros.commands.errors import CommandError
-from stmem_ros.io.file_kind import error_text
+from stmem_ros.error_text import error_text
 from stmem_ros.signals import end_on_signals, ignore_signals, was_signalled
 
 INTERRUPTED = 130  # exit code

@@ -72,11 +72,6 @@ class BagFileError(ValueError):
     """A file is no bag, or damaged; one line says how, and what helps where something does."""
 
 
-def one_line(error: Exception) -> str:
-    """What an error says as one line without a full stop; its type where it says nothing."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
 def parse_profiles(value: Any) -> tuple[Profile, ...]:
     """Profiles as rosbag2 writes them, in any of its versions: YAML, or what YAML stands for.
 

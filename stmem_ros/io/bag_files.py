@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 
 from stmem_ros.configuration import yaml_problem
+from stmem_ros.error_text import error_text
 from stmem_ros.io import mcap_file, ros1_file, sqlite_file
 from stmem_ros.io.bag_channel import (
     YAML_LOADER,
     BagFile,
     BagFileError,
     Profile,
-    one_line,
     parse_profiles,
 )
 from stmem_ros.io.bounded_inflation import MAGIC as COMPRESSED
@@ -121,7 +121,7 @@ def _reason(path: Path, error: Exception) -> str:
     """Why a file could not be opened."""
     if isinstance(error, FileNotFoundError) and path.is_symlink():
         return f"it is a link to {path.readlink()}, which is not there"
-    return one_line(error)
+    return error_text(error)
 
 
 def _files(folder: Path, metadata: Metadata | None) -> tuple[list[Path], list[str]]:

@@ -31,7 +31,8 @@ from rosbags.rosbag2 import (
     WriterError,
 )
 
-from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile, one_line
+from stmem_ros.error_text import error_text
+from stmem_ros.io.bag_channel import BagFile, BagFileError, Channel, Profile
 from stmem_ros.io.bag_contents import BagError, ImageForm, MessageError, Record, Topic
 from stmem_ros.io.bag_files import open_bag
 from stmem_ros.io.bounded_inflation import InflationError, inflate_message
@@ -73,7 +74,7 @@ class BagReader:
             try:
                 opened = open_bag(self.path, stack)
             except (BagFileError, OSError) as error:
-                raise BagError(f"{self.path} cannot be read: {one_line(error)}") from error
+                raise BagError(f"{self.path} cannot be read: {error_text(error)}") from error
             self._stack = stack.pop_all()
         self._files = opened.files
         self._metadata = opened.metadata
@@ -171,7 +172,7 @@ class BagReader:
             else:
                 yield from merge(*parts, key=lambda record: record.time)
         except (BagFileError, InflationError, OSError) as error:
-            raise BagError(f"{self.path} is damaged: {one_line(error)}") from error
+            raise BagError(f"{self.path} is damaged: {error_text(error)}") from error
 
     def first_records(self) -> Iterator[Record]:
         """The first messages: enough of them to see how the bag begins, of few bytes in all."""
@@ -207,7 +208,7 @@ class BagReader:
             yield
         except DecodeError as error:
             place = f"{self.path}, {record.topic} at {record.time}"
-            raise MessageError(place, one_line(error)) from error
+            raise MessageError(place, error_text(error)) from error
 
     def stamp(self, record: Record) -> int | None:
         """The stamp in a message, ns: of its header, its first transform, its clock.
@@ -366,7 +367,7 @@ class BagWriter:
         try:
             yield
         except (OutputError, WriterError, OSError) as error:
-            raise BagError(f"bag {self.path} cannot be written: {one_line(error)}") from error
+            raise BagError(f"bag {self.path} cannot be written: {error_text(error)}") from error
 
 
 def _qos(latched: bool) -> Qos:

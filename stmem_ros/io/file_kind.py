@@ -40,13 +40,6 @@ def why_unreadable(path: Path, error: Exception) -> str:
     return f"{path} cannot be read: {' '.join(reason.split())}"
 
 
-def error_text(error: BaseException) -> str:
-    """The text of an error as one line; of the system's errors the file first, and no numbers."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
-
-
 def kind_of(start: bytes) -> str:
     """The same, from the first bytes of a file."""
     text = start[:START].lstrip().lower()

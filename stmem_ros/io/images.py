@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stmem_ros.classes import UNLABELLED
+from stmem_ros.error_text import error_text
 from stmem_ros.io.compressed_format import CompressedFormat, read_format
 from stmem_ros.io.encodings import DEPTH, BitDepth, ImageError, encoding_of, to_8_bits, to_rgb
 from stmem_ros.io.file_kind import kind_of
@@ -221,7 +222,7 @@ def _decoded(encoded: np.ndarray, title: str) -> np.ndarray:
     try:
         pixels = cv2.imdecode(encoded, _AS_STORED)
     except cv2.error as error:
-        raise ImageError(f"{title} cannot be decoded: {' '.join(str(error).split())}") from error
+        raise ImageError(f"{title} cannot be decoded: {error_text(error)}") from error
     finally:
         _set_log_level(level)
     if pixels is None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stmem_ros.error_text import error_text
 from stmem_ros.io.whole_output import whole_file
 
 ROWS = 1024  # of a row group: what is held before it is written
@@ -74,7 +75,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} cannot be read: {error_text(error)}") from error
 
 
 def numbers(table: pa.Table, column: str) -> np.ndarray:

@@ -16,7 +16,8 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
-from stmem_ros.io.bag_channel import CDR, ROS1, Channel, one_line
+from stmem_ros.error_text import error_text
+from stmem_ros.io.bag_channel import CDR, ROS1, Channel
 from stmem_ros.io.message_types import earlier_types, name_of_today, types
 from stmem_ros.io.message_upgrade import (
     Definitions,
@@ -113,7 +114,7 @@ class RecordedType:
         try:
             return message if self._upgrade is None else self._upgrade(message)
         except Exception as error:
-            raise DecodeError(f"{self.name} cannot be upgraded: {one_line(error)}") from error
+            raise DecodeError(f"{self.name} cannot be upgraded: {error_text(error)}") from error
 
     def to_cdr(self, data: bytes) -> bytes:
         """The bytes as ROS 2 sends them today.
@@ -161,7 +162,7 @@ class RecordedType:
             self._source = _store(self.name, self._recorded, self._today.fielddefs)
             self._upgrade = upgrade(self.name, self._source, self._today)
         except (UpgradeError, LookupError) as error:
-            self.problem = one_line(error)
+            self.problem = error_text(error)
 
     def _deserialize(self, data: bytes) -> Any:
         if self._is_ros1:

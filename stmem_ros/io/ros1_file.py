@@ -8,7 +8,8 @@ from pathlib import Path
 from rosbags.interfaces import ConnectionExtRosbag1
 from rosbags.rosbag1 import Reader
 
-from stmem_ros.io.bag_channel import ROS1, BagFileError, Channel, Profile, one_line
+from stmem_ros.error_text import error_text
+from stmem_ros.io.bag_channel import ROS1, BagFileError, Channel, Profile
 from stmem_ros.io.bounded_inflation import bound_ros1_chunks
 
 MAGIC = b"#ROSBAG V"
@@ -29,7 +30,7 @@ class Ros1File:
         try:
             self._reader.open()
         except Exception as error:  # damaged bytes make it fail in many ways
-            raise BagFileError(_why_not_opened(path, one_line(error))) from error
+            raise BagFileError(_why_not_opened(path, error_text(error))) from error
         self.channels = tuple(
             Channel(
                 id=connection.id,

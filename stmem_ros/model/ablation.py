@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from stmem_ros.error_text import error_text
 from stmem_ros.io.whole_output import whole_folder
 from stmem_ros.model.bundle import (
     ABLATION,
@@ -122,7 +123,8 @@ def load_variants(name_or_folder: str | Path, device: str = "auto") -> dict[str,
         try:
             model.load_state_dict(shared | variant_state)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise BundleError(f"{folder / ABLATION} does not fit the bundle: {reason}") from error
+            raise BundleError(
+                f"{folder / ABLATION} does not fit the bundle: {error_text(error)}"
+            ) from error
         models[name] = model.eval().to(next(full.parameters()).device)
     return models

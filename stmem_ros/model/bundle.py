@@ -21,6 +21,7 @@ from torch import Tensor
 
 from stmem_ros.classes import SemanticClass, check_class_names, check_name
 from stmem_ros.configuration import ConfigurationError, CountFromOne, Positive, read_configuration
+from stmem_ros.error_text import error_text
 from stmem_ros.io.whole_output import whole_file, whole_folder
 from stmem_ros.model.familiarity import Familiarity
 from stmem_ros.model.memory import MemoryBank
@@ -208,7 +209,7 @@ def _check_shapes(folder: Path, info: ModelInfo) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        reason = error_text(error, REASON_LENGTH)
         raise BundleError(
             f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {reason}"
         ) from error

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import TextIO
 
+from stmem_ros.error_text import error_text
 from stmem_ros.signals import end_on_signals
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 
@@ -42,7 +43,7 @@ def main() -> int:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = SegmentationNode()
     except (ValueError, RuntimeError, ParameterException) as error:  # what it was started with
-        print(f"segmentation_node: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"segmentation_node: {error_text(error)}", file=sys.stderr)
         return 1
     if security is Strategy.PERMISSIVE:
         node.get_logger().warning(UNPROTECTED)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from stmem_ros.error_text import error_text
 from stmem_ros.node.security import ENABLE, ENCLAVE, KEYSTORE, STRATEGY, Strategy
 
 NODE = "stmem_doctor"
@@ -55,7 +56,7 @@ def main() -> int:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         rclpy.create_node(NODE)
     except RuntimeError as error:
-        print(" ".join(str(error).split()), flush=True)
+        print(error_text(error), flush=True)
         return 1
     rclpy.try_shutdown()
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stmem_ros.error_text import error_text
 from stmem_ros.model.aligned_fusion import AlignedFusion
 from stmem_ros.model.bundle import INT8_FEATURES, BundledSegmenter, BundleError
 from stmem_ros.model.segmenter import enlarge
@@ -88,9 +89,8 @@ def open_int8_features(model: BundledSegmenter) -> Int8Features | None:
             model.int8_features, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # of a kind of its own for each fault
-        reason = " ".join(str(error).split())
         raise BundleError(
-            f"{INT8_FEATURES} of model {model.info.name!r} is damaged: {reason}"
+            f"{INT8_FEATURES} of model {model.info.name!r} is damaged: {error_text(error)}"
         ) from error
     _check(model, session)
     return Int8Features(model, session)

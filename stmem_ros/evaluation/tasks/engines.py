@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
+from stmem_ros.error_text import error_text
 from stmem_ros.evaluation.tasks.bag_task import BagTask, TaskOutcome
 from stmem_ros.evaluation.tasks.run_task import run_task
-from stmem_ros.io.file_kind import error_text
 from stmem_ros.streaming.kernels.allocator import keep_freed_memory
 from stmem_ros.streaming.segmenter import NotFiniteError
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stmem_ros.error_text import error_text
 from stmem_ros.streaming.kernels.compilation import is_compiling
 
 KEPT = 32  # recordings, the last used ones; each holds the memory it works in
@@ -58,7 +59,7 @@ class CudaGraphs:
 
     def _give_up(self, error: RuntimeError) -> None:
         self._recordings.clear()
-        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        reason = error_text(error, REASON_LENGTH)
         self.problem = (
             f"CUDA graphs cannot be recorded ({reason}): frames are run without them, slower; "
             "set cuda_graphs to false"

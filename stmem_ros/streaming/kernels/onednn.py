@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmem_ros.error_text import error_text
+
 Geometry = tuple[Any, ...]  # padding, stride, dilation and groups, as nn.Conv2d has them
 
 
@@ -124,7 +126,7 @@ def _all_work(trials: Mapping[str, Callable[[], Tensor]], consequence: str) -> b
         try:
             problem = "" if difference().abs().max() < 1e-4 else "its result is wrong"
         except Exception as error:  # of any kind: what a release lacks it may tell in any way
-            problem = " ".join(str(error).split())
+            problem = error_text(error)
         if problem:
             warnings.warn(
                 f"torch {torch.__version__} cannot run torch.ops.mkldnn.{operator} here "
