@@ -7,7 +7,8 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     )
     findings = []
     for check in checks:
-        finding = check()
+        with what_libraries_print_on_stderr():
+            finding = check()
         findings.append(finding)
         if not options.json:
             print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.seen}", flush=True)
@@ -93,6 +95,20 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([dataclasses.asdict(f) for f in findings], indent=1))
     return 0 if all(f.ok for f in findings) else 1
+
+
+@contextmanager
+def what_libraries_print_on_stderr() -> Iterator[None]:
+    """Keep standard output for the findings: Fast DDS 2 prints faults of its profile there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def check_graph() -> Finding:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stmem_ros.commands.doctor import check_libraries, check_security
+from stmem_ros.commands.doctor import (
+    check_libraries,
+    check_security,
+    what_libraries_print_on_stderr,
+)
+from stmem_ros.online.middleware import fast_dds_profile
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
@@ -36,7 +41,7 @@ def doctor(*arguments: object, **environment: str) -> tuple[int, dict[str, dict]
 def test_large_images_arrive_with_the_package_s_profile(
     small_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE")
+    monkeypatch.delenv(fast_dds_profile())
     code, findings = doctor("--model", small_bundle, "--size", "1280x720")
     images = findings["images of 1280 x 720 between processes"]
     assert images["ok"], images
@@ -46,9 +51,7 @@ def test_large_images_arrive_with_the_package_s_profile(
 
 
 def test_lost_images_and_a_missing_model_are_found_with_advice() -> None:
-    code, findings = doctor(
-        "--model", "nonesuch", "--size", "1280x720", FASTDDS_DEFAULT_PROFILES_FILE=""
-    )
+    code, findings = doctor("--model", "nonesuch", "--size", "1280x720", **{fast_dds_profile(): ""})
     images = findings["images of 1280 x 720 between processes"]
     assert not images["ok"] and "docs/middleware.md" in images["advice"]
     assert not findings["model"]["ok"] and "nonesuch" in findings["model"]["seen"]
@@ -121,3 +124,11 @@ def test_a_machine_without_ros_is_told_in_findings(tmp_path: Path) -> None:
 def test_libraries_that_fit_are_told() -> None:
     finding = check_libraries()
     assert finding.ok and "NumPy" in finding.seen and "torch" in finding.seen
+
+
+def test_what_a_library_prints_is_kept_out_of_the_findings(capfd: pytest.CaptureFixture) -> None:
+    with what_libraries_print_on_stderr():
+        os.write(1, b"of a library")
+    os.write(1, b"of the doctor")
+    printed = capfd.readouterr()
+    assert printed.out == "of the doctor" and printed.err == "of a library"
