@@ -53,7 +53,7 @@ PARAMETERS = (
     ("depth_transport", "raw or compressedDepth."),
     ("masks", "What has no label, a YAML list: \"['hood.png']\", or a polygon in it."),
     ("regions", "What is labelled, as masks: \"['[0, 0, 1280, 600]']\" (x, y, width, height)."),
-    ("inference_rates", "Images labelled in a second at most, as masks: [10.0]."),
+    ("inference_rates", "Images labelled per second at most, as masks: [10.0]."),
     ("points", "What ~/points holds: contacts, ground or all."),
     ("odom_frame", "Fixed frame the grid lies in."),
     ("base_frame", "Robot frame whose plane z = 0 is the ground."),

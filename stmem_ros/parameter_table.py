@@ -178,7 +178,7 @@ PARAMETERS = (
     Parameter(
         "inference_rates",
         [0.0],
-        "How many images are labelled in a second at most, for each camera or one for all, Hz, by "
+        "How many images are labelled per second at most, for each camera or one for all, Hz, by "
         "their stamps; 0: all.",
         lowest=0.0,
         highest=1000.0,

@@ -41,7 +41,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     create.add_argument(
         "--names", type=Path, help="text file with a name per line: chooses and orders the images"
     )
-    create.add_argument("--rate", type=float, help="frames a second (default: 10, or the video's)")
+    create.add_argument(
+        "--rate", type=float, help="frames per second (default: 10, or the video's)"
+    )
     create.add_argument("--calibration", type=Path, help="YAML of camera_calibration or OpenCV, "
                         "or JSON")  # fmt: skip
     create.add_argument("--camera-height", type=float, help="m over the ground; writes /tf_static")

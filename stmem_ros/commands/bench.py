@@ -55,7 +55,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="WxH",
         help="of the camera's images",
     )
-    node.add_argument("--rate", type=float, default=10.0, help="images a second")
+    node.add_argument("--rate", type=float, default=10.0, help="images per second")
     node.add_argument("--seconds", type=float, default=20.0, help="of images, in all")
     node.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add_execution(node)
