@@ -207,6 +207,11 @@ class RollingGrid:
         for ground in np.flatnonzero(self._kinds[:-1] == Kind.GROUND):
             flat[ground, cells] = 0
 
+    def forget_ground(self, cells: np.ndarray) -> None:
+        """Forget that ground was seen in cells: they are unknown but for obstacles."""
+        self.forget_free(cells)
+        self.evidence.reshape(len(self._planes), -1)[-1, cells] = 0
+
     def add_doubtful_ground(self, cells: np.ndarray, weights: np.ndarray) -> None:
         """Add ground that was seen in cells (unique) but may not be free, with a weight 0..1."""
         step = (self.config.gain * weights).astype(np.float32)

@@ -10,6 +10,7 @@ from enum import Enum
 import numpy as np
 
 from stmem_ros.costmap.blind_zone import BlindZone
+from stmem_ros.costmap.cut_off import RecentViews, cells_beside
 from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
@@ -97,6 +98,7 @@ class SemanticMapper:
         self._motion = BaseMotion()
         # Stamps, and places in the grid's frame (m), of what moves in the last images.
         self._movers: deque[tuple[float, np.ndarray]] = deque()
+        self._views = RecentViews()
 
     @property
     def newest(self) -> float | None:
@@ -111,6 +113,7 @@ class SemanticMapper:
     def _clear_grid(self) -> None:
         self.grid.clear()
         self._movers.clear()
+        self._views.clear()
 
     def update(
         self,
@@ -216,7 +219,8 @@ class SemanticMapper:
     def _add_contacts(self, view: LabelledView, stamp: float, pose: np.ndarray) -> MapUpdate:
         """Add ground where cells are seen, and obstacles where they touch it."""
         grid = self.grid
-        seen = observe_ground(view, self._centres(pose), grid.rules, grid.config.max_range)
+        centres = self._centres(pose)
+        seen = observe_ground(view, centres, grid.rules, grid.config.max_range)
         obstacles = np.insert(seen.contacts, 2, CONTACT_HEIGHT, axis=1)
         occupied = self._cells_of(obstacles, pose, seen.contact_labels, seen.contact_weights)
         occupied = _strongest(
@@ -224,6 +228,8 @@ class SemanticMapper:
         )
         grid.forget_free(seen.hidden)
         grid.forget_free(seen.covered)
+        beside = cells_beside(view, seen.movers, seen.mover_columns, centres)
+        self._forget_unseen(beside, view, stamp, pose)
         grid.weaken_obstacles(seen.covered)
         grid.add_doubtful_ground(seen.doubtful, seen.doubtful_weights)
         self._add(stamp, occupied, _CellLabels(seen.cells, seen.labels, seen.weights))
@@ -236,16 +242,27 @@ class SemanticMapper:
     def _add_depth(self, view: LabelledView, stamp: float, pose: np.ndarray) -> MapUpdate:
         """Add each pixel where its depth puts it."""
         grid, config = self.grid, self.grid.config
-        hidden = hidden_cells(view, self._centres(pose), grid.rules.moving)
+        centres = self._centres(pose)
+        hidden = hidden_cells(view, centres, grid.rules.moving)
         seen = observe_depth(view, grid.rules, config.max_range, config.max_height, STEP_HEIGHT)
         occupied = self._cells_of(seen.obstacles, pose, seen.obstacle_labels, seen.obstacle_weights)
         ground = self._cells_of(seen.ground, pose, seen.ground_labels, seen.ground_weights)
         grid.forget_free(hidden)
+        beside = cells_beside(view, *_movers(view, seen.points, grid.rules.moving), centres)
+        self._forget_unseen(beside, view, stamp, pose)
         self._add(stamp, occupied, ground)
         cloud = seen.points.astype(np.float32)
         if self._points is Points.GROUND:
             cloud[grid.rules.kinds[view.label] != Kind.GROUND] = np.nan
         return MapUpdate(grid.snapshot(), seen.obstacles, seen.obstacle_labels, cloud)
+
+    def _forget_unseen(
+        self, cells: np.ndarray, view: LabelledView, stamp: float, pose: np.ndarray
+    ) -> None:
+        """Forget ground in those of the cells beside a view that no other camera sees."""
+        seen = self._views.others_see(view, self.grid.centres()[cells])
+        self.grid.forget_ground(cells[~seen])
+        self._views.add(stamp, view, pose)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:
         """Cells in the base frame: the points of its ground right above or below their centres."""
@@ -282,6 +299,14 @@ class SemanticMapper:
             near = self.grid.distances(places)[movers.cells] <= reach
             self.grid.clear_negative_evidence(movers.cells[near], movers.labels[near])
         self._movers.append((stamp, self.grid.centres()[movers.cells]))
+
+
+def _movers(
+    view: LabelledView, points: np.ndarray, moving: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where depth, H x W x 3 points in the base frame, shows what moves: N x 2, and columns."""
+    row, column = np.nonzero(moving[view.label] & np.isfinite(points[..., 0]))
+    return points[row, column, :2], column
 
 
 def _check_inputs(view: LabelledView, pose: np.ndarray) -> None:

@@ -50,6 +50,8 @@ class GroundObservation:
             meet the ground, or where a body hangs between its wheels.
         contact_labels: class of each, uint8.
         contact_weights: how much to trust each, 0..1; 0 where it is not sure that a body hangs.
+        movers: ground points N x 2 (m, base frame) of the near sides of what moves.
+        mover_columns: of the pixels that show them.
         wheels: indices of cells that show ground, or seem to, on which wheels of something that
             moves may stand.
         wheel_labels, wheel_weights: as of the contacts.
@@ -65,6 +67,8 @@ class GroundObservation:
     contacts: np.ndarray
     contact_labels: np.ndarray
     contact_weights: np.ndarray
+    movers: np.ndarray
+    mover_columns: np.ndarray
     wheels: np.ndarray
     wheel_labels: np.ndarray
     wheel_weights: np.ndarray
@@ -116,6 +120,8 @@ def observe_ground(
     contacts, contact_labels, contact_weights = _contacts(
         view, image, edges, rules, max_range, edge_margin
     )
+    moving = np.flatnonzero(rules.moving[image.label[edges.row, edges.column]])
+    movers = view.eye[:2] + edges.direction[moving] * edges.distance[moving, None]
     return GroundObservation(
         cells=ground.cells[clear],
         labels=image.label[ground.row, ground.column][clear],
@@ -127,6 +133,8 @@ def observe_ground(
         contacts=contacts,
         contact_labels=contact_labels,
         contact_weights=contact_weights,
+        movers=movers,
+        mover_columns=edges.column[moving],
         wheels=ground.cells[wheels],
         wheel_labels=image.label[edge_row[wheels], ground.column[wheels]],
         wheel_weights=wheel_weights,
