@@ -18,6 +18,8 @@ LENGTH = 4.5  # m; so far it may reach beyond what is seen of it
 WIDER = 0.3  # m; by so much it may be nearer to the camera's axis there
 SIDE = 1 / 160  # of the image's width; what reaches so near to its side is cut off
 OTHER_DIRECTION = np.cos(np.radians(15))  # of cosines of the optical axes of two cameras
+OTHER_PLACE = 0.5  # m between two cameras
+OTHER_LENS = 0.1  # of the logarithm of two cameras' focal lengths
 RECENT = 0.5  # s; what another camera saw then, it sees
 
 
@@ -39,7 +41,8 @@ def cells_beside(
         edge_across, edge_ahead = _in_camera(view, last)
         beyond = side * np.arctan2(across, ahead) > side * np.arctan2(edge_across, edge_ahead)
         found.append(near[beyond & (side * (across - edge_across) > -WIDER)])
-    return np.concatenate(found)
+    cells = np.concatenate(found)
+    return cells[~_shows(view, centres[cells])]
 
 
 def _cut_off(
@@ -53,7 +56,9 @@ def _cut_off(
     for side, inwards in ((-1, columns - labelled[0]), (1, labelled[-1] - columns)):
         cut_off = points[inwards <= margin]
         if len(cut_off):
-            yield side, cut_off[squared_norms(cut_off - view.eye[:2]).argmin()]
+            # Of many points, as with depth, some are wrong.
+            order = squared_norms(cut_off - view.eye[:2]).argsort()
+            yield side, cut_off[order[len(order) // 10]]
 
 
 def _in_camera(view: LabelledView, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,21 +82,34 @@ class RecentViews:
         self._views = [
             known
             for known in self._views
-            if _looks_elsewhere(known[1], view) and abs(stamp - known[0]) <= RECENT
+            if _is_of_another_camera(known[1], view) and known[0] >= stamp - RECENT
         ]
         self._views.append((stamp, view, pose))
 
-    def others_see(self, view: LabelledView, places: np.ndarray) -> np.ndarray:
-        """Which places N x 2 (m, the grid's frame) another camera has in its image, bool."""
+    def others_see(self, stamp: float, view: LabelledView, places: np.ndarray) -> np.ndarray:
+        """Which places N x 2 (m, the grid's frame) another camera shows, bool."""
         seen = np.zeros(len(places), bool)
-        for _, other, pose in self._views:
-            if _looks_elsewhere(other, view):
-                in_camera = other.camera_from_base @ np.linalg.inv(pose)
-                points = places @ in_camera[:3, :2].T + in_camera[:3, 3]
-                seen |= other.camera.project(points)[1]
+        for other_stamp, other, pose in self._views:
+            if other_stamp >= stamp - RECENT and _is_of_another_camera(other, view):
+                base_from_grid = np.linalg.inv(pose[:2, :2])  # as ``SemanticMapper._centres``
+                seen |= _shows(other, (places - pose[:2, 3]) @ base_from_grid.T)
         return seen
 
 
-def _looks_elsewhere(one: LabelledView, other: LabelledView) -> bool:
-    """Whether the optical axes of two views differ, and so they are of two cameras."""
-    return bool(one.camera_from_base[2, :3] @ other.camera_from_base[2, :3] < OTHER_DIRECTION)
+def _shows(view: LabelledView, points: np.ndarray) -> np.ndarray:
+    """Which ground points N x 2 (m, base frame) a view has in its image, and labelled, bool."""
+    in_camera = points @ view.camera_from_base[:3, :2].T + view.camera_from_base[:3, 3]
+    pixels, shown = view.camera.project(in_camera)
+    column, row = np.rint(pixels[shown]).astype(np.intp).T
+    shown[shown] = view.label[row, column] != UNLABELLED
+    return shown
+
+
+def _is_of_another_camera(one: LabelledView, other: LabelledView) -> bool:
+    """Whether two views differ so much in place, direction or lens that two cameras took them."""
+    zoom = one.camera.matrix[0][0] / other.camera.matrix[0][0]
+    return bool(
+        one.camera_from_base[2, :3] @ other.camera_from_base[2, :3] < OTHER_DIRECTION
+        or np.linalg.norm(one.eye - other.eye) > OTHER_PLACE
+        or abs(np.log(zoom)) > OTHER_LENS
+    )

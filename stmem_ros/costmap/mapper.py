@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import cv2
 import numpy as np
 
 from stmem_ros.costmap.blind_zone import BlindZone
@@ -15,7 +16,7 @@ from stmem_ros.costmap.depth import check_depth, hidden_cells, observe_depth
 from stmem_ros.costmap.grid import GridConfig, GridSnapshot, RollingGrid
 from stmem_ros.costmap.motion import BaseMotion
 from stmem_ros.costmap.placed_pixels import placed_pixels
-from stmem_ros.costmap.projection import observe_ground
+from stmem_ros.costmap.projection import LIKELY_BODY, observe_ground
 from stmem_ros.costmap.rules import CostRules, Kind
 from stmem_ros.costmap.view import (
     LabelledView,
@@ -260,7 +261,7 @@ class SemanticMapper:
         self, cells: np.ndarray, view: LabelledView, stamp: float, pose: np.ndarray
     ) -> None:
         """Forget ground in those of the cells beside a view that no other camera sees."""
-        seen = self._views.others_see(view, self.grid.centres()[cells])
+        seen = self._views.others_see(stamp, view, self.grid.centres()[cells])
         self.grid.forget_ground(cells[~seen])
         self._views.add(stamp, view, pose)
 
@@ -305,7 +306,9 @@ def _movers(
     view: LabelledView, points: np.ndarray, moving: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where depth, H x W x 3 points in the base frame, shows what moves: N x 2, and columns."""
-    row, column = np.nonzero(moving[view.label] & np.isfinite(points[..., 0]))
+    shown = cv2.LUT(view.label, moving.view(np.uint8)).view(bool)
+    shown &= (view.confidence >= LIKELY_BODY * 255) & np.isfinite(points[..., 0])
+    row, column = np.nonzero(shown)
     return points[row, column, :2], column
 
 

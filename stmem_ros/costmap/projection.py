@@ -28,6 +28,7 @@ from stmem_ros.geometry.ground import pixel_footprint, squared_norms
 
 EDGE_MARGIN = 1 / 120  # of the image's height: so near to an obstacle, labels do not clear ground
 SURE_BODY = 0.9  # confidence from which on a body speaks for its edge
+LIKELY_BODY = 0.5  # confidence from which on a body is taken for one that a side cuts off
 BODY_RISE = 0.15  # m over its lower edge, at most, the body of what is near is sure
 LOST_TYRE = 0.3  # m before where a sure body seems to stand, at most, its tyres are
 SURE_GROUND = 250  # confidence from which on ground beside something living is taken for ground
@@ -121,6 +122,8 @@ def observe_ground(
         view, image, edges, rules, max_range, edge_margin
     )
     moving = np.flatnonzero(rules.moving[image.label[edges.row, edges.column]])
+    body = _body_confidence(image, edges.row[moving], edges.column[moving], edge_margin)
+    moving = moving[body >= LIKELY_BODY]
     movers = view.eye[:2] + edges.direction[moving] * edges.distance[moving, None]
     return GroundObservation(
         cells=ground.cells[clear],
@@ -217,7 +220,7 @@ def _find_wheels(
     on_wheels = rules.moving & (rules.clearances > 0)
     near = np.flatnonzero((edge_row >= 0) & (below <= edge_margin + 1) & on_wheels[label])
     squared_distance = squared_norms(centres[near] - view.eye[:2])
-    rise = BODY_RISE * view.camera.matrix[1][1] / np.sqrt(squared_distance)
+    rise = BODY_RISE * view.camera.matrix[1][1] / np.sqrt(np.maximum(squared_distance, 0.01))
     body = _body_confidence(
         image, edge_row[near], ground.column[near], np.maximum(rise, edge_margin)
     )
@@ -238,8 +241,8 @@ def _body_confidence(
     ``rise`` rows above, as far as edges are unsure.
     """
     label, surest = image.label[row, column], image.confidence[row, column]
-    for part in (0.25, 0.5, 0.75, 1.0):
-        above = np.maximum(row - np.rint(part * rise).astype(np.intp), 0)
+    for rows in (1, 0.25 * rise, 0.5 * rise, 0.75 * rise, rise):
+        above = np.maximum(row - np.rint(rows).astype(np.intp), 0)
         same = image.label[above, column] == label
         surest = np.maximum(surest, np.where(same, image.confidence[above, column], 0))
     return surest / np.float32(255)
