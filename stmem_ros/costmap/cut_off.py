@@ -49,8 +49,10 @@ def _cut_off(
     view: LabelledView, points: np.ndarray, columns: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The sides that cut something off, -1 left and 1 right, and its nearest point there."""
+    if not len(points):
+        return
     labelled = np.flatnonzero((view.label[::8] != UNLABELLED).any(axis=0))
-    if not len(points) or not len(labelled):
+    if not len(labelled):
         return
     margin = view.camera.width * SIDE
     for side, inwards in ((-1, columns - labelled[0]), (1, labelled[-1] - columns)):

@@ -261,8 +261,9 @@ class SemanticMapper:
         self, cells: np.ndarray, view: LabelledView, stamp: float, pose: np.ndarray
     ) -> None:
         """Forget ground in those of the cells beside a view that no other camera sees."""
-        seen = self._views.others_see(stamp, view, self.grid.centres()[cells])
-        self.grid.forget_ground(cells[~seen])
+        if len(cells):  # of all cells the centres are many
+            seen = self._views.others_see(stamp, view, self.grid.centres()[cells])
+            self.grid.forget_ground(cells[~seen])
         self._views.add(stamp, view, pose)
 
     def _centres(self, pose: np.ndarray) -> np.ndarray:
